@@ -1,0 +1,81 @@
+"""The attempt, our word for one purchase, and what a call can bring: a reply or a failure."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from batchrunner.core.usage import Usage
+
+
+class FailureKind(StrEnum):
+    """Why a call brought no answer. The words are stored, exported and shown: never rename one."""
+
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    TIMEOUT = "timeout"
+    CONNECTION = "connection"
+    STALE_CONNECTION = "stale_connection"
+    """A kept-alive connection that the server had closed just before we wrote to it: not billed, tried again at once."""
+    SERVER_ERROR = "server_error"
+    BAD_REPLY = "bad_reply"
+    RESPONSE_TOO_LARGE = "response_too_large"
+    INVALID_REQUEST = "invalid_request"
+    CONTEXT_LENGTH = "context_length"
+    CONTENT_FILTER = "content_filter"
+    AUTH = "auth"
+    NO_CREDIT = "no_credit"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    MISCONFIGURED = "misconfigured"
+    """The host does not speak this API as configured: a redirect, a certificate that does not verify, a proxy's 407."""
+    LOST = "lost"
+    """The attempt was open when its runner died: it may have been billed, and nobody can know."""
+    INTERRUPTED = "interrupted"
+    """We cancelled the call ourselves, because a person stopped the run a second time."""
+
+
+class Billing(StrEnum):
+    """Whether the provider charged for an attempt, as far as anyone can tell from here."""
+
+    BILLED = "billed"
+    NOT_BILLED = "not_billed"
+    UNKNOWN = "unknown"
+
+
+class Use(StrEnum):
+    """What became of a paid answer."""
+
+    USED = "used"
+    WASTED = "wasted"
+
+
+class Reply(NamedTuple):
+    """A complete, parsed answer that has the shape of its endpoint."""
+
+    status: int
+    body: bytes
+    usage: Usage | None
+    """None where the provider sent none, or sent something that can't be read: unknown, not zero."""
+    usage_raw: bytes | None = None
+    finish: str | None = None
+    model: str | None = None
+    """The model as the provider echoed it."""
+    request_id: str | None = None
+    """The provider's id of this request."""
+
+
+class Failure(NamedTuple):
+    """A call that brought no usable answer, and what is known of it."""
+
+    kind: FailureKind
+    message: str
+    billing: Billing
+    status: int | None = None
+    body: bytes = b""
+    retry_after: float | None = None
+    """Seconds for which the provider asked us to stay away, from ``Retry-After`` in any of its spellings."""
+    usage: Usage | None = None
+    usage_raw: bytes | None = None
+    model: str | None = None
+    request_id: str | None = None
+
+
+Outcome = Reply | Failure

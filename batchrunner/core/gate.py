@@ -1,0 +1,289 @@
+"""The gate: one pure object per lane that says go, wait until t, or stopped; its reason names the bottleneck."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome
+from batchrunner.core.breaker import Breaker, Evidence
+from batchrunner.core.estimate import Calibration, upper
+from batchrunner.core.ratelimit import LastMinute, Reservation, TokenBucket
+from batchrunner.core.retryafter import MAX_RETRY_AFTER
+
+LONGEST_DEBT = 60.0
+"""Seconds of rate by which one answer may exceed its reserve: no per-minute limit remembers longer, and a provider that
+reports an absurd usage must not close the lane for years."""
+
+
+class Bottleneck(StrEnum):
+    """What a lane waits for. The words are shown: never rename one."""
+
+    CONCURRENCY = "concurrency"
+    RPM = "rpm"
+    TPM = "tpm"
+    PAUSED = "paused"
+    """The provider asked us to stay away (Retry-After)."""
+    OUTAGE = "outage"
+    """The breaker is open, or lets a service that came back grow into its load."""
+
+
+class Go(NamedTuple):
+    """The next call may be admitted now."""
+
+
+class Wait(NamedTuple):
+    """Ask again at ``until``."""
+
+    until: float
+    """Monotonic seconds; infinite where only an answer changes anything: ask again after ``landed`` or ``settle``."""
+    why: Bottleneck
+
+
+class Stopped(NamedTuple):
+    """The lane is closed until a person acts."""
+
+    kind: FailureKind
+    message: str
+
+
+class Headroom(NamedTuple):
+    """How much of one limit is in use, for people."""
+
+    what: Bottleneck
+    used: float
+    """Calls in the air now; requests, or tokens as far as they are known, of the last minute."""
+    limit: float | None
+    """None: not limited."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLimits:
+    """The limits of one lane, as they were configured."""
+
+    concurrency: int
+    """Most calls in the air."""
+    rpm: float | None = None
+    """Requests per minute; None: not limited."""
+    tpm: float | None = None
+    """Tokens per minute, input and output together; None: not limited."""
+    reserve: Literal["learned", "upper"] = "learned"
+    """What is reserved of ``tpm`` for a call in the air: what it will probably use, or the most that it can use."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a limit would let nothing through, or is no number."""
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {self.concurrency}")
+        for name, limit in (("rpm", self.rpm), ("tpm", self.tpm)):
+            if limit is not None and not 0 < limit < math.inf:
+                raise ValueError(f"{name} must be a number above 0, not {limit}")
+
+
+class Permit:
+    """One admitted call, from before its attempt is opened until its outcome is recorded. Opaque but for reading."""
+
+    __slots__ = ("at", "est_in", "in_air", "max_out", "reservation", "reserve", "settled", "ticket")
+
+    def __init__(self, at: float, est_in: int, max_out: int | None, reserve: float, ticket: int) -> None:
+        self.at = at
+        self.est_in = est_in
+        self.max_out = max_out
+        self.reserve = reserve
+        """Tokens reserved for it."""
+        self.ticket = ticket
+        self.reservation: Reservation | None = None
+        self.in_air = True
+        self.settled = False
+
+
+_GO = Go()
+# Not billed, but the provider may have counted its tokens: no refund, which would only earn the next refusal.
+_NOT_REFUNDED = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})
+
+
+class Gate:
+    """Pause, breaker, concurrency, request and token bucket of one lane behind one question: ``ask``.
+
+    For each head: ``ask``; on Go ``admit``, at the same ``now``; ``landed`` when the answer is in; ``settle`` with the
+    outcome before it is judged, so that ``shared`` and ``evidence`` know of it. All times are monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        limits: LaneLimits,
+        *,
+        now: float,
+        dice: Callable[[], float],
+        learned: Mapping[str, float] | None = None,
+    ) -> None:
+        """``dice`` returns floats in [0, 1); ``learned`` is what ``learned()`` returned in an earlier run."""
+        self._limits = limits
+        self._dice = dice
+        self._upper = limits.reserve == "upper"
+        self._requests = None if limits.rpm is None else TokenBucket(limits.rpm / 60, now)
+        self._tokens = None if limits.tpm is None else TokenBucket(limits.tpm / 60, now)
+        self._requests_seen = LastMinute()
+        self._tokens_seen = LastMinute()
+        self._breaker = Breaker(limits.concurrency, dice)
+        self._calibration = Calibration(learned)
+        self._evidence = Evidence()
+        self.air = 0
+        """Calls in the air."""
+        self.pause_until = -math.inf
+        """Monotonic seconds; nothing is admitted before."""
+        self.stopped: Stopped | None = None
+
+    # --------------------------------------------------------------------------------------------------- the corridor
+
+    def ask(self, now: float, est_in: int, max_out: int | None) -> Go | Wait | Stopped:
+        """Say whether a call with this estimate and bound may go now. Asking changes nothing."""
+        if self.stopped is not None:
+            return self.stopped
+        if now < self.pause_until:
+            return Wait(self.pause_until, Bottleneck.PAUSED)
+        if not self._breaker.allow(now):
+            until = self._breaker.until
+            return Wait(until if until > now else math.inf, Bottleneck.OUTAGE)
+        if self.air >= self._limits.concurrency:
+            return Wait(math.inf, Bottleneck.CONCURRENCY)
+        wait, why = 0.0, Bottleneck.RPM
+        if self._requests is not None:
+            wait = self._requests.wait(now, 1.0)
+        if self._tokens is not None:
+            tokens = self._tokens.wait(now, self.expected(est_in, max_out))
+            if tokens > wait:
+                wait, why = tokens, Bottleneck.TPM
+        return Wait(now + wait, why) if wait else _GO
+
+    def admit(self, now: float, est_in: int, max_out: int | None) -> Permit:
+        """Let the call through that ``ask`` said go for: takes its request and its tokens, counts it as in the air."""
+        reserve = self.expected(est_in, max_out)
+        permit = Permit(now, est_in, max_out, reserve, self._breaker.admitted())
+        if self._requests is not None:
+            self._requests.spend(now, 1.0)
+        if self._tokens is not None:
+            permit.reservation = self._tokens.take(now, reserve)
+        self.air += 1
+        self._requests_seen.add(now, 1.0)
+        self._tokens_seen.add(now, reserve)
+        return permit
+
+    def landed(self, permit: Permit) -> None:
+        """Note that the call is over: its place in the air is free. Noting it twice changes nothing."""
+        if permit.in_air:
+            permit.in_air = False
+            self.air -= 1
+
+    def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
+        """Learn from the outcome: real tokens, calibration, pause, breaker, evidence. Lands the call where it has not.
+
+        Settling twice changes nothing.
+        """
+        self.landed(permit)
+        if permit.settled:
+            return
+        permit.settled = True
+        self._settle_tokens(permit, self._real(permit, outcome))
+        self._breaker.note(permit.ticket, outcome, now)
+        self._evidence.note(outcome, now)
+        if isinstance(outcome, Failure):
+            if outcome.retry_after is not None:
+                self._stay_away(outcome.retry_after, now)
+        elif outcome.usage is not None:
+            self._calibration.observe(permit.est_in, permit.max_out, outcome.usage)
+
+    def release(self, permit: Permit) -> None:
+        """Take back a permit whose call was never begun. Its tokens return; its request stays spent, which is safe."""
+        self.landed(permit)
+        if not permit.settled:
+            permit.settled = True
+            self._settle_tokens(permit, 0.0)
+            self._breaker.on_other(permit.ticket)
+
+    # ---------------------------------------------------------------------------------------------- after a failure
+
+    def shared(self, permit: Permit) -> bool:
+        """Whether the failure of this settled call is an outage's (the breaker is open, or opened under it)."""
+        return self._breaker.shared(permit.ticket)
+
+    def evidence(self, kind: FailureKind) -> bool:
+        """Whether failures of this kind stop the lane; a single one may be a glitch, and its row is tried again.
+
+        True from the second on, without an answer between: within 60 s, or, however slow the lane is, with nothing else
+        between.
+        """
+        return self._evidence.holds(kind)
+
+    def stop(self, kind: FailureKind, message: str) -> None:
+        """Close the gate until a person acts; the first reason stays."""
+        if self.stopped is None:
+            self.stopped = Stopped(kind, message)
+
+    def pause(self, until: float) -> None:
+        """Admit nothing before ``until`` (monotonic seconds); a pause never gets shorter."""
+        self.pause_until = max(self.pause_until, until)
+
+    # ------------------------------------------------------------------------------------------ estimates and levels
+
+    def expected(self, est_in: int, max_out: int | None) -> float:
+        """Return the tokens to reserve for a call.
+
+        ``learned``: input and output as the lane's answers taught it; the estimate and the bound themselves before the
+        20th answer. ``upper``: four times the estimate, which is never below a quarter of the bytes, and the bound: no
+        call whose text is all of its prompt uses more. A call without an output bound has no upper end: its output is
+        reserved as learned, or 512.
+        """
+        if self._upper:
+            output = max_out if max_out is not None else self._calibration.output(None)
+            return upper(est_in) + output
+        return self._calibration.input(est_in) + self._calibration.output(max_out)
+
+    def calibrated_input(self, est_in: int) -> int:
+        """Return the input tokens that a call estimated at ``est_in`` probably had, where the provider does not say."""
+        return max(1, round(self._calibration.input(est_in))) if est_in > 0 else 0
+
+    def learned(self) -> dict[str, float]:
+        """Return what the lane's answers taught, to be kept for the next run."""
+        return self._calibration.learned()
+
+    def levels(self, now: float) -> tuple[tuple[str, float], ...]:
+        """Return the kind (``requests``, ``tokens``) and level of each bucket, to be kept across restarts."""
+        buckets = (("requests", self._requests), ("tokens", self._tokens))
+        return tuple((kind, bucket.level(now)) for kind, bucket in buckets if bucket is not None)
+
+    def restore(self, kind: str, level: float, age_seconds: float) -> None:
+        """Go on from a kept level, before the first call; ignored where that limit is not set any more."""
+        bucket = {"requests": self._requests, "tokens": self._tokens}.get(kind)
+        if bucket is not None:
+            bucket.restore(level, age_seconds)
+
+    def headroom(self, now: float) -> tuple[Headroom, Headroom, Headroom]:
+        """Return what is used of concurrency, requests and tokens per minute."""
+        limits = self._limits
+        return (
+            Headroom(Bottleneck.CONCURRENCY, self.air, limits.concurrency),
+            Headroom(Bottleneck.RPM, self._requests_seen.total(now), limits.rpm),
+            Headroom(Bottleneck.TPM, self._tokens_seen.total(now), limits.tpm),
+        )
+
+    # ------------------------------------------------------------------------------------------------------- its parts
+
+    def _real(self, permit: Permit, outcome: Outcome) -> float:
+        """Return the tokens that a call cost; its reserve where nobody knows."""
+        if outcome.usage is not None:
+            return max(0.0, outcome.usage.total)
+        if isinstance(outcome, Failure) and outcome.billing is Billing.NOT_BILLED and outcome.kind not in _NOT_REFUNDED:
+            return 0.0
+        return permit.reserve
+
+    def _settle_tokens(self, permit: Permit, real: float) -> None:
+        if self._tokens is not None and permit.reservation is not None:
+            real = min(real, permit.reserve + LONGEST_DEBT * self._tokens.rate)
+            self._tokens.settle(permit.reservation, real)
+        self._tokens_seen.add(permit.at, real - permit.reserve)
+
+    def _stay_away(self, seconds: float, now: float) -> None:
+        """Pause the whole lane, as RFC 9110 10.2.3 asks; jitter keeps runners apart, and never doubles a short wish."""
+        wish = max(0.0, min(MAX_RETRY_AFTER, seconds))
+        self.pause(now + wish + self._dice() * min(wish, 1 + 0.1 * wish))

@@ -1,0 +1,33 @@
+"""One HTTP exchange as plain data: what an endpoint asks for and what the transport brings back."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class HttpCall(NamedTuple):
+    """One POST to the provider of the lane, before it is sent.
+
+    The path is one of the registry's fixed paths and begins with ``/v1/``; the host, the key and the transport's own
+    headers are added by the transport, never by an endpoint or a job file.
+    """
+
+    path: str
+    body: bytes
+    client_request_id: str
+    """Sent as ``X-Client-Request-Id``: the attempt's id, so that both ledgers can be compared."""
+    deadline: float
+    """Seconds from the first byte sent to the last byte received; the transport ends the call then."""
+    max_response: int = 32 * 1024 * 1024
+    """Bytes of reply body at which the call is given up."""
+
+
+class HttpReply(NamedTuple):
+    """A complete answer of any status. Header names are lower-case; of a repeated header the first one counts."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received: int
+    """Wall clock at the last byte, microseconds UTC: dates in headers are read against it."""
+    ttfb: float = 0.0
+    """Seconds from the start of the call to the status line."""

@@ -1,0 +1,212 @@
+"""Prices as integers: pico-dollars per unit, so that every product is exact. Rounded for display only."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Context, Decimal, FloatOperation, Inexact, InvalidOperation, localcontext
+from typing import NamedTuple
+
+from batchrunner.core.usage import Usage
+
+PICO = 10**12
+"""Pico-dollars in a dollar."""
+
+_KNOWN_LANES = 1024
+_DEAREST = Decimal(1_000_000)
+"""USD per million tokens: what costs more is a typing error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateCard:
+    """The frozen prices that an attempt is priced by: one provider, model and date."""
+
+    provider: str
+    model: str
+    """The name that the price book matched."""
+    valid_from: int
+    """Microseconds UTC; 0 from the start of time."""
+    input: int
+    """Pico-dollars per input token."""
+    output: int
+    """Pico-dollars per output token; 0 where nothing is generated."""
+    cached: int | None = None
+    """Pico-dollars per cached input token; None: as ``input``."""
+    source: str = ""
+    """Where the price was read, with its date."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative price."""
+        _refuse_negative(self.input, self.output, self.cached)
+
+    def cost(self, usage: Usage) -> int:
+        """Return what this usage costs, in pico-dollars: exact, never negative.
+
+        Input that came from the provider's cache costs the cached price where there is one; it is never more than the
+        input, whatever the provider says, and nothing is ever less than 0. Reasoning is part of the output.
+        """
+        tokens = max(usage.input, 0)
+        cached = min(max(usage.cached, 0), tokens)
+        price = self.input if self.cached is None else self.cached
+        return (tokens - cached) * self.input + cached * price + max(usage.output, 0) * self.output
+
+    def hold(self, est_in_upper: int, max_out: int | None) -> int | None:
+        """Return what a call may cost at worst, in pico-dollars; None where its output has no bound.
+
+        ``est_in_upper`` is an upper bound of its input tokens, not the estimate. No cache is hoped for; one that costs
+        more than fresh input is feared.
+        """
+        if max_out is None:
+            return None
+        return max(est_in_upper, 0) * max(self.input, self.cached or 0) + max(max_out, 0) * self.output
+
+    def digest(self) -> bytes:
+        """Return 16 bytes that are the same for equal cards, in every process and version, and for no others."""
+        parts = [self.provider, self.model, self.valid_from, self.input, self.output, self.cached, self.source]
+        return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).digest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """A dated row of the price book, as people edit it."""
+
+    provider: str
+    names: tuple[str, ...]
+    """Model ids and patterns, in which ``*`` stands for any characters; upper and lower case are the same."""
+    input: int
+    """Pico-dollars per input token."""
+    output: int = 0
+    """Pico-dollars per output token."""
+    cached: int | None = None
+    """Pico-dollars per cached input token; None: as ``input``."""
+    valid_from: int = 0
+    """Microseconds UTC; 0: from the start of time."""
+    source: str = ""
+    retrieved: str = ""
+    """The day on which it was read, as it was written down."""
+    unpriced: bool = False
+    """The row has a condition that we can't price (long prompts, tiers): its models' cost is unknown."""
+    priority: int = 0
+    """Higher wins over everything else: a person's rows stand above those that came with the program."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a negative price or a row without names."""
+        _refuse_negative(self.input, self.output, self.cached)
+        if not self.names or not all(self.names):
+            raise ValueError(f"a price of {self.provider} names no model")
+
+
+class _Entry(NamedTuple):
+    """One name of one price, ready to be matched. Entries sort by what wins."""
+
+    rank: tuple[int, bool, int, int, int]
+    """Priority, exact name, characters of the pattern that are no ``*``, date, place in the book."""
+    parts: tuple[str, ...]
+    """The folded name, split at its stars."""
+    valid_from: int
+    card: RateCard | None
+    """None: unpriced."""
+
+    def matches(self, model: str) -> bool:
+        """Whether the folded name of a model fits; linear in its length, whatever the pattern is."""
+        first, *middle = self.parts
+        if not middle:
+            return model == first
+        last = middle.pop()
+        if not model.startswith(first) or not model.endswith(last) or len(model) < len(first) + len(last):
+            return False
+        at, end = len(first), len(model) - len(last)
+        for part in middle:
+            found = model.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
+
+
+class PriceBook:
+    """All prices that are known, and the rule which of them applies."""
+
+    def __init__(self, prices: Iterable[Price] = ()) -> None:
+        self.prices = tuple(prices)
+        self._entries: dict[str, list[_Entry]] = {}
+        self._fitting: dict[tuple[str, str], tuple[_Entry, ...]] = {}
+        for place, price in enumerate(self.prices):
+            entries = self._entries.setdefault(price.provider.casefold(), [])
+            entries.extend(_entry(price, name, place) for name in price.names)
+        for entries in self._entries.values():
+            entries.sort(key=lambda entry: entry.rank, reverse=True)
+
+    def card(self, provider: str, model: str, at_us: int) -> RateCard | None:
+        """Return the card of a model at a time (microseconds UTC), or None: its cost is unknown, which is never 0.
+
+        Of the rows that fit and are valid by then: the highest priority wins, then an exact name over a pattern, then
+        the pattern with more letters, then the newest date, then the row further down. Where the winner is unpriced,
+        so is the model.
+        """
+        known = self._fitting.get((provider, model))
+        if known is None:
+            folded = model.casefold()
+            known = tuple(entry for entry in self._entries.get(provider.casefold(), ()) if entry.matches(folded))
+            if len(self._fitting) >= _KNOWN_LANES:
+                self._fitting.clear()
+            self._fitting[provider, model] = known
+        return next((entry.card for entry in known if entry.valid_from <= at_us), None)
+
+
+def pico_per_token(usd_per_million: str | Decimal) -> int:
+    """Return a price in USD per million tokens as pico-dollars per token, exactly.
+
+    Raises ValueError, with a message for people, for what is no number, negative, absurdly high, or has more than six
+    decimals (a fraction of a pico-dollar). A float is refused too: it has rounded the price already.
+    """
+    shown = str(usd_per_million)[:40]
+    try:
+        with localcontext(Context(prec=60, traps=[Inexact, InvalidOperation, FloatOperation])):
+            price = Decimal(usd_per_million)
+            if not price.is_finite() or not 0 <= price <= _DEAREST:
+                raise ValueError(f"a price must be 0 to {_DEAREST} USD per million tokens, not {shown}")
+            pico = (price * 1_000_000).to_integral_exact()
+    except (InvalidOperation, FloatOperation):
+        raise ValueError(f"a price must be a decimal number of USD per million tokens, not {shown!r}") from None
+    except Inexact:
+        raise ValueError(f"a price has at most six decimals per million tokens, not {shown}") from None
+    return int(pico)
+
+
+def dollars(pico: int | None, places: int | None = None) -> str:
+    """Return an amount for people, such as ``$1,234.50``; the only place where money is rounded.
+
+    ``places`` decimals; without it two from one dollar up and four below. None is ``unknown``; what is not nothing is
+    never shown as nothing, but as ``<$0.0001``.
+    """
+    if pico is None:
+        return "unknown"
+    if places is None:
+        places = 4 if 0 < abs(pico) < PICO else 2
+    units = 10**places
+    amount = (2 * abs(pico) * units + PICO) // (2 * PICO)  # half up
+    whole, part = divmod(amount or min(abs(pico), 1), units)
+    sign = ("-" if pico < 0 else "") + ("<" if pico and not amount else "")
+    return f"{sign}${whole:,}.{part:0{places}}" if places else f"{sign}${whole:,}"
+
+
+def _entry(price: Price, name: str, place: int) -> _Entry:
+    folded = name.casefold()
+    parts = tuple(folded.split("*"))
+    rank = (price.priority, len(parts) == 1, len(folded) - len(parts), price.valid_from, place)
+    card = RateCard(
+        provider=price.provider,
+        model=name,
+        valid_from=price.valid_from,
+        input=price.input,
+        output=price.output,
+        cached=price.cached,
+        source=f"{price.source}, {price.retrieved}" if price.source and price.retrieved else price.source,
+    )
+    return _Entry(rank, parts, price.valid_from, None if price.unpriced else card)
+
+
+def _refuse_negative(*prices: int | None) -> None:
+    if any(price is not None and price < 0 for price in prices):
+        raise ValueError(f"a price is never negative: {prices}")
