@@ -1,0 +1,219 @@
+"""Reading what a client sent: a body becomes a Call, or the Refusal that the provider would answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+
+from batchrunner.simulator import catalogue, errors
+from batchrunner.simulator.errors import Refusal
+from batchrunner.simulator.settings import Settings
+from batchrunner.simulator.text import message_tokens, tokens_of
+
+Endpoint = Literal["chat", "completions", "embeddings", "rerank"]
+
+_MAX_TEXTS: Final = 2048
+_MAX_TOKENS_PER_REQUEST: Final = 300_000
+_RERANK_FIELDS: Final = frozenset({"model", "query", "documents", "top_n", "return_documents", "rank_fields"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A valid request. Lengths are tokens by the simulator's own rule."""
+
+    endpoint: Endpoint
+    model: str
+    body: dict[str, Any]
+    texts: tuple[Any, ...]
+    """Prompts, texts to embed, or the documents to rank; empty for chat."""
+    input_tokens: int
+    max_tokens: int | None = None
+    choices: int = 1
+    """Answers wanted for each prompt."""
+
+
+def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refusal:
+    """Judge a body as the provider would: JSON, model, then the endpoint's own rules."""
+    try:
+        body = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Refusal(400, "We could not parse the JSON body of your request.")
+    if not isinstance(body, dict):
+        return Refusal(400, "The JSON body of the request must be an object.")
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        return Refusal(400, "you must provide a model parameter", param="model")
+    if settings.poison and settings.poison.encode() in raw:
+        return Refusal(400, "Input validation error")
+    refusal = _judge_model(model, settings)
+    if refusal is not None:
+        return refusal
+    return _READERS[endpoint](model, body, settings)
+
+
+def _judge_model(model: str, settings: Settings) -> Refusal | None:
+    if model in settings.missing_models or (settings.models is not None and model not in settings.models):
+        return errors.missing_model(settings.flavour, model)
+    if model in settings.unavailable_models:
+        return errors.unavailable_model(model)
+    return None
+
+
+def _read_chat(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        return Refusal(400, "'messages' must be a list that is not empty", param="messages")
+    for place, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            return Refusal(400, f"'messages.{place}' must be an object with a role", param=f"messages.{place}")
+    call = Call(
+        endpoint="chat",
+        model=model,
+        body=body,
+        texts=(),
+        input_tokens=sum(map(message_tokens, messages)),
+    )
+    return _with_sampling(call, settings, default_max=None)
+
+
+def _read_completion(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
+    prompt = body.get("prompt")
+    prompts = _texts(prompt)
+    # Together takes one string, OpenAI also lists of strings and of token numbers.
+    if not prompts or (settings.flavour == "together" and not isinstance(prompt, str)):
+        return Refusal(400, "'prompt' is missing or of the wrong type", param="prompt")
+    call = Call(
+        endpoint="completions",
+        model=model,
+        body=body,
+        texts=prompts,
+        input_tokens=sum(map(_text_tokens, prompts)),
+    )
+    return _with_sampling(call, settings, default_max=16 if settings.flavour == "openai" else None)
+
+
+def _with_sampling(call: Call, settings: Settings, *, default_max: int | None) -> Call | Refusal:
+    body = call.body
+    if body.get("stream") or body.get("stream_tokens"):
+        return Refusal(400, "Streaming is not supported by this simulator; leave 'stream' out.", param="stream")
+    most = body.get("max_completion_tokens")
+    most = body.get("max_tokens") if most is None else most
+    most = default_max if most is None else most
+    choices = body.get("n")
+    choices = 1 if choices is None else choices
+    if most is not None and (not _is_int(most) or most < 1):
+        return Refusal(400, "'max_tokens' must be an integer of at least 1", param="max_tokens")
+    if not _is_int(choices) or not 1 <= choices <= 128:
+        return Refusal(400, "'n' must be an integer from 1 to 128", param="n")
+    context = _context(call.model, settings)
+    if call.input_tokens >= context or call.input_tokens + (most or 0) > context:
+        return errors.context_exceeded(settings.flavour, context, call.input_tokens, most or 0)
+    return Call(
+        endpoint=call.endpoint,
+        model=call.model,
+        body=body,
+        texts=call.texts,
+        input_tokens=call.input_tokens,
+        max_tokens=most,
+        choices=choices,
+    )
+
+
+def _read_embedding(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
+    texts = _texts(body.get("input"))
+    if not texts:
+        return Refusal(400, "'input' must be a text or a list of texts that is not empty", param="input")
+    if body.get("encoding_format") not in (None, "float", "base64"):
+        return Refusal(400, "'encoding_format' must be 'float' or 'base64'", param="encoding_format")
+    wanted = body.get("dimensions")
+    if wanted is not None and (not _is_int(wanted) or wanted < 1 or not _may_shorten(model, settings)):
+        return Refusal(400, "This model does not support specifying dimensions.", param="dimensions")
+    lengths = [_text_tokens(text) for text in texts]
+    context = _context(model, settings)
+    if settings.flavour == "openai":
+        if len(texts) > _MAX_TEXTS:
+            return Refusal(400, f"'input' has {len(texts)} items, {_MAX_TEXTS} are allowed", param="input")
+        if not all(lengths):
+            return Refusal(400, "'$.input' is invalid: an empty text cannot be embedded.", param="input")
+        if sum(lengths) > _MAX_TOKENS_PER_REQUEST:
+            return Refusal(400, f"Requested {sum(lengths)} tokens, max {_MAX_TOKENS_PER_REQUEST} tokens per request")
+        if max(lengths) > context:
+            return errors.context_exceeded("openai", context, max(lengths), 0)
+    # Together cuts a text that is too long, silently.
+    return Call(
+        endpoint="embeddings",
+        model=model,
+        body=body,
+        texts=texts,
+        input_tokens=sum(min(length, context) for length in lengths),
+    )
+
+
+def _read_rerank(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
+    unknown = body.keys() - _RERANK_FIELDS
+    if settings.flavour == "together" and unknown:
+        return Refusal(400, f"unknown fields: {', '.join(sorted(unknown))}", param=min(unknown))
+    query, documents, top = body.get("query"), body.get("documents"), body.get("top_n")
+    if not isinstance(query, str) or not query:
+        return Refusal(400, "'query' must be a text", param="query")
+    if not isinstance(documents, list) or not documents or not all(isinstance(each, str | dict) for each in documents):
+        return Refusal(400, "'documents' must be a list of texts or objects", param="documents")
+    if top is not None and (not _is_int(top) or top < 1):
+        return Refusal(400, "'top_n' must be an integer of at least 1", param="top_n")
+    texts = tuple(map(_document_text, documents))
+    return Call(
+        endpoint="rerank",
+        model=model,
+        body=body,
+        texts=texts,
+        input_tokens=tokens_of(query) + sum(map(tokens_of, texts)),
+    )
+
+
+def _texts(value: Any) -> tuple[Any, ...] | None:
+    """One text, texts, token numbers, or lists of token numbers, as a tuple; None if it is nothing of the kind."""
+    if isinstance(value, str):
+        return (value,)
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(each, str) for each in value):
+        return tuple(value)
+    if all(map(_is_int, value)):
+        return (tuple(value),)
+    if all(isinstance(each, list) and each and all(map(_is_int, each)) for each in value):
+        return tuple(tuple(each) for each in value)
+    return None
+
+
+def _text_tokens(text: Any) -> int:
+    return tokens_of(text) if isinstance(text, str) else len(text)
+
+
+def _document_text(document: str | dict[str, Any]) -> str:
+    if isinstance(document, str):
+        return document
+    text = document.get("text")
+    return text if isinstance(text, str) else msgspec.json.encode(document).decode()
+
+
+def _context(model: str, settings: Settings) -> int:
+    return catalogue.context_of(model) if settings.context_length is None else settings.context_length
+
+
+def _may_shorten(model: str, settings: Settings) -> bool:
+    return settings.flavour == "openai" and "ada-002" not in model
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_READERS: Final[dict[Endpoint, Callable[[str, dict[str, Any], Settings], Call | Refusal]]] = {
+    "chat": _read_chat,
+    "completions": _read_completion,
+    "embeddings": _read_embedding,
+    "rerank": _read_rerank,
+}

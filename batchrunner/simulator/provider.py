@@ -1,0 +1,281 @@
+"""The provider in a box: a request goes in, an answer comes out, the ledger knows. No sockets, no sleeping.
+
+Written from the providers' wire formats and from nothing of this program, so that a format misread by the program
+cannot agree with itself here. The clock is handed in; under a virtual clock the provider lives in virtual time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args
+
+import msgspec
+
+from batchrunner.simulator import answers, catalogue, errors, vectors, verdicts
+from batchrunner.simulator.answers import Work
+from batchrunner.simulator.calls import Call, Endpoint, read_call
+from batchrunner.simulator.errors import Refusal
+from batchrunner.simulator.faults import BODY_KINDS, WIRE_KINDS, check_kind, dice, draw_fault
+from batchrunner.simulator.headers import limit_headers, retry_after
+from batchrunner.simulator.ledger import Ledger
+from batchrunner.simulator.limits import Limiter
+from batchrunner.simulator.settings import Settings
+from batchrunner.simulator.verdicts import Answer, Arrival, Verdict
+
+FaultFor = Callable[[int, str, bytes], str | None]
+"""Given number, path and body of a call, names its fault; None leaves it to the settings."""
+
+_ROUTES: Final[Mapping[str, tuple[str, str]]] = {
+    "/chat/completions": ("POST", "chat"),
+    "/completions": ("POST", "completions"),
+    "/embeddings": ("POST", "embeddings"),
+    "/rerank": ("POST", "rerank"),
+    "/models": ("GET", "models"),
+    "/v2/supported-models": ("GET", "supported_models"),
+}
+_ENDPOINTS: Final = frozenset(get_args(Endpoint))
+_AFTER_SERVING: Final = (WIRE_KINDS | BODY_KINDS) - {"billed500"}
+
+
+class Provider:
+    """Serves calls by `settings`. Not thread-safe; one event loop (or none) drives it."""
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        now: Callable[[], float] = time.monotonic,  # noqa: TID251  # for a real socket; tests hand in theirs
+        wall: Callable[[], float] = time.time,  # noqa: TID251  # the same
+        *,
+        fault_for: FaultFor | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        """`now` gives seconds for limits, outages and the ledger, `wall` Unix seconds for dates and `created`."""
+        self.now = now
+        self.wall = wall
+        self.started = now()
+        self.ledger = Ledger() if ledger is None else ledger
+        self.fault_for = fault_for
+        self._settings = Settings() if settings is None else settings
+        self._limiter = Limiter(self._settings)
+        self._number = 0
+        self._authorized = 0
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    def change(self, settings: Settings) -> None:
+        """Go on with other settings from now on. Buckets keep their levels, counters their counts."""
+        self._settings = settings
+        self._limiter.retune(settings, self.now())
+
+    def out(self) -> bool:
+        """Whether an outage is on."""
+        since = self.now() - self.started
+        return any(start <= since < end for start, end in self._settings.outages)
+
+    def refusing(self) -> bool:
+        """Whether no connection should be accepted now."""
+        return self._settings.outage_kind == "refused" and self.out()
+
+    def handle(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, served_on_connection: int = 0
+    ) -> Answer:
+        """Take one request (header names in lower case) and say what to answer.
+
+        The call counts as in flight until `finish` is given the answer's number. `served_on_connection` is how many
+        requests the same connection carried before.
+        """
+        self._number += 1
+        bare, route = _route(path)
+        sha256 = hashlib.sha256(body).hexdigest()
+        arrival = Arrival(
+            number=self._number,
+            time=self.now(),
+            wall=self.wall(),
+            method=method,
+            path=bare,
+            route=route,
+            headers=headers,
+            body=body,
+            sha256=sha256,
+            seen=self.ledger.seen(sha256),
+        )
+        fault = self._fault(arrival)
+        verdict = self._dropped(fault, served_on_connection) or self._judge(arrival, fault)
+        self.ledger.receive(verdicts.entry_of(arrival, verdict))
+        return Answer(
+            number=arrival.number,
+            status=verdict.status,
+            headers={"Content-Type": verdict.content_type, "x-sim-echo": arrival.echo, **verdict.headers},
+            body=verdict.body,
+            delay=self._delay(arrival, verdict),
+            fault=verdict.wire,
+        )
+
+    def finish(self, number: int, *, written: bool = True) -> None:
+        """The answer with this number has left, in full or not."""
+        self.ledger.finish(number, written=written, now=self.now())
+
+    def _fault(self, arrival: Arrival) -> str | None:
+        if arrival.method != "POST":
+            return None
+        if self.fault_for is not None:
+            kind = self.fault_for(arrival.number, arrival.path, arrival.body)
+            if kind is not None:
+                check_kind(kind)
+                return kind
+        settings = self._settings
+        return draw_fault(
+            settings.faults,
+            seed=settings.seed,
+            by=settings.fault_by,
+            number=arrival.number,
+            body_sha256=arrival.sha256,
+            seen=arrival.seen,
+        )
+
+    def _dropped(self, fault: str | None, served_on_connection: int) -> Verdict | None:
+        if self.refusing():
+            return verdicts.unread("refused", "refused")
+        limit = self._settings.keepalive_close
+        if limit is not None and 0 < limit <= served_on_connection:
+            return verdicts.unread("keepalive_race", "close_before")
+        if fault == "keepalive_race" and served_on_connection:
+            return verdicts.unread("keepalive_race", "close_before")
+        return None
+
+    def _judge(self, arrival: Arrival, fault: str | None) -> Verdict:
+        settings = self._settings
+        if self.out():
+            return self._refused(arrival, errors.overloaded(settings.flavour, settings.retry_after), fault="outage")
+        known = _ROUTES.get(arrival.route)
+        if known is None:
+            return self._refused(arrival, errors.unknown_path(arrival.method, arrival.path))
+        method, route = known
+        if method != arrival.method:
+            return self._refused(arrival, errors.wrong_method(arrival.method, arrival.path))
+        refusal = self._judge_key(arrival)
+        if refusal is not None:
+            return self._refused(arrival, refusal)
+        if route not in _ENDPOINTS:
+            return self._listed(route)
+        if len(arrival.body) > settings.max_body_bytes:
+            return self._refused(arrival, errors.too_large())
+        call = read_call(route, arrival.body, settings)  # type: ignore[arg-type]  # one of _ENDPOINTS
+        if isinstance(call, Refusal):
+            return self._refused(arrival, call)
+        return self._admit(arrival, call, fault)
+
+    def _judge_key(self, arrival: Arrival) -> Refusal | None:
+        settings = self._settings
+        scheme, _, key = arrival.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            return errors.unauthorized(settings.flavour, missing=True)
+        if settings.api_key is not None and key.strip() != settings.api_key:
+            return errors.unauthorized(settings.flavour, missing=False)
+        if settings.revoke_after is not None and self._authorized >= settings.revoke_after:
+            return errors.unauthorized(settings.flavour, missing=False)
+        if arrival.method == "POST":
+            self._authorized += 1
+        return None
+
+    def _admit(self, arrival: Arrival, call: Call, fault: str | None) -> Verdict:
+        settings, model = self._settings, call.model
+        if settings.credit_calls is not None and self.ledger.totals["billed"] >= settings.credit_calls:
+            return self._refused(arrival, errors.no_credit(settings.flavour), model=model)
+        if settings.capacity is not None and self.ledger.in_flight >= settings.capacity:
+            return self._refused(arrival, errors.overloaded(settings.flavour, settings.retry_after), model=model)
+        if fault == "429":
+            return self._refused(arrival, self._injected(fault, model), model=model, fault=fault)
+        work = answers.plan(call, settings)
+        refused = self._limiter.admit(model, work.admission_tokens, arrival.time)
+        if refused is not None:
+            limits = settings.limits_of(model)
+            refusal = errors.rate_limited(
+                settings.flavour, settings.limit_type, model, refused.by, limits, refused.wait
+            )
+            return self._refused(arrival, refusal, model=model)
+        if fault is None or fault == "keepalive_race":
+            return self._served(arrival, work, None)
+        if fault in _AFTER_SERVING:
+            return self._served(arrival, work, fault)
+        if fault == "error200":
+            return Verdict(status=200, body=errors.error_in_200(), fault=fault, admitted=True, model=model, work=work)
+        refusal = self._injected("500" if fault == "billed500" else fault, model)
+        return self._refused(arrival, refusal, model=model, fault=fault, work=work)
+
+    def _injected(self, kind: str, model: str) -> Refusal:
+        settings = self._settings
+        return errors.injected(kind, settings.flavour, settings.limit_type, model, settings.retry_after)
+
+    def _refused(
+        self, arrival: Arrival, refusal: Refusal, *, model: str = "", fault: str | None = None, work: Work | None = None
+    ) -> Verdict:
+        settings = self._settings
+        call_id = answers.call_id(settings, "", arrival.sha256, arrival.seen)
+        content_type, body = errors.render(refusal, settings.flavour, call_id)
+        extra = {"x-request-id": call_id}
+        if refusal.wait is not None and (refusal.status != 503 or settings.retry_after_on_503):
+            extra |= retry_after(settings.retry_after_style, refusal.wait, arrival.wall)
+        if model:
+            extra |= limit_headers(self._limiter.buckets(model, arrival.time), settings, arrival.time)
+        return Verdict(
+            status=refusal.status,
+            content_type=content_type,
+            body=body,
+            headers=extra,
+            fault=fault,
+            admitted=work is not None,
+            billed=fault == "billed500",
+            model=model,
+            work=work,
+        )
+
+    def _served(self, arrival: Arrival, work: Work, fault: str | None) -> Verdict:
+        settings, endpoint = self._settings, work.call.endpoint
+        call_id = answers.call_id(settings, endpoint, arrival.sha256, arrival.seen)
+        created = int(arrival.wall)
+        answer: dict[str, Any]
+        if endpoint == "chat":
+            answer = answers.chat_answer(work, settings, call_id=call_id, created=created, echo=arrival.echo)
+        elif endpoint == "completions":
+            answer = answers.completion_answer(work, settings, call_id=call_id, created=created, echo=arrival.echo)
+        elif endpoint == "embeddings":
+            answer = vectors.embedding_answer(work, settings)
+        else:
+            answer = vectors.rerank_answer(work, settings, call_id=call_id)
+        buckets = self._limiter.buckets(work.call.model, arrival.time)
+        extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
+        return verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)
+
+    def _listed(self, route: str) -> Verdict:
+        models = catalogue.offered(self._settings.flavour, self._settings.models)
+        if route == "supported_models":
+            return Verdict(status=200, body=msgspec.json.encode(catalogue.supported_list(models)))
+        if self._settings.flavour == "together":
+            return Verdict(status=200, body=msgspec.json.encode(catalogue.together_list(models)))
+        return Verdict(status=200, body=msgspec.json.encode(catalogue.openai_list(models)))
+
+    def _delay(self, arrival: Arrival, verdict: Verdict) -> float:
+        settings = self._settings
+        if not verdict.processed:
+            return 0.0
+        if not verdict.billed:
+            return settings.refusal_latency
+        delay = 0.0
+        if settings.latency:
+            throw = dice("latency", settings.seed, arrival.sha256, arrival.seen)
+            delay = settings.latency * (1 + settings.latency_jitter * (2 * throw - 1))
+        if settings.tokens_per_second is not None and verdict.work is not None:
+            delay += verdict.work.output_tokens / settings.tokens_per_second
+        return delay
+
+
+def _route(path: str) -> tuple[str, str]:
+    """The path without query, and the same without its version prefix; a base may be given with `/v1` or without."""
+    bare = path.partition("?")[0].rstrip("/") or "/"
+    return bare, bare[3:] if bare.startswith("/v1/") else bare

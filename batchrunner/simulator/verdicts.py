@@ -1,0 +1,153 @@
+"""What becomes of one call, as values: the answer for the wire and what the ledger is to know of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+
+from batchrunner.simulator import errors
+from batchrunner.simulator.answers import Work
+from batchrunner.simulator.faults import WIRE_KINDS
+from batchrunner.simulator.ledger import Entry
+
+_LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the provider sends back. Whoever carries it waits `delay` seconds first, then does what `fault` says."""
+
+    number: int
+    """The call's number in the ledger; hand it to `Provider.finish` when the answer has left."""
+    status: int
+    """0 if not a byte is to be answered."""
+    headers: Mapping[str, str]
+    body: bytes
+    delay: float = 0.0
+    """Seconds before the first byte."""
+    fault: str | None = None
+    """A fault of the wire: `hang` (never answer), `reset_before` (reset, no reply), `close_before` (orderly close, no
+    reply), `truncate` (close amid the body), `reset_mid` (reset amid the body), `drip` (byte by byte), `refused` (as if
+    nothing listened); None: send it all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One request as it was received; `path` has neither query nor version prefix."""
+
+    number: int
+    time: float
+    wall: float
+    method: str
+    path: str
+    route: str
+    headers: Mapping[str, str]
+    body: bytes
+    sha256: str
+    seen: int
+    """How often the same body arrived before."""
+
+    @property
+    def echo(self) -> str:
+        """The first 12 hex digits of the body's SHA-256, which every answer carries."""
+        return self.sha256[:12]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The outcome of a call before it is put in the ledger."""
+
+    status: int
+    content_type: str = errors.JSON_TYPE
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fault: str | None = None
+    wire: str | None = None
+    processed: bool = True
+    admitted: bool = False
+    billed: bool = False
+    usage: dict[str, Any] | None = None
+    model: str = ""
+    work: Work | None = None
+
+
+def unread(fault: str, wire: str) -> Verdict:
+    """Dropped without being looked at."""
+    return Verdict(status=0, fault=fault, wire=wire, processed=False)
+
+
+def served(
+    work: Work,
+    answer: dict[str, Any],
+    usage: dict[str, Any] | None,
+    fault: str | None,
+    headers: Mapping[str, str],
+) -> Verdict:
+    """A call that was done and is billed, with whatever `fault` then makes of its answer."""
+    if fault == "null_usage":
+        usage = None
+        answer["usage"] = None
+    elif fault == "no_usage":
+        usage = None
+    elif usage is not None:
+        answer["usage"] = usage
+    if fault == "no_choices":
+        answer[_LISTS[work.call.endpoint]] = []
+    body = msgspec.json.encode(answer)
+    good = Verdict(
+        status=200,
+        body=body,
+        headers=headers,
+        fault=fault,
+        admitted=True,
+        billed=True,
+        usage=usage,
+        model=work.call.model,
+        work=work,
+    )
+    if fault in WIRE_KINDS:
+        status = 0 if fault in ("hang", "reset_before", "close_before") else 200
+        return replace(good, status=status, wire=fault, usage=usage if fault == "drip" else None)
+    if fault == "truncated_json":
+        return replace(good, body=body[: len(body) * 2 // 3], usage=None)
+    if fault == "empty200":
+        return replace(good, body=b"", usage=None)
+    if fault == "html200":
+        return replace(good, body=errors.html_page(200), content_type=errors.HTML_TYPE, usage=None)
+    return good
+
+
+def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
+    """What the ledger is told; the key only as a fingerprint."""
+    headers, work = arrival.headers, verdict.work
+    authorization = headers.get("authorization")
+    retries = headers.get("x-stainless-retry-count", "")
+    entry = Entry(
+        number=arrival.number,
+        time=arrival.time,
+        wall=arrival.wall,
+        method=arrival.method,
+        path=arrival.path,
+        model=verdict.model,
+        status=verdict.status,
+        fault=verdict.fault,
+        processed=verdict.processed,
+        request_bytes=len(arrival.body),
+        body_sha256=arrival.sha256,
+        client_request_id=headers.get("x-client-request-id"),
+        key_fingerprint=None if authorization is None else hashlib.sha256(authorization.encode()).hexdigest()[:12],
+        retry_count=int(retries) if retries.isdecimal() and len(retries) < 10 else 0,
+        billed=verdict.billed,
+        usage=verdict.usage,
+        admitted=verdict.admitted,
+        admission_tokens=0 if work is None else work.admission_tokens,
+    )
+    if verdict.billed and work is not None:
+        entry.input_tokens = work.input_tokens
+        entry.cached_tokens = work.cached_tokens
+        entry.output_tokens = work.output_tokens
+    return entry

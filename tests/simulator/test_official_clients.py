@@ -1,0 +1,145 @@
+"""The official packages of OpenAI and Together talk to the simulator over a real socket and find nothing amiss."""
+
+from __future__ import annotations
+
+import base64
+import struct
+
+import openai
+import pytest
+import together
+
+from batchrunner.simulator import Provider, Settings, serve
+
+QUESTION = [{"role": "user", "content": "Why is the sky blue?"}]
+
+
+def openai_client(url):
+    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=10)
+
+
+def together_client(url):
+    return together.AsyncTogether(base_url=url, api_key="k", max_retries=0, timeout=10)
+
+
+@pytest.mark.anyio
+async def test_openai_chats_and_completes():
+    provider = Provider(Settings(flavour="openai"))
+    async with serve(provider) as url, openai_client(url) as client:
+        chat = await client.chat.completions.create(model="gpt-4o-mini", messages=QUESTION, max_tokens=12, n=2, seed=1)
+        assert [choice.index for choice in chat.choices] == [0, 1]
+        assert chat.choices[0].message.content.startswith("[echo ")
+        assert chat.usage.prompt_tokens_details.cached_tokens == 0
+        assert chat._request_id == chat.id
+        done = await client.completions.create(model="gpt-3.5-turbo-instruct", prompt=["one", "two"])
+        assert len(done.choices) == 2
+    assert provider.ledger.entries[0].usage["total_tokens"] == chat.usage.total_tokens
+
+
+@pytest.mark.anyio
+async def test_openai_embeds_with_the_base64_it_asks_for_by_itself_and_with_floats():
+    async with serve(Provider(Settings(flavour="openai"))) as url, openai_client(url) as client:
+        packed = await client.embeddings.create(model="text-embedding-3-small", input=["a", "b"])
+        plain = await client.embeddings.create(
+            model="text-embedding-3-small", input=["a", "b"], encoding_format="float"
+        )
+        for left, right in zip(packed.data, plain.data, strict=True):
+            assert len(left.embedding) == 1536
+            assert struct.pack("<1536f", *left.embedding) == struct.pack("<1536f", *right.embedding)
+        assert packed.usage.total_tokens == plain.usage.total_tokens == 2
+        raw = await client.embeddings.create(model="text-embedding-3-small", input="a", encoding_format="base64")
+        assert base64.b64decode(raw.data[0].embedding) == struct.pack("<1536f", *plain.data[0].embedding)
+
+
+@pytest.mark.anyio
+async def test_openai_lists_the_models():
+    async with serve(Provider(Settings(flavour="openai"))) as url, openai_client(url) as client:
+        assert "gpt-4o" in [model.id async for model in client.models.list()]
+
+
+@pytest.mark.anyio
+async def test_the_openai_package_also_speaks_to_the_together_flavour():
+    async with serve(Provider(Settings())) as url, openai_client(url) as client:
+        chat = await client.chat.completions.create(model="meta-llama/Llama-3.2-3B-Instruct", messages=QUESTION)
+        assert chat.choices[0].message.tool_calls == []
+        vectors = await client.embeddings.create(model="BAAI/bge-base-en-v1.5", input="a")
+        assert len(vectors.data[0].embedding) == 768
+
+
+@pytest.mark.anyio
+async def test_together_chats_completes_embeds_and_reranks():
+    async with serve(Provider(Settings(cached_share=0.5))) as url, together_client(url) as client:
+        chat = await client.chat.completions.create(model="meta-llama/Llama-3.2-3B-Instruct", messages=QUESTION)
+        assert chat.prompt == []
+        assert chat.choices[0].seed > 2**63
+        assert chat.usage.total_tokens == chat.usage.prompt_tokens + chat.usage.completion_tokens
+        done = await client.completions.create(model="meta-llama/Llama-3.2-3B-Instruct", prompt="Once", max_tokens=9)
+        assert done.choices[0].finish_reason == "length"
+        vectors = await client.embeddings.create(model="BAAI/bge-large-en-v1.5", input=["a", "b", "c"])
+        assert [len(item.embedding) for item in vectors.data] == [1024] * 3
+        ranked = await client.rerank.create(
+            model="Salesforce/Llama-Rank-V1", query="blue", documents=["a blue one", "a red one"], return_documents=True
+        )
+        assert ranked.results[0].document.text == "a blue one"
+        assert ranked.usage.completion_tokens == 0
+
+
+@pytest.mark.anyio
+async def test_together_lists_the_supported_models():
+    async with serve(Provider(Settings())) as url, together_client(url) as client:
+        models = [model async for model in client.models.list_supported()]
+        glm = next(model for model in models if model.name == "zai-org/GLM-5.2")
+        assert (glm.pricing.input, glm.pricing.cached_input, glm.context_length) == (1.4, 0.26, "131072")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"api_key": "other"}, "AuthenticationError"),
+        ({"models": ()}, "NotFoundError"),
+        ({"faults": {"429": 1.0}}, "RateLimitError"),
+        ({"requests_per_minute": 1, "model_limits": {"m": (0, 0)}}, "RateLimitError"),
+        ({"faults": {"500": 1.0}}, "InternalServerError"),
+        ({"faults": {"529": 1.0}}, "InternalServerError"),
+        ({"faults": {"502html": 1.0}}, "InternalServerError"),
+        ({"faults": {"422": 1.0}}, "UnprocessableEntityError"),
+        ({"poison": "sky"}, "BadRequestError"),
+        ({"faults": {"reset_before": 1.0}}, "APIConnectionError"),
+        ({"faults": {"close_before": 1.0}}, "APIConnectionError"),
+        ({"faults": {"truncate": 1.0}}, "APIConnectionError"),
+    ],
+)
+async def test_both_packages_raise_their_own_exception_for_a_refusal(settings, name):
+    for flavour, package, build in (("openai", openai, openai_client), ("together", together, together_client)):
+        provider = Provider(Settings(flavour=flavour, **settings))
+        async with serve(provider) as url, build(url) as client:
+            if "model_limits" in settings:
+                await client.chat.completions.create(model="m", messages=QUESTION)
+            with pytest.raises(getattr(package, name)):
+                await client.chat.completions.create(model="m", messages=QUESTION)
+
+
+@pytest.mark.anyio
+async def test_empty_credit_is_402_to_together_and_a_quota_error_to_openai():
+    async with serve(Provider(Settings(credit_calls=0))) as url, together_client(url) as client:
+        with pytest.raises(together.APIStatusError) as refused:
+            await client.chat.completions.create(model="m", messages=QUESTION)
+        assert refused.value.status_code == 402
+    async with serve(Provider(Settings(flavour="openai", credit_calls=0))) as url, openai_client(url) as client:
+        with pytest.raises(openai.RateLimitError) as quota:
+            await client.chat.completions.create(model="m", messages=QUESTION)
+        assert quota.value.code == "insufficient_quota"
+
+
+@pytest.mark.anyio
+async def test_a_retry_of_the_package_is_seen_in_the_ledger():
+    first = iter(["500"])
+    provider = Provider(
+        Settings(flavour="openai", retry_after_style="ms"),
+        fault_for=lambda *_: next(first, None),
+    )
+    async with serve(provider) as url, openai_client(url).with_options(max_retries=1) as client:
+        await client.chat.completions.create(model="m", messages=QUESTION)
+    assert [entry.retry_count for entry in provider.ledger.entries] == [0, 1]
+    assert provider.ledger.stats()["repeated_calls"] == 1
