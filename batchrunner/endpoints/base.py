@@ -1,0 +1,54 @@
+"""The seam of the wire formats."""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from batchrunner.core.attempt import Failure, Outcome
+from batchrunner.core.http import HttpReply
+
+
+class BadBody(Exception):  # noqa: N818 - it describes the body, and is always caught and reported as a Problem
+    """A request body that this endpoint can't take. ``field`` names the key at fault, for the column."""
+
+    def __init__(self, reason: str, field: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.field = field
+
+
+class Facts(NamedTuple):
+    """What the queue must know of a body without reading it again."""
+
+    model: str
+    est_in: int
+    """Estimated input tokens, uncalibrated."""
+    max_out: int | None
+    """Output tokens the body allows (times ``n`` where it asks for several); None: no bound; 0: generates nothing."""
+
+
+class Endpoint(Protocol):
+    """One wire format at one path."""
+
+    path: str
+    """Such as ``/v1/chat/completions``."""
+    name: str
+    """Such as ``chat``."""
+
+    def inspect(self, body: bytes) -> Facts:
+        """Check a body's required fields and types and return its facts.
+
+        Raises BadBody. The body is known to be valid strict UTF-8 JSON of bounded depth with an object at the top.
+        """
+        ...
+
+    def read(self, reply: HttpReply, classify: "Classifier") -> Outcome:
+        """Parse an answer of any status. Never raises, whatever the bytes are."""
+        ...
+
+    def text(self, body: bytes) -> str | None:
+        """Return the answer's text, for people and CSV; None where the format has none."""
+        ...
+
+
+Classifier = Callable[[HttpReply], Failure]
+"""Turns a refusal (any reply that is not this endpoint's answer) into a Failure, by the provider's own table."""

@@ -1,0 +1,72 @@
+"""Reranking."""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from batchrunner.core.attempt import Outcome
+from batchrunner.core.estimate import tokens
+from batchrunner.core.http import HttpReply
+from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
+from batchrunner.endpoints.base import Classifier, Facts
+from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
+from batchrunner.endpoints.usage import Counted, consumed
+
+
+class _Body(Asked, gc=False, kw_only=True):
+    query: Text
+    documents: msgspec.Raw
+
+
+class _Ranked(msgspec.Struct, gc=False):
+    index: int
+    relevance_score: float
+
+
+class _Ranking(Answer, gc=False):
+    results: list[_Ranked] | None = None
+    choices: list[_Ranked] | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_DOCUMENTS = msgspec.json.Decoder(Annotated[list[str | dict[str, Any]], msgspec.Meta(min_length=1)])
+_WATCHED = keys("model", "query", "documents")
+
+
+def _judge(answer: _Ranking) -> None:
+    """Raise Misshapen unless there are ranked documents, under either name that Together's documentation uses."""
+    if not (answer.results or answer.choices):
+        raise Misshapen("it has no results")
+
+
+def _count(raw: msgspec.Raw) -> Counted:
+    return consumed(raw, "total_tokens", "prompt_tokens")
+
+
+_FORM = Form("a ranking", msgspec.json.Decoder(_Ranking), _judge, _count)
+
+
+class Rerank:
+    """Reranking as Together and vLLM (in Jina's format) speak it."""
+
+    path = "/v1/rerank"
+    name = "rerank"
+
+    def inspect(self, body: bytes) -> Facts:
+        """Check model, query and documents (texts or objects); raises BadBody.
+
+        A reranker reads the query with every document, so the query counts once for each.
+        """
+        asked = decode(_BODY, body)
+        refuse_repeats(body, _WATCHED)
+        documents = decode(_DOCUMENTS, asked.documents, "documents")
+        estimate = tokens(bytes(asked.documents)) + tokens(asked.query.encode()) * len(documents)
+        return Facts(asked.model, estimate, 0)
+
+    def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
+        """Parse an answer of any status. Never raises, whatever the bytes are."""
+        return read_answer(reply, classify, _FORM)
+
+    def text(self, body: bytes) -> str | None:
+        """Return None: a ranking is not text."""
+        return None
