@@ -1,0 +1,32 @@
+"""The seam of the transport."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+from batchrunner.core.attempt import Failure
+from batchrunner.core.http import HttpCall, HttpReply
+
+
+class Transport(Protocol):
+    """Sends calls to one provider's host, with its key. Used inside ``async with``."""
+
+    async def send(self, call: HttpCall) -> HttpReply | Failure:
+        """Send a call and bring back a complete answer of any status, or a Failure that says whether it was sent.
+
+        Ends within the call's deadline. Raises nothing but cancellation.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """End every call in flight now: each brings a Failure of kind ``interrupted``, possibly billed if sent."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Start what watches the deadlines."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Close all connections."""
+        ...

@@ -1,0 +1,97 @@
+"""Puts a transport together: what ``wiring`` calls. aiohttp is imported when it is called, not before."""
+
+import resource
+import ssl
+from urllib.parse import urlsplit
+
+import httpx
+
+from batchrunner.core.clock import Clock
+from batchrunner.core.errors import ConfigurationError
+from batchrunner.transport.hosts import is_loopback, normalise
+from batchrunner.transport.secret import Secret
+from batchrunner.transport.send import HttpTransport
+
+SPARE_FILES = 64
+"""Descriptors for the database, the logs, the terminal and what else is open."""
+
+
+def open_transport(
+    base_url: str,
+    key: Secret | None,
+    *,
+    connections: int,
+    ca_file: str | None = None,
+    trust_env: bool = False,
+    clock: Clock | None = None,
+) -> HttpTransport:
+    """Return a transport for ``base_url``, to be entered with ``async with``; nothing is connected yet.
+
+    ``connections`` is how many calls will be in flight: each has a connection of its own, for which this makes sure
+    that the process may open enough files. Certificates are always verified, against the system's authorities and
+    certifi's, and those in ``ca_file`` (PEM). Proxies of the environment are used only with ``trust_env``.
+    Raises ConfigurationError.
+    """
+    from batchrunner.transport.aiohttp_engine import AiohttpTransport
+
+    base_url = normalise(base_url)
+    allow_files(connections + SPARE_FILES)
+    tls = tls_context(ca_file) if base_url.startswith("https:") else None
+    engine = AiohttpTransport(tls=tls, proxy=environment_proxy(base_url) if trust_env else None)
+    return HttpTransport(engine, base_url, key, clock=clock)
+
+
+def environment_proxy(base_url: str) -> str | None:
+    """Return the proxy that the environment names for a base URL (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
+
+    It may hold a login: show it with ``host_label``. None for this machine. Raises ConfigurationError for a proxy that
+    can't be used.
+    """
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(base_url)
+    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if urlsplit(proxy).scheme not in ("http", "https"):
+        raise ConfigurationError(
+            "the proxy named by the environment is neither http:// nor https://",
+            hint="change HTTPS_PROXY or ALL_PROXY, or do without the environment's proxies",
+        )
+    return proxy
+
+
+def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
+    """Return a context that verifies names and certificates. Raises ConfigurationError if ``ca_file`` is unreadable."""
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(ca_file)
+        except OSError as error:  # ssl.SSLError, for a file that holds no certificates, is one
+            raise ConfigurationError(
+                f"the certificates in {ca_file} can't be read: {error.strerror or error}",
+                hint="give the authority's certificates as one PEM file",
+            ) from error
+    return context
+
+
+def allow_files(needed: int) -> None:
+    """Raise this process's limit on open files to ``needed`` if it is lower.
+
+    Raises ConfigurationError when the system does not allow as many.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise ConfigurationError(
+            f"{needed} open files are needed, but this process may have {hard}",
+            hint=f"lower the concurrency to {max(1, hard - SPARE_FILES)}, or raise the limit (ulimit -n)",
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

@@ -1,0 +1,189 @@
+"""Sends calls: one host, one key, one deadline per call; what goes wrong comes back as a Failure."""
+
+from collections.abc import AsyncIterable
+from importlib.metadata import PackageNotFoundError, version
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+import anyio
+import httpx
+
+from batchrunner.core.attempt import Failure
+from batchrunner.core.clock import Clock, SystemClock
+from batchrunner.core.http import HttpCall, HttpReply
+from batchrunner.transport.deadlines import Deadlines
+from batchrunner.transport.failures import deadline_failure, failure_of, interrupted_failure, refusal_of, too_large
+from batchrunner.transport.hosts import host_label, join, normalise
+from batchrunner.transport.secret import Secret
+from batchrunner.transport.wire import Outgoing
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+CLOSE_SECONDS = 5.0
+
+
+class HttpTransport:
+    """The ``Transport`` of ``base.py`` over any httpx transport, which is called the engine here.
+
+    Use it with ``async with``: the task that watches the deadlines lives in it. The engine gets one request per call in
+    flight and keeps as many connections; nothing waits in line for one. Redirects are not followed, cookies not kept,
+    bodies not decompressed. The key goes out in ``Authorization`` and is cut out of refusals that echo it.
+    """
+
+    def __init__(
+        self, engine: httpx.AsyncBaseTransport, base_url: str, key: Secret | None, *, clock: Clock | None = None
+    ) -> None:
+        self._engine = engine
+        self._base_url = normalise(base_url)
+        self._host = host_label(self._base_url)
+        self._key = key
+        self._clock = clock or SystemClock()
+        self._headers = _constant_headers(self._host, key)
+        self._urls: dict[str, httpx.URL] = {}
+        self._deadlines = Deadlines()
+        self._group: TaskGroup | None = None
+        self._interrupted = False
+
+    @property
+    def host(self) -> str:
+        """Host and port that the calls go to, for people."""
+        return self._host
+
+    def __repr__(self) -> str:
+        return f"HttpTransport({self._base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        await self._group.start(self._deadlines.sweep)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        group, self._group = self._group, None
+        try:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):  # closed properly even when the run is cancelled
+                await self.aclose()
+        finally:
+            if group is not None:
+                group.cancel_scope.cancel()
+                await group.__aexit__(None, None, None)  # the block's own error needs no group around it
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._engine.aclose()
+
+    def interrupt(self) -> None:
+        """End every call in flight now; each brings a Failure of kind ``interrupted``."""
+        self._interrupted = True
+        self._deadlines.end_all()
+
+    async def send(self, call: HttpCall) -> HttpReply | Failure:
+        """POST a call and bring back a complete answer of any status but 3xx and 407, or a Failure.
+
+        Ends within the call's deadline. Raises nothing but cancellation, and RuntimeError or ConfigurationError where
+        it is used wrongly.
+        """
+        body = Outgoing(call.body)
+        request = httpx.Request("POST", self._url(call.path), headers=self._headers, stream=body)
+        request.headers["X-Client-Request-Id"] = call.client_request_id
+        request.headers["Content-Length"] = str(len(call.body))
+        return await self._call(request, body, call.deadline, call.max_response)
+
+    async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
+        """GET a path that costs nothing; otherwise as ``send``."""
+        body = Outgoing(b"")
+        request = httpx.Request("GET", self._url(path), headers=self._headers, stream=body)
+        return await self._call(request, body, deadline, max_response)
+
+    async def _call(
+        self, request: httpx.Request, body: Outgoing, deadline: float, max_response: int
+    ) -> HttpReply | Failure:
+        if self._interrupted:
+            return interrupted_failure(self._host, sent=False)
+        scope = anyio.CancelScope()
+        self._deadlines.watch(scope, anyio.current_time() + deadline)
+        try:
+            with scope:
+                return await self._exchange(request, max_response)
+        except httpx.RequestError as error:
+            failure = failure_of(error, self._host)
+            return failure._replace(message=self._without_key(failure.message))
+        finally:
+            self._deadlines.forget(scope)
+        return self._cut_off(deadline, sent=body.sent)
+
+    def _cut_off(self, deadline: float, *, sent: bool) -> Failure:
+        if self._interrupted:
+            return interrupted_failure(self._host, sent=sent)
+        return deadline_failure(self._host, deadline, sent=sent)
+
+    async def _exchange(self, request: httpx.Request, max_response: int) -> HttpReply | Failure:
+        started = self._clock.monotonic()
+        response = await self._engine.handle_async_request(request)
+        ttfb = self._clock.monotonic() - started
+        stream = cast(httpx.AsyncByteStream, response.stream)
+        status = response.status_code
+        headers = _first_values(response.headers)
+        try:
+            refusal = refusal_of(status, headers, self._host, max_response)
+            if refusal is not None:
+                return refusal
+            body = await _read(stream, max_response)
+        finally:
+            await stream.aclose()
+        if body is None:
+            return too_large(self._host, status, max_response)
+        if status >= 400 and self._key is not None:
+            body = body.replace(self._key.reveal().encode(), b"***")
+        return HttpReply(status, headers, body, self._clock.now(), ttfb)
+
+    def _url(self, path: str) -> httpx.URL:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(join(self._base_url, path))
+        return url
+
+    def _without_key(self, text: str) -> str:
+        return text if self._key is None else text.replace(self._key.reveal(), "***")
+
+
+def _constant_headers(host: str, key: Secret | None) -> httpx.Headers:
+    headers = httpx.Headers(
+        {
+            "Host": host,
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+            "User-Agent": _user_agent(),
+        }
+    )
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key.reveal()}"
+    return headers
+
+
+def _user_agent() -> str:
+    try:
+        return f"batchrunner/{version('batchrunner')}"
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "batchrunner"
+
+
+def _first_values(headers: httpx.Headers) -> dict[str, str]:
+    """Return lower-case names with their first values; bytes beyond ASCII are read as Latin-1 (RFC 9110 5.5)."""
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers.raw)}
+
+
+async def _read(stream: AsyncIterable[bytes], max_response: int) -> bytes | None:
+    """Read a body to its end; None when it passes the cap, and then no more than a chunk over it is held."""
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in stream:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_response:
+            return None
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
