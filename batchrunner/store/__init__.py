@@ -1,0 +1,1 @@
+"""The queue and the ledger: the only room that knows SQLAlchemy."""

@@ -1,0 +1,222 @@
+"""The seam of the store: what the runner, the loader and the readers ask of a database.
+
+Everything here is synchronous; the runner calls the writer's methods in its one database thread.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from batchrunner.core.job import Job, JobOptions, JobSource
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening
+from batchrunner.store.values import (
+    ALL,
+    BucketLevel,
+    CostRow,
+    Counts,
+    DuplicateIds,
+    FailureGroup,
+    LaneRow,
+    LaneWork,
+    Rescue,
+    ResultRow,
+    RunnerInfo,
+    RunnerRow,
+    Selection,
+    Workload,
+)
+
+__all__ = [
+    "ALL",
+    "BucketLevel",
+    "CostRow",
+    "Counts",
+    "DuplicateIds",
+    "FailureGroup",
+    "LaneRow",
+    "LaneWork",
+    "Loading",
+    "Queue",
+    "Reader",
+    "Rescue",
+    "ResultRow",
+    "RunnerInfo",
+    "RunnerRow",
+    "Selection",
+    "Workload",
+]
+
+
+class Queue(Protocol):
+    """The writer's side of the queue, used by one runner."""
+
+    def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
+        """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue.
+
+        ``accounts`` maps a provider to the label of the account (a key's fingerprint and host) its attempts are
+        billed to.
+        """
+        ...
+
+    def work(self, jobs: Sequence[int] | None) -> list[LaneWork]:
+        """Return the lanes with queued requests, of these jobs or of every open job."""
+        ...
+
+    def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
+        """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed."""
+        ...
+
+    def claim(
+        self, job_id: int, lane_id: int, after: tuple[int, int] | None, limit: int, selection: Selection = ALL
+    ) -> list[Head]:
+        """Read fresh requests (never tried, not waiting) in order of priority and id; writes nothing.
+
+        ``after`` is (priority, id) of the last head that this run claimed.
+        """
+        ...
+
+    def claim_due(
+        self, jobs: Sequence[int], lane_id: int, now: int, limit: int, selection: Selection = ALL
+    ) -> list[Head]:
+        """Read requests whose ``not_before`` has come, longest due first; writes nothing."""
+        ...
+
+    def next_due(self, jobs: Sequence[int], lane_id: int, after: int = 0, selection: Selection = ALL) -> int | None:
+        """Return the earliest ``not_before`` past ``after`` of the waiting requests, or None."""
+        ...
+
+    def commit(
+        self, openings: Sequence[Opening], closings: Sequence[Closing], levels: Sequence[BucketLevel], now: int
+    ) -> list[Opened]:
+        """Open and record in one transaction that is on the disk when this returns.
+
+        Opening writes the attempt and sets the request running; what comes back holds the bodies, in the order asked.
+        Closing writes the outcome only where the request is not finished yet: the first complete answer wins, a
+        later one is kept as a wasted attempt. The rollups move in the same transaction.
+        """
+        ...
+
+    def levels(self) -> list[BucketLevel]:
+        """Return all kept bucket levels."""
+        ...
+
+    def rate(self, card: RateCard) -> int:
+        """Return the id of this rate card, writing it at first sight."""
+        ...
+
+    def learned(self, lane_id: int) -> bytes | None:
+        """Return what was learned of a lane (JSON), or None."""
+        ...
+
+    def learn(self, lane_id: int, learned: bytes) -> None:
+        """Keep what was learned of a lane (JSON)."""
+        ...
+
+    def pause(self, scope: str, ref: str, reason: str, evidence: str, now: int) -> None:
+        """Keep the fact that a lane (``model``), provider or job is paused, and why."""
+        ...
+
+    def beat(self, runner_id: int, now: int, snapshot: bytes) -> None:
+        """Keep the runner's heartbeat and its snapshot (JSON) for readers."""
+        ...
+
+    def finish(self, runner_id: int, now: int, reason: str) -> None:
+        """Keep the runner's clean end."""
+        ...
+
+
+class Loading(Protocol):
+    """The writer's side of jobs: load, discard, retry."""
+
+    def job_by_key(self, key: str) -> Job | None:
+        """Return the job with this identity, in any state."""
+        ...
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        ...
+
+    def jobs_by_path(self, path: str) -> list[Job]:
+        """Return the jobs loaded from this file, newest first."""
+        ...
+
+    def create_job(
+        self,
+        *,
+        key: str,
+        name: str,
+        source: JobSource,
+        options: JobOptions,
+        tags: tuple[tuple[str, str], ...],
+        now: int,
+    ) -> Job:
+        """Create a job in state ``loading``; a name already taken is made unique with ``-2``, ``-3``, ..."""
+        ...
+
+    def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
+        """Queue requests, all or none, in one transaction. Raises DuplicateIds."""
+        ...
+
+    def seal(self, job_id: int, source: JobSource, key: str) -> Job:
+        """Open a loading job (or end an ``--add``): its rows are whole now; keeps source and key as they are now."""
+        ...
+
+    def discard(self, job_id: int) -> None:
+        """Delete a loading job and its rows."""
+        ...
+
+    def digests(self, job_id: int, custom_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the body digests of those custom_ids that the job has."""
+        ...
+
+    def retry(self, job_id: int, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), now: int) -> int:
+        """Queue failed requests again, all or by kind or id, with their tries forgotten; return how many."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads only: safe beside a live run."""
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        ...
+
+    def job(self, ref: str) -> Job:
+        """Find a job by number, name or path. Raises ConfigurationError that lists what there is."""
+        ...
+
+    def counts(self, job_id: int, now: int) -> Counts:
+        """Return a job's requests by state."""
+        ...
+
+    def results(self, job_id: int) -> Iterator[ResultRow]:
+        """Yield every request of a job in input order, in short read transactions."""
+        ...
+
+    def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
+        """Yield the ids of queued requests in input order."""
+        ...
+
+    def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
+        """Return what is queued, by lane and endpoint."""
+        ...
+
+    def failures(self, job_id: int) -> list[FailureGroup]:
+        """Return a job's failed requests by kind and status, most frequent first."""
+        ...
+
+    def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
+        """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
+        ...
+
+    def lanes(self, job_id: int | None = None) -> list[LaneRow]:
+        """Return the lanes and what they wait for."""
+        ...
+
+    def runner(self) -> RunnerRow | None:
+        """Return the newest runner."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...

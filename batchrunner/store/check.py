@@ -1,0 +1,104 @@
+"""Looks at a database from outside: is everything in it what it should be?"""
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+from sqlalchemy import Connection
+
+from batchrunner.core.errors import DatabaseError
+from batchrunner.store import rollups, schema
+from batchrunner.store.sqlite import Session, reader_engine, recognise
+
+MOST_FINDINGS = 20
+"""Findings of one kind that are listed; the rest is counted."""
+
+_ANSWERS = "SELECT request_id, crc, body FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
+_DISCARDED = "SELECT attempt_id, crc, body FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+_UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
+ WHERE (r.state = 'succeeded') <> (p.request_id IS NOT NULL)"""
+
+
+def check(path: str | os.PathLike[str]) -> list[str]:
+    """Return what is wrong with a database, in words; an empty list where everything is as it should be.
+
+    Reads every page, every answer (against its checksum) and counts both rollups anew. Beside a live run it sees one
+    consistent state per question. Raises DatabaseError for a file that can't be read at all.
+    """
+    with _reading(path) as session:
+        return [
+            *_pages(session),
+            *_damaged(session, _ANSWERS, "the answer of request"),
+            *_damaged(session, _DISCARDED, "the discarded answer of attempt"),
+            *_consistency(session),
+        ]
+
+
+def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy a database, compacted and readable by its owner only, beside whoever writes; it is whole or not there.
+
+    Raises DatabaseError where the target exists or its disk has no room.
+    """
+    aim = os.path.realpath(target)
+    if os.path.lexists(aim):
+        raise DatabaseError(f"{aim} exists already", hint="give another name for the backup")
+    with _reading(path) as session:
+        schema.copy(session, aim)
+
+
+@contextmanager
+def _reading(path: str | os.PathLike[str]) -> Iterator[Session]:
+    real = os.path.realpath(path)
+    if not recognise(real):
+        raise DatabaseError(f"there is no database at {os.fspath(path)}", hint="give its path with --db")
+    with closing(Session(real, reader_engine(real))) as session:
+        with session.read() as connection:
+            schema.require_head(real, connection)
+        yield session
+
+
+def _pages(session: Session) -> list[str]:
+    with session.read() as connection:
+        found = connection.exec_driver_sql(f"PRAGMA quick_check({MOST_FINDINGS})").scalars().all()
+        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    findings = [f"damaged: {finding}" for finding in found if finding != "ok"]
+    return findings + _shortened([f"row {row[1]} of {row[0]} points at a missing row of {row[2]}" for row in orphans])
+
+
+def _damaged(session: Session, pages: str, what: str) -> list[str]:
+    found: list[str] = []
+    after = -1
+    while True:
+        with session.read() as connection:
+            page = connection.exec_driver_sql(pages, (after,)).all()
+        found.extend(
+            f"{what} {key} is damaged: its checksum differs" for key, crc, body in page if zlib.crc32(body) != crc
+        )
+        if not page:
+            return _shortened(found)
+        after = page[-1][0]
+
+
+def _consistency(session: Session) -> list[str]:
+    with session.read() as connection:
+        (odd,) = connection.exec_driver_sql(_UNANSWERED).one()
+        return [
+            *([f"{odd} requests are succeeded without an answer, or answered without being succeeded"] if odd else []),
+            *_differences(connection, "counts", rollups.STORED_COUNTS, rollups.RECOUNT_COUNTS),
+            *_differences(connection, "totals", rollups.STORED_TOTALS, rollups.RECOUNT_TOTALS),
+        ]
+
+
+def _differences(connection: Connection, name: str, stored: str, recount: str) -> list[str]:
+    kept = {tuple(row) for row in connection.exec_driver_sql(stored)}
+    counted = {tuple(row) for row in connection.exec_driver_sql(recount)}
+    return _shortened(
+        [f"{name} holds {row}, which the rows do not show" for row in sorted(kept - counted)]
+        + [f"{name} lacks {row}, which the rows show" for row in sorted(counted - kept)]
+    )
+
+
+def _shortened(findings: list[str]) -> list[str]:
+    more = len(findings) - MOST_FINDINGS
+    return [*findings[:MOST_FINDINGS], f"... and {more} more of this kind"] if more > 0 else findings

@@ -1,0 +1,100 @@
+"""The statements of the claim: pure reads, by keyset along the partial indexes.
+
+States are spelled as the indexes spell them: a bound parameter would not use a partial index. A leading ``+`` keeps
+SQLite from choosing an index for that column.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, text, tuple_
+
+from batchrunner.core.request import Head
+from batchrunner.store.base import Selection
+from batchrunner.store.rows import id_list
+from batchrunner.store.selecting import CHOSEN, listed, selected
+from batchrunner.store.tables import requests
+
+_HEAD = (
+    *(requests.c.id, requests.c.job_id, requests.c.model_id, requests.c.endpoint, requests.c.tag_set_id),
+    *(requests.c.tries, requests.c.attempts, requests.c.priority, requests.c.est_in, requests.c.max_out),
+    requests.c.digest,
+)
+_IN_ORDER = (requests.c.priority, requests.c.id)
+_OF_LANE = (requests.c.job_id == bindparam("job_id"), requests.c.model_id == bindparam("lane_id"))
+_FRESH = (
+    select(*_HEAD)
+    .where(text("state = 'queued' AND not_before = 0"), *_OF_LANE)
+    .order_by(*_IN_ORDER)
+    .limit(bindparam("limit"))
+)
+_SAME_PRIORITY = _FRESH.where(requests.c.priority == bindparam("priority"), requests.c.id > bindparam("id"))
+_NEXT_PRIORITY = _FRESH.where(requests.c.priority > bindparam("priority"))
+_FRESH_CHOSEN = (
+    select(*_HEAD)
+    .where(
+        text("state = 'queued' AND not_before = 0"),
+        CHOSEN,
+        literal_column("+requests.job_id") == bindparam("job_id"),
+        literal_column("+requests.model_id") == bindparam("lane_id"),
+        tuple_(*_IN_ORDER) > tuple_(bindparam("priority"), bindparam("id")),
+    )
+    .order_by(*_IN_ORDER)
+    .limit(bindparam("limit"))
+)
+_BEFORE_ALL = (-(2**63), 0)
+
+_WAITING = (
+    text("state = 'queued' AND not_before > 0"),
+    requests.c.model_id == bindparam("lane_id"),
+    requests.c.job_id.in_(listed("jobs")),
+)
+_DUE = (
+    select(*_HEAD)
+    .where(*_WAITING, requests.c.not_before <= bindparam("now"))
+    .order_by(requests.c.not_before)
+    .limit(bindparam("limit"))
+)
+_NEXT_DUE = select(func.min(requests.c.not_before)).where(*_WAITING, requests.c.not_before > bindparam("after"))
+
+
+def fresh(
+    connection: Connection, lane: dict[str, int], after: tuple[int, int] | None, limit: int, selection: Selection
+) -> list[Head]:
+    """Return fresh requests of a job and lane (``job_id``, ``lane_id``) past the keyset ``after``."""
+    if selection.ids is not None:
+        priority, request_id = after or _BEFORE_ALL
+        values = {**lane, "ids": id_list(selection.ids), "priority": priority, "id": request_id, "limit": limit}
+        return _heads(connection, _FRESH_CHOSEN, values)
+    conditions, values = selected(selection)
+    values |= lane
+    if after is None:
+        return _heads(connection, _FRESH.where(*conditions), {**values, "limit": limit})
+    priority, request_id = after
+    values["priority"] = priority
+    heads = _heads(connection, _SAME_PRIORITY.where(*conditions), {**values, "id": request_id, "limit": limit})
+    if len(heads) < limit:
+        heads += _heads(connection, _NEXT_PRIORITY.where(*conditions), {**values, "limit": limit - len(heads)})
+    return heads
+
+
+def due(
+    connection: Connection, jobs: Sequence[int], lane_id: int, until: tuple[int, int], selection: Selection
+) -> list[Head]:
+    """Return requests that wait no longer: ``until`` is the time and how many at most."""
+    conditions, values = selected(selection)
+    now, limit = until
+    values |= {"jobs": id_list(jobs), "lane_id": lane_id, "now": now, "limit": limit}
+    return _heads(connection, _DUE.where(*conditions), values)
+
+
+def next_due(connection: Connection, jobs: Sequence[int], lane_id: int, after: int, selection: Selection) -> int | None:
+    """Return the earliest ``not_before`` past ``after``, or None."""
+    conditions, values = selected(selection)
+    values |= {"jobs": id_list(jobs), "lane_id": lane_id, "after": after}
+    earliest: int | None = connection.execute(_NEXT_DUE.where(*conditions), values).scalar_one()
+    return earliest
+
+
+def _heads(connection: Connection, statement: Select[Any], values: dict[str, Any]) -> list[Head]:
+    return list(map(Head._make, connection.execute(statement, values)))

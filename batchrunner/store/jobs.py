@@ -1,0 +1,235 @@
+"""The writer's side of jobs on SQLite: load, discard, retry."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, text, update
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.exc import IntegrityError
+
+from batchrunner.core.job import Job, JobOptions, JobSource, JobState
+from batchrunner.core.request import NewRequest
+from batchrunner.store.base import DuplicateIds
+from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.rows import Tags, job_columns, job_value, source_columns, tags_text, text_list
+from batchrunner.store.selecting import listed
+from batchrunner.store.sqlite import Session
+from batchrunner.store.tables import bodies, counts, jobs, models, requests, tag_sets
+
+DISCARDED_AT_ONCE = 10_000
+"""Rows that one transaction of ``discard`` deletes."""
+
+_REQUEST = """INSERT INTO requests
+ (id, job_id, line, custom_id, digest, endpoint, model_id, tag_set_id, priority, est_in, max_out)
+ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_BODY = "INSERT INTO bodies (request_id, extras, data) VALUES (?, ?, ?)"
+_NAMED = requests.c.custom_id.in_(listed("texts"))
+_OF_JOB = requests.c.job_id == bindparam("job")
+
+
+class SqliteJobs:
+    """``Loading`` over one writing session. Its caller holds the lock."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lanes: dict[tuple[str, str], int] = {}
+        self._tag_sets: dict[Tags, int | None] = {(): None}
+        with session.read() as connection:
+            self._next_request = (connection.execute(select(func.max(requests.c.id))).scalar_one() or 0) + 1
+
+    def job_by_key(self, key: str) -> Job | None:
+        """Return the job with this identity, in any state."""
+        found = self._jobs(jobs.c.key == key)
+        return found[0] if found else None
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        return self._jobs(jobs.c.id > 0)
+
+    def jobs_by_path(self, path: str) -> list[Job]:
+        """Return the jobs loaded from this file, newest first."""
+        return self._jobs(jobs.c.path == path)[::-1]
+
+    def _jobs(self, condition: ColumnElement[bool]) -> list[Job]:
+        with self._session.read() as connection:
+            rows = connection.execute(select(jobs).where(condition).order_by(jobs.c.id)).mappings()
+            return [job_value(dict(row)) for row in rows]
+
+    def create_job(self, *, key: str, name: str, source: JobSource, options: JobOptions, tags: Tags, now: int) -> Job:
+        """Create a job in state ``loading``; a name already taken is made unique with ``-2``, ``-3``, ..."""
+        with self._session.write() as connection:
+            taken = set(
+                connection.execute(select(jobs.c.name).where(jobs.c.name.startswith(name, autoescape=True))).scalars()
+            )
+            free = next(each for each in _names(name) if each not in taken)
+            row = job_columns(key, free, source, options, tags)
+            connection.execute(insert(jobs), {**row, "lines": 0, "state": JobState.LOADING.value, "created": now})
+        created = self.job_by_key(key)
+        assert created is not None  # noqa: S101 - for the type checker: it was written one line above
+        return created
+
+    def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
+        """Queue requests, all or none, in one transaction. Raises DuplicateIds.
+
+        Ids ascend in the order given: that is the input order.
+        """
+        if not requests:
+            return
+        try:
+            with self._session.write() as connection:
+                self._add(connection, job_id, requests)
+        except IntegrityError:
+            self._forget()
+            found = self._duplicates(job_id, requests)
+            if not found:
+                raise
+            raise DuplicateIds(found) from None
+        except BaseException:
+            self._forget()
+            raise
+        self._next_request += len(requests)
+
+    def _add(self, connection: Connection, job_id: int, new: Sequence[NewRequest]) -> None:
+        first = self._next_request
+        provider = connection.execute(select(jobs.c.provider).where(jobs.c.id == job_id)).scalar_one()
+        rows: list[tuple[Any, ...]] = []
+        data: list[tuple[Any, ...]] = []
+        queued: dict[int, int] = defaultdict(int)
+        extra_lines = 0
+        for key, one in enumerate(new, first):
+            line, custom_id, endpoint, model, body, digest, est_in, max_out, priority, extras, tags = one
+            lane_id = self._lanes.get((provider, model)) or self._lane(connection, provider, model)
+            tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)
+            rows.append(
+                (key, job_id, line, custom_id, digest, endpoint, lane_id, tag_set_id, -priority, est_in, max_out)
+            )
+            data.append((key, extras, body))
+            queued[lane_id] += 1
+            extra_lines += extras is not None
+        connection.exec_driver_sql(_REQUEST, rows)
+        connection.exec_driver_sql(_BODY, data)
+        add_counts(connection, {(job_id, lane_id, "queued"): n for lane_id, n in queued.items()})
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == job_id)
+            .values(
+                first_id=func.coalesce(jobs.c.first_id, first),
+                last_id=first + len(new) - 1,
+                lines=jobs.c.lines + len(new),
+                extras=jobs.c.extras + extra_lines,
+            )
+        )
+
+    def _lane(self, connection: Connection, provider: str, model: str) -> int:
+        connection.execute(insert(models).on_conflict_do_nothing(), {"provider": provider, "model": model})
+        lane = select(models.c.id).where(models.c.provider == provider, models.c.model == model)
+        lane_id: int = connection.execute(lane).scalar_one()
+        self._lanes[provider, model] = lane_id
+        return lane_id
+
+    def _tag_set(self, connection: Connection, tags: Tags) -> int:
+        content = tags_text(tags)
+        digest = hashlib.sha256(content.encode()).digest()[:16]
+        connection.execute(insert(tag_sets).on_conflict_do_nothing(), {"digest": digest, "tags": content})
+        known = select(tag_sets.c.id).where(tag_sets.c.digest == digest)
+        tag_set_id: int = connection.execute(known).scalar_one()
+        self._tag_sets[tags] = tag_set_id
+        return tag_set_id
+
+    def _forget(self) -> None:
+        """Forget names whose rows went away with a transaction that failed."""
+        self._lanes.clear()
+        self._tag_sets = {(): None}
+
+    def _duplicates(self, job_id: int, new: Sequence[NewRequest]) -> list[tuple[int, str, int]]:
+        stored = select(requests.c.custom_id, requests.c.line).where(_OF_JOB, _NAMED)
+        with self._session.read() as connection:
+            values = {"job": job_id, "texts": text_list([one.custom_id for one in new])}
+            lines = dict(connection.execute(stored, values).all())
+        found = []
+        for one in new:
+            if one.custom_id in lines:
+                found.append((one.line, one.custom_id, lines[one.custom_id]))
+            else:
+                lines[one.custom_id] = one.line
+        return found
+
+    def seal(self, job_id: int, source: JobSource, key: str) -> Job:
+        """Open a loading job (or end an ``--add``): its rows are whole now; keeps source and key as they are now."""
+        with self._session.write() as connection:
+            opened = update(jobs).where(jobs.c.id == job_id)
+            connection.execute(opened.values(state=JobState.OPEN.value, key=key, **source_columns(source)))
+        return self._jobs(jobs.c.id == job_id)[0]
+
+    def discard(self, job_id: int) -> None:
+        """Delete a loading job and its rows, some at a time. Raises ValueError for a job in another state."""
+        job = self._jobs(jobs.c.id == job_id)[0]
+        if job.state is not JobState.LOADING:
+            raise ValueError(f"job {job.name} is {job.state}: only a loading job can be discarded")
+        while self._discard_some(job_id):
+            pass
+        with self._session.write() as connection:
+            connection.execute(delete(counts).where(counts.c.job_id == job_id))
+            connection.execute(delete(jobs).where(jobs.c.id == job_id))
+
+    def _discard_some(self, job_id: int) -> bool:
+        with self._session.write() as connection:
+            first = connection.execute(select(jobs.c.first_id).where(jobs.c.id == job_id)).scalar_one()
+            if first is None:
+                return False
+            upto = first + DISCARDED_AT_ONCE
+            some = [requests.c.job_id == job_id, requests.c.id >= first, requests.c.id < upto]
+            per_lane = select(requests.c.model_id, func.count()).where(*some).group_by(requests.c.model_id)
+            gone = connection.execute(per_lane).all()
+            connection.execute(delete(bodies).where(bodies.c.request_id.in_(select(requests.c.id).where(*some))))
+            connection.execute(delete(requests).where(*some))
+            add_counts(connection, {(job_id, lane_id, "queued"): -n for lane_id, n in gone})
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(
+                    first_id=func.iif(jobs.c.last_id < upto, None, upto),
+                    lines=jobs.c.lines - sum(n for _, n in gone),
+                )
+            )
+        return True
+
+    def digests(self, job_id: int, custom_ids: Sequence[str]) -> dict[str, bytes]:
+        """Return the body digests of those custom_ids that the job has."""
+        named = select(requests.c.custom_id, requests.c.digest).where(_OF_JOB, _NAMED)
+        with self._session.read() as connection:
+            values = {"job": job_id, "texts": text_list(custom_ids)}
+            return dict(connection.execute(named, values).all())
+
+    def retry(self, job_id: int, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), now: int) -> int:
+        """Queue failed requests again, with their tries forgotten and their attempts kept; return how many.
+
+        ``kinds`` and ``custom_ids`` narrow it down; with both, a request must match both.
+        """
+        failed = select(requests.c.id).where(requests.c.job_id == job_id, text("state = 'failed'"))
+        values: dict[str, Any] = {}
+        if kinds:
+            failed = failed.where(requests.c.failure.in_(list(kinds)))
+        if custom_ids:
+            failed = failed.where(_NAMED)
+            values["texts"] = text_list(custom_ids)
+        per_lane = select(requests.c.model_id, func.count()).where(requests.c.id.in_(failed))
+        queue = update(requests).where(requests.c.id.in_(failed))
+        queue = queue.values(state="queued", not_before=max(1, now), tries=0, failure=None, attempt_id=None)
+        with self._session.write() as connection:
+            moved = connection.execute(per_lane.group_by(requests.c.model_id), values).all()
+            connection.execute(queue, values)
+            moves: Counts = {(job_id, lane_id, "failed"): -n for lane_id, n in moved}
+            moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
+            add_counts(connection, moves)
+        return sum(n for _, n in moved)
+
+
+def _names(name: str) -> Iterable[str]:
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1

@@ -1,0 +1,241 @@
+"""The statements of a group commit: attempts are opened, closed, and the rollups move with them.
+
+This is the hot path of the whole program, so its statements are strings that run once a group (``executemany``), and
+what they are given are plain tuples. Everything that is not hot lives in ``queue``.
+"""
+
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
+from batchrunner.core.clock import DAY
+from batchrunner.core.request import Closing, Opened, Opening
+from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed, Verdict
+from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
+from batchrunner.store.rows import id_list
+
+KEPT_OF_A_REFUSAL = 16 * 1024
+"""Bytes of a refusal's body that are kept."""
+KEPT_OF_A_MESSAGE = 2_000
+"""Characters of a failure's message that are kept."""
+MOST_TOKENS = 10**9
+"""A call that reports more can't be true, and would overflow a sum: its usage counts as unreadable."""
+MOST_MONEY = 2**56
+"""Pico-dollars, 72,000 dollars: a call that would cost more has no known cost. A sum holds 9.2 million dollars."""
+
+_ATTEMPT = """INSERT INTO attempts (id, request_id, n, runner_id, job_id, model_id, tag_set_id, endpoint, account,
+ class, opened, rate_id, hold, sent_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', ?, ?, ?, ?)"""
+_RUN = """UPDATE requests SET state = 'running', runner_id = ?, attempts = attempts + 1
+ WHERE id = ? AND state = 'queued' AND attempts = ?"""
+_BODIES = """SELECT b.request_id, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
+
+_STANDING = """SELECT a.id, a.request_id, a.ended IS NULL, a.outcome, r.state
+ FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.id = j.value CROSS JOIN requests AS r ON r.id = a.request_id"""
+_CLOSE = """UPDATE attempts SET ended = ?, outcome = ?, failure = ?, status = ?, provider_request_id = ?,
+ echoed_model = ?, billing = ?, use = ?, usage_from = ?, tin = ?, tcached = ?, tout = ?, treason = ?, usage_raw = ?,
+ cost = ?, ttfb = ?, error = ? WHERE id = ?"""
+_MOVE = """UPDATE requests SET state = ?, not_before = ?, tries = tries + ?, attempt_id = ?, failure = ?,
+ runner_id = NULL WHERE id = ?"""
+_RESPONSE = "INSERT INTO responses (request_id, attempt_id, crc, body) VALUES (?, ?, ?, ?)"
+_DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body) VALUES (?, ?, ?)"
+
+Row = tuple[Any, ...]
+_NO_USAGE = (None, None, None, None)
+
+
+def open_attempts(
+    connection: Connection,
+    openings: Sequence[Opening],
+    *,
+    first_id: int,
+    runner_id: int,
+    account: Callable[[int], str],
+) -> list[Opened]:
+    """Write the attempts, set their requests running, return the bodies in the order asked.
+
+    ``account`` gives the label of a lane's account. Raises RuntimeError for a request that is not queued, or was
+    attempted since it was claimed: then nothing may be sent.
+    """
+    attempts: list[Row] = []
+    moves: list[Row] = []
+    counts: Counts = defaultdict(int)
+    for attempt_id, (head, opened, rate_id, hold) in enumerate(openings, first_id):
+        lane_id = head.lane_id
+        attempts.append(
+            (
+                *(attempt_id, head.id, head.attempts + 1, runner_id, head.job_id, lane_id, head.tag_set_id),
+                *(head.endpoint, account(lane_id), opened, rate_id, _money(hold), head.digest),
+            )
+        )
+        moves.append((runner_id, head.id, head.attempts))
+        counts[head.job_id, lane_id, "queued"] -= 1
+        counts[head.job_id, lane_id, "running"] += 1
+    moved = connection.exec_driver_sql(_RUN, moves).rowcount
+    if moved != len(moves):
+        raise RuntimeError(f"{len(moves) - moved} of {len(moves)} requests were not queued when they were opened")
+    connection.exec_driver_sql(_ATTEMPT, attempts)
+    add_counts(connection, counts)
+    bodies = _bodies(connection, [opening.head.id for opening in openings])
+    return [Opened(row[0], bodies[row[1]]) for row in attempts]
+
+
+def _bodies(connection: Connection, ids: Sequence[int]) -> Mapping[int, bytes]:
+    return dict(connection.exec_driver_sql(_BODIES, (id_list(ids),)).all())
+
+
+def record_attempts(
+    connection: Connection, closings: Sequence[Closing], now: int, account: Callable[[int], str]
+) -> None:
+    """Write the end of attempts and what follows for their requests.
+
+    The first complete answer wins: a success is written wherever there is none yet, even for a request that had
+    failed (it was paid for); everything else moves a request only while that very attempt is running it. What loses
+    is kept as a wasted attempt. Raises RuntimeError for an attempt that does not exist or was closed before.
+    """
+    found = connection.exec_driver_sql(_STANDING, (id_list([closing.attempt_id for closing in closings]),))
+    group = _Group(now, {row[0]: row[1:] for row in found}, account)
+    for closing in closings:
+        group.add(closing)
+    group.write(connection)
+
+
+class _Group:
+    """What a group of closings comes to, statement by statement."""
+
+    def __init__(
+        self, now: int, standing: Mapping[int, tuple[int, int, str | None, str]], account: Callable[[int], str]
+    ) -> None:
+        self._now = now
+        self._standing = standing
+        self._account = account
+        self._states: dict[int, str] = {}
+        self._late: list[int] = []
+        self._attempts: list[Row] = []
+        self._moves: list[Row] = []
+        self._responses: list[Row] = []
+        self._discards: list[Row] = []
+        self._counts: Counts = defaultdict(int)
+        self._totals: Totals = {}
+
+    def add(self, closing: Closing) -> None:
+        request_id, is_open, state = self._where(closing.attempt_id)
+        succeeds = type(closing.verdict) is Succeed
+        decides = state != "succeeded" if succeeds else is_open and state == "running"
+        if decides:
+            self._move(closing, request_id, state)
+        if succeeds and decides:
+            body = _answer(closing)
+            self._responses.append((request_id, closing.attempt_id, zlib.crc32(body), body))
+        else:
+            self._discard(closing)
+        use = "wasted" if succeeds and not decides else closing.use.value
+        self._attempts.append(self._close(closing, use))
+
+    def _where(self, attempt_id: int) -> tuple[int, int, str]:
+        """Return the attempt's request, whether the attempt is open, and the request's state by now."""
+        if attempt_id not in self._standing:
+            raise RuntimeError(f"attempt {attempt_id} does not exist")
+        request_id, is_open, outcome, state = self._standing[attempt_id]
+        if not is_open:
+            if outcome != "lost" or attempt_id in self._late:
+                raise RuntimeError(f"attempt {attempt_id} was closed before")
+            self._late.append(attempt_id)
+        return request_id, is_open, self._states.get(request_id, state)
+
+    def _move(self, closing: Closing, request_id: int, state: str) -> None:
+        head = closing.opening.head
+        to, not_before, tries, settles, failure = _follow(closing.verdict, self._now)
+        self._states[request_id] = to
+        self._moves.append((to, not_before, tries, closing.attempt_id if settles else None, failure, request_id))
+        self._counts[head.job_id, head.lane_id, state] -= 1
+        self._counts[head.job_id, head.lane_id, to] += 1
+
+    def _discard(self, closing: Closing) -> None:
+        """Keep what was paid for and not used, and what a person will want to read of a refusal."""
+        body = closing.outcome.body
+        if type(closing.outcome) is Failure:
+            if type(closing.verdict) is not GiveUp and closing.billing is not Billing.BILLED:
+                return
+            body = body[:KEPT_OF_A_REFUSAL]
+        if body:
+            self._discards.append((closing.attempt_id, zlib.crc32(body), body))
+
+    def _close(self, closing: Closing, use: str) -> Row:
+        """Add the closing to the totals; return the row that closes its attempt."""
+        attempt_id, opening, ended, outcome, _, billing, _, usage, usage_from, cost, ttfb = closing
+        head, hold, cost = opening.head, _money(opening.hold), _money(cost)
+        paid, source = billing.value, usage_from.value
+        if usage is not None and not 0 <= min(usage) <= max(usage) <= MOST_TOKENS:
+            usage, source, cost = None, "none", None
+        tokens = usage or _NO_USAGE
+        kind, failure, message = _named(outcome)
+        unpriced = (paid == "billed" and cost is None) or (paid == "unknown" and hold is None)
+        if attempt_id not in self._late:
+            tally(
+                self._totals,
+                (
+                    *(opening.opened // DAY, head.job_id, head.lane_id, head.endpoint, head.tag_set_id or 0),
+                    *(opening.rate_id or 0, self._account(head.lane_id), "live", paid, use, source, kind),
+                ),
+                (1, *tokens, cost, hold, int(unpriced)),
+            )
+        return (
+            *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model)),
+            *(paid, use, source, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, attempt_id),
+        )
+
+    def write(self, connection: Connection) -> None:
+        if self._late:
+            take_closed(connection, self._late)
+        connection.exec_driver_sql(_CLOSE, self._attempts)
+        if self._moves:
+            connection.exec_driver_sql(_MOVE, self._moves)
+        if self._responses:
+            connection.exec_driver_sql(_RESPONSE, self._responses)
+        if self._discards:
+            connection.exec_driver_sql(_DISCARD, self._discards)
+        add_counts(connection, self._counts)
+        add_totals(connection, self._totals)
+        if self._late:
+            add_closed(connection, self._late)  # as their rows say, which another runner opened
+
+
+def _follow(verdict: Verdict, now: int) -> tuple[str, int, int, bool, str | None]:
+    """Return state, not_before, tries to add, whether this attempt settles the request, and its failure."""
+    match verdict:
+        case Succeed():
+            return "succeeded", 0, 0, True, None
+        case RetryAt(not_before, counts):
+            return "queued", max(1, not_before), int(counts), False, None
+        case GiveUp(kind):
+            return "failed", 0, 0, True, kind.value
+        case Stop():
+            return "queued", now, 0, False, None
+
+
+def _named(outcome: Outcome) -> tuple[str, str | None, str | None]:
+    """Return what came, and a failure's kind and message."""
+    if isinstance(outcome, Reply):
+        return "reply", None, None
+    return "failure", outcome.kind.value, _clean(outcome.message)
+
+
+def _answer(closing: Closing) -> bytes:
+    if type(closing.outcome) is not Reply:
+        raise TypeError(f"attempt {closing.attempt_id}: only a reply can succeed")
+    return closing.outcome.body
+
+
+def _money(pico: int | None) -> int | None:
+    return pico if pico is None or pico < MOST_MONEY else None
+
+
+def _clean(text: str | None) -> str | None:
+    """Return what a provider said as text that can be stored: valid UTF-8 and of bounded length."""
+    if text is None or (len(text) <= KEPT_OF_A_MESSAGE and text.isascii()):
+        return text
+    return text[:KEPT_OF_A_MESSAGE].encode("utf-8", "replace").decode()

@@ -1,0 +1,65 @@
+"""Who may write: a lock on the file beside the database.
+
+The kernel frees the lock when its holder dies, however it dies; the text in the file is only for people. The lock is
+never on the database itself: closing any descriptor of that would drop SQLite's own locks.
+"""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from batchrunner.core.clock import SECOND, Clock, SystemClock
+from batchrunner.core.errors import DatabaseError, DatabaseHeldError
+
+
+def lock_path(path: str | os.PathLike[str]) -> str:
+    """Return the lock file of a database: the same one by whatever symbolic link the database was named."""
+    return os.path.realpath(path) + ".lock"
+
+
+@contextmanager
+def hold(path: str | os.PathLike[str], *, wait: bool = False, clock: Clock | None = None) -> Iterator[None]:
+    """Be the only writer of a database while the block runs.
+
+    Raises DatabaseHeldError, which names the holder, at once; with ``wait`` it queues behind the holder instead.
+    The database need not exist yet.
+    """
+    name = lock_path(path)
+    descriptor = _open(name)
+    try:
+        _acquire(descriptor, name, path, wait=wait)
+        since = datetime.fromtimestamp((clock or SystemClock()).now() / SECOND, UTC)
+        _describe(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {since:%Y-%m-%d %H:%M:%S} UTC\n")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise DatabaseError(
+            f"{name}: {error.strerror}", hint="the folder of the database must exist and be writable"
+        ) from error
+
+
+def _acquire(descriptor: int, name: str, path: str | os.PathLike[str], *, wait: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+        raise DatabaseHeldError(
+            f"{os.fspath(path)} is held by {holder}", hint="wait for it (--wait), or give another database with --db"
+        ) from None
+    except OSError as error:
+        raise DatabaseError(f"{name}: {error.strerror}") from error
+
+
+def _describe(descriptor: int, text: str) -> None:
+    with suppress(OSError):  # a full disk: the lock is ours all the same, only its text is not
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)

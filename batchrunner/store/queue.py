@@ -1,0 +1,194 @@
+"""The writer's side of the queue on SQLite: start, claim, commit, and the runner's own facts."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    func,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.sqlite import insert
+
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.request import Closing, Head, Lane, Opened, Opening
+from batchrunner.store import claims
+from batchrunner.store.base import ALL, BucketLevel, LaneWork, Rescue, RunnerInfo, Selection
+from batchrunner.store.ledger import open_attempts, record_attempts
+from batchrunner.store.rescue import register, rescue
+from batchrunner.store.rows import rate_columns
+from batchrunner.store.selecting import of_jobs, selected
+from batchrunner.store.sqlite import Session
+from batchrunner.store.tables import attempts, buckets, counts, meta, models, pauses, rates, requests, runners
+from batchrunner.store.tables import jobs as job_table
+
+_LEVEL = insert(buckets)
+_KEEP_LEVEL = _LEVEL.values(
+    {name: bindparam(name) for name in ("model_id", "kind", "level", "at", "paused_until")}
+).on_conflict_do_update(
+    index_elements=["model_id", "kind"],
+    set_={name: _LEVEL.excluded[name] for name in ("level", "at", "paused_until")},
+)
+
+
+class SqliteQueue:
+    """``Queue`` over one writing session. Its caller holds the lock."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._runner_id = 0
+        self._accounts: dict[str, str] = {}
+        self._labels: dict[int, str] = {}
+        with session.read() as connection:
+            self._next_attempt = connection.execute(select(func.max(attempts.c.id))).scalar_one() or 0
+        self._next_attempt += 1
+
+    def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
+        """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue."""
+        with self._session.write() as connection:
+            rescued = rescue(connection, now)
+            self._runner_id = register(connection, info, now)
+        self._accounts = dict(accounts)
+        self._labels.clear()
+        return self._runner_id, rescued
+
+    def work(self, jobs: Sequence[int] | None) -> list[LaneWork]:
+        """Return the lanes with queued requests, of these jobs or of every open job."""
+        queued = (
+            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id, counts.c.n)
+            .join_from(counts, models, models.c.id == counts.c.model_id)
+            .join(job_table, job_table.c.id == counts.c.job_id)
+            .where(counts.c.state == "queued", counts.c.n > 0, of_jobs(jobs))
+            .order_by(models.c.id, counts.c.job_id)
+        )
+        found: dict[Lane, list[tuple[int, int]]] = {}
+        with self._session.read() as connection:
+            for lane_id, provider, model, job_id, n in connection.execute(queued):
+                found.setdefault(Lane(lane_id, provider, model), []).append((job_id, n))
+        return [
+            LaneWork(lane, tuple(job_id for job_id, _ in parts), sum(n for _, n in parts))
+            for lane, parts in found.items()
+        ]
+
+    def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
+        """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed."""
+        conditions, values = selected(selection)
+        if conditions:
+            states = select(requests.c.state, func.count()).join(job_table, job_table.c.id == requests.c.job_id)
+            states = states.where(*conditions)
+        else:
+            states = select(counts.c.state, func.sum(counts.c.n)).join(job_table, job_table.c.id == counts.c.job_id)
+        with self._session.read() as connection:
+            found: dict[str, int] = dict(
+                connection.execute(states.where(of_jobs(jobs)).group_by(text("1")), values).all()
+            )
+        return found.get("queued", 0) + found.get("running", 0), found.get("failed", 0)
+
+    def claim(
+        self, job_id: int, lane_id: int, after: tuple[int, int] | None, limit: int, selection: Selection = ALL
+    ) -> list[Head]:
+        """Read fresh requests in order of priority and id; writes nothing."""
+        with self._session.read() as connection:
+            return claims.fresh(connection, {"job_id": job_id, "lane_id": lane_id}, after, limit, selection)
+
+    def claim_due(
+        self, jobs: Sequence[int], lane_id: int, now: int, limit: int, selection: Selection = ALL
+    ) -> list[Head]:
+        """Read requests whose ``not_before`` has come, longest due first; writes nothing."""
+        with self._session.read() as connection:
+            return claims.due(connection, jobs, lane_id, (now, limit), selection)
+
+    def next_due(self, jobs: Sequence[int], lane_id: int, after: int = 0, selection: Selection = ALL) -> int | None:
+        """Return the earliest ``not_before`` past ``after`` of the waiting requests, or None."""
+        with self._session.read() as connection:
+            return claims.next_due(connection, jobs, lane_id, after, selection)
+
+    def commit(
+        self, openings: Sequence[Opening], closings: Sequence[Closing], levels: Sequence[BucketLevel], now: int
+    ) -> list[Opened]:
+        """Open and record in one transaction that is on the disk when this returns.
+
+        Raises RuntimeError for an opening of a request that is not queued, and for a closing of an attempt that is
+        closed already (a lost one may be answered late); then nothing of the group is written.
+        """
+        opened: list[Opened] = []
+        with self._session.write() as connection:
+            if closings:
+                record_attempts(connection, closings, now, self._account)
+            if openings:
+                opened = open_attempts(
+                    connection,
+                    openings,
+                    first_id=self._next_attempt,
+                    runner_id=self._runner_id,
+                    account=self._account,
+                )
+            if levels:
+                _keep_levels(connection, levels)
+        self._next_attempt += len(opened)
+        return opened
+
+    def _account(self, lane_id: int) -> str:
+        """Return the label of the account that a lane's attempts are billed to."""
+        label = self._labels.get(lane_id)
+        if label is None:
+            provider = self._session.connection().execute(select(models.c.provider).where(models.c.id == lane_id))
+            label = self._labels[lane_id] = self._accounts.get(provider.scalar_one(), "")
+        return label
+
+    def levels(self) -> list[BucketLevel]:
+        """Return all kept bucket levels."""
+        with self._session.read() as connection:
+            return [BucketLevel._make(row) for row in connection.execute(select(buckets))]
+
+    def rate(self, card: RateCard) -> int:
+        """Return the id of this rate card, writing it at first sight."""
+        row = rate_columns(card)
+        with self._session.write() as connection:
+            connection.execute(insert(rates).on_conflict_do_nothing(), row)
+            known = select(rates.c.id).where(rates.c.digest == row["digest"])
+            rate_id: int = connection.execute(known).scalar_one()
+        return rate_id
+
+    def learned(self, lane_id: int) -> bytes | None:
+        """Return what was learned of a lane (JSON), or None."""
+        with self._session.read() as connection:
+            found = connection.execute(select(models.c.learned).where(models.c.id == lane_id)).scalar_one_or_none()
+        return None if found is None else found.encode()
+
+    def learn(self, lane_id: int, learned: bytes) -> None:
+        """Keep what was learned of a lane (JSON)."""
+        with self._session.write() as connection:
+            connection.execute(update(models).where(models.c.id == lane_id).values(learned=learned.decode()))
+
+    def pause(self, scope: str, ref: str, reason: str, evidence: str, now: int) -> None:
+        """Keep the fact that a lane, provider or job is paused, and why."""
+        row = {"scope": scope, "ref": ref, "reason": reason, "evidence": evidence, "since": now}
+        with self._session.write() as connection:
+            connection.execute(insert(pauses), row)
+
+    def beat(self, runner_id: int, now: int, snapshot: bytes) -> None:
+        """Keep the runner's heartbeat and its snapshot (JSON) for readers."""
+        with self._session.write() as connection:
+            row = update(runners).where(runners.c.id == runner_id)
+            connection.execute(row.values(heartbeat=now, snapshot=snapshot.decode()))
+
+    def finish(self, runner_id: int, now: int, reason: str) -> None:
+        """Keep the runner's clean end."""
+        with self._session.write() as connection:
+            row = update(runners).where(runners.c.id == runner_id)
+            connection.execute(row.values(heartbeat=now, ended=now, end_reason=reason))
+            last = insert(meta).values(key="last_clean_end", value=str(now))
+            connection.execute(last.on_conflict_do_update(index_elements=["key"], set_={"value": last.excluded.value}))
+
+
+def _keep_levels(connection: Connection, levels: Sequence[BucketLevel]) -> None:
+    connection.execute(
+        _KEEP_LEVEL,
+        [
+            {"model_id": lane_id, "kind": kind, "level": level, "at": at, "paused_until": paused_until}
+            for lane_id, kind, level, at, paused_until in levels
+        ],
+    )

@@ -1,0 +1,111 @@
+"""Results in input order, page by page: a page is one short read transaction, so a live run's journal stays small."""
+
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection
+
+from batchrunner.core.errors import DatabaseError
+from batchrunner.core.request import Lane, RequestState
+from batchrunner.store.base import ResultRow
+from batchrunner.store.rows import id_list
+from batchrunner.store.sqlite import Session
+
+PAGE = 1_000
+"""Rows a transaction reads."""
+
+_PAGE = """SELECT r.id, r.line, r.custom_id, r.state, r.endpoint, r.model_id, r.attempts, r.failure, r.attempt_id,
+ a.status, a.error, a.provider_request_id, a.echoed_model, a.opened, a.ended, a.tin, a.tcached, a.tout, a.treason,
+ a.usage_from, a.billing, a.cost, p.body, p.crc
+ FROM requests AS r NOT INDEXED
+ LEFT JOIN attempts AS a ON a.id = r.attempt_id
+ LEFT JOIN responses AS p ON p.request_id = r.id
+ WHERE r.id > ? AND r.id <= ? AND r.job_id = ? ORDER BY r.id LIMIT ?"""
+_EXTRAS = "SELECT request_id, extras FROM bodies WHERE request_id BETWEEN ? AND ? AND extras IS NOT NULL"
+_REFUSALS = (
+    "SELECT d.attempt_id, d.body, d.crc FROM json_each(?) AS j CROSS JOIN discards AS d ON d.attempt_id = j.value"
+)
+_COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
+ GROUP BY 1"""
+_RANGE = "SELECT first_id, last_id, extras FROM jobs WHERE id = ?"
+
+_STATES = {state.value: state for state in RequestState}
+
+Row = tuple[Any, ...]
+
+
+def results(session: Session, job_id: int, lanes: dict[int, Lane]) -> Iterator[ResultRow]:
+    """Yield every request of a job in input order.
+
+    Raises DatabaseError for an answer that is not what was written, by its checksum.
+    """
+    with session.read() as connection:
+        first, last, extras = connection.exec_driver_sql(_RANGE, (job_id,)).one()
+    after = -1 if first is None else first - 1
+    while first is not None and after < last:
+        with session.read() as connection:
+            page = _Page(connection, (after, last, job_id, PAGE), bool(extras), session.path)
+        for row in page.rows:
+            yield page.result(row, lanes)
+        if len(page.rows) < PAGE:
+            return
+        after = page.rows[-1][0]
+
+
+class _Page:
+    """Some rows, and what only a few of them have."""
+
+    def __init__(self, connection: Connection, bounds: Row, extras: bool, path: str) -> None:
+        self._path = path
+        self.rows = connection.exec_driver_sql(_PAGE, bounds).all()
+        self._extras: dict[int, bytes] = {}
+        if extras and self.rows:
+            ends = (self.rows[0][0], self.rows[-1][0])
+            self._extras = dict(connection.exec_driver_sql(_EXTRAS, ends).all())
+        refused = [row[8] for row in self.rows if row[3] != "succeeded" and row[8] is not None]
+        self._refusals: dict[int, Row] = {}
+        if refused:
+            found = connection.exec_driver_sql(_REFUSALS, (id_list(refused),))
+            self._refusals = {row[0]: (row[1], row[2]) for row in found}
+        repeated = [row[0] for row in self.rows if row[6] > (row[8] is not None)]
+        self._costs: dict[int, int | None] = {}
+        if repeated:
+            self._costs = dict(connection.exec_driver_sql(_COSTS, (id_list(repeated),)).all())
+
+    def result(self, row: Row, lanes: dict[int, Lane]) -> ResultRow:
+        request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, *settled = row
+        status, message, provider_id, echoed, opened, ended, tin, cached, tout, reason, *paid = settled
+        usage_from, billing, cost, body, crc = paid
+        if body is None:
+            body, crc = self._refusals.get(attempt_id, (None, None))
+        if body is not None and zlib.crc32(body) != crc:
+            raise DatabaseError(
+                f"{self._path}: the answer to {custom_id!r} (line {line}, request {request_id}) is damaged",
+                hint="run `batchrunner db check`, and look at the disk",
+            )
+        _, provider, model = lanes[lane_id]
+        return ResultRow(
+            request_id,
+            line,
+            custom_id,
+            _STATES[state],
+            endpoint,
+            provider,
+            model,
+            attempts,
+            status,
+            body,
+            failure,
+            message,
+            attempt_id,
+            provider_id,
+            echoed,
+            opened,
+            ended,
+            None if tin is None else (tin, cached, tout, reason),
+            usage_from,
+            billing,
+            self._costs.get(request_id, cost),
+            self._extras.get(request_id),
+        )

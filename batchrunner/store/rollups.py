@@ -1,0 +1,86 @@
+"""The two rollups: ``counts`` of requests by state, ``totals`` of closed attempts. They move with what they sum up.
+
+Status, work and costs read these few rows; nothing ever scans the requests or attempts for a figure. ``check`` counts
+them anew.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from batchrunner.core.clock import DAY
+from batchrunner.store.rows import id_list
+from batchrunner.store.tables import TOTALS_KEY, TOTALS_SUMS
+
+CountKey = tuple[int, int, str]
+"""Job, lane, state."""
+Counts = dict[CountKey, int]
+TotalKey = tuple[int | str, ...]
+Totals = dict[TotalKey, list[int]]
+
+_KEY = ", ".join(TOTALS_KEY)
+_SUMS = ", ".join(TOTALS_SUMS)
+_WHERE_KEY = " AND ".join(f"{name} = ?" for name in TOTALS_KEY)
+
+_FEWER = "UPDATE counts SET n = n + ? WHERE job_id = ? AND model_id = ? AND state = ?"
+_MORE = """INSERT INTO counts (n, job_id, model_id, state) VALUES (?, ?, ?, ?)
+ ON CONFLICT (job_id, model_id, state) DO UPDATE SET n = n + excluded.n"""
+_ADD = (
+    f"INSERT INTO totals ({_KEY}, {_SUMS}) VALUES ({', '.join('?' * len(TOTALS_KEY + TOTALS_SUMS))})"  # noqa: S608
+    f" ON CONFLICT ({_KEY}) DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in TOTALS_SUMS)}"
+)  # S608 here and below: made of constants
+_TAKE = f"UPDATE totals SET {', '.join(f'{name} = {name} - ?' for name in TOTALS_SUMS)} WHERE {_WHERE_KEY}"  # noqa: S608
+
+# What closed attempts come to, by the totals' key: the definition that every other statement must agree with.
+_OF_ATTEMPTS = f"""SELECT opened / {DAY}, job_id, model_id, endpoint, ifnull(tag_set_id, 0), ifnull(rate_id, 0),
+ account, class, billing, use, usage_from, outcome, count(*), ifnull(sum(tin), 0), ifnull(sum(tcached), 0),
+ ifnull(sum(tout), 0), ifnull(sum(treason), 0), ifnull(sum(cost), 0), ifnull(sum(hold), 0),
+ sum(CASE billing WHEN 'billed' THEN cost IS NULL WHEN 'unknown' THEN hold IS NULL ELSE 0 END)
+ FROM attempts"""  # noqa: S608
+_BY_KEY = f"GROUP BY {', '.join(str(n + 1) for n in range(len(TOTALS_KEY)))}"
+_OF_SOME = f"{_OF_ATTEMPTS} WHERE id IN (SELECT value FROM json_each(?)) {_BY_KEY}"  # noqa: S608
+RECOUNT_TOTALS = f"{_OF_ATTEMPTS} WHERE ended IS NOT NULL {_BY_KEY}"
+STORED_TOTALS = f"SELECT {_KEY}, {_SUMS} FROM totals WHERE n > 0"  # noqa: S608
+RECOUNT_COUNTS = "SELECT job_id, model_id, state, count(*) FROM requests GROUP BY 1, 2, 3"
+STORED_COUNTS = "SELECT job_id, model_id, state, n FROM counts WHERE n > 0"
+
+
+def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:
+    """Move ``counts``. A count below zero is refused by the table: the transaction fails."""
+    fewer = [(n, *key) for key, n in counts.items() if n < 0]
+    more = [(n, *key) for key, n in counts.items() if n > 0]
+    if fewer and connection.exec_driver_sql(_FEWER, fewer).rowcount != len(fewer):
+        raise RuntimeError("the counts do not hold a state that requests have just left")
+    if more:
+        connection.exec_driver_sql(_MORE, more)
+
+
+def tally(totals: Totals, key: TotalKey, sums: Sequence[int | None]) -> None:
+    """Add one attempt's sums, in the order of TOTALS_SUMS; what is unknown adds nothing."""
+    kept = totals.get(key)
+    if kept is None:
+        kept = totals[key] = [0] * len(TOTALS_SUMS)
+    for place, value in enumerate(sums):
+        if value:
+            kept[place] += value
+
+
+def add_totals(connection: Connection, totals: Totals) -> None:
+    """Move ``totals``."""
+    if totals:
+        connection.exec_driver_sql(_ADD, [(*key, *sums) for key, sums in totals.items()])
+
+
+def add_closed(connection: Connection, attempt_ids: Sequence[int]) -> None:
+    """Add attempts that have just been closed, as they stand in their table."""
+    rows = connection.exec_driver_sql(_OF_SOME, (id_list(attempt_ids),)).all()
+    if rows:
+        connection.exec_driver_sql(_ADD, [tuple(row) for row in rows])
+
+
+def take_closed(connection: Connection, attempt_ids: Sequence[int]) -> None:
+    """Take attempts out again, as they stand in their table: they are about to be closed in another way."""
+    width = len(TOTALS_KEY)
+    rows = connection.exec_driver_sql(_OF_SOME, (id_list(attempt_ids),)).all()
+    if rows:
+        connection.exec_driver_sql(_TAKE, [(*row[width:], *row[:width]) for row in rows])

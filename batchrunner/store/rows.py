@@ -1,0 +1,76 @@
+"""Between rows and core values: the few columns that hold JSON, and jobs as a whole."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from batchrunner.core.job import Job, JobOptions, JobSource, JobState
+from batchrunner.core.pricing import RateCard
+
+Tags = tuple[tuple[str, str], ...]
+
+
+def id_list(ids: Sequence[int]) -> str:
+    """Return ids as the JSON list that SQLite's ``json_each`` reads."""
+    return "[" + ",".join(map(str, ids)) + "]"
+
+
+def text_list(texts: Sequence[str]) -> str:
+    """Return texts as the JSON list that SQLite's ``json_each`` reads."""
+    return json.dumps(list(texts), ensure_ascii=False)
+
+
+def tags_text(tags: Tags) -> str:
+    """Return tags as one JSON object, in their order."""
+    return json.dumps(dict(tags), ensure_ascii=False, separators=(",", ":"))
+
+
+def tags_value(text: str) -> Tags:
+    """Return tags as they were before ``tags_text``."""
+    return tuple(json.loads(text).items())
+
+
+def job_columns(key: str, name: str, source: JobSource, options: JobOptions, tags: Tags) -> dict[str, Any]:
+    """Return the columns of a job that its file and its settings decide."""
+    return {
+        "key": key,
+        "name": name,
+        "provider": options.provider,
+        "options": json.dumps(asdict(options), ensure_ascii=False, separators=(",", ":")),
+        "tags": tags_text(tags),
+        **source_columns(source),
+    }
+
+
+def source_columns(source: JobSource) -> dict[str, Any]:
+    """Return the columns of a job that say which file it was loaded from."""
+    return asdict(source)
+
+
+def job_value(row: Mapping[str, Any]) -> Job:
+    """Return a row of ``jobs`` as a Job."""
+    options = json.loads(row["options"])
+    options["settings"] = tuple((key, value) for key, value in options["settings"])
+    return Job(
+        id=row["id"],
+        key=row["key"],
+        name=row["name"],
+        source=JobSource(path=row["path"], sha256=row["sha256"], size=row["size"], mtime_ns=row["mtime_ns"]),
+        options=JobOptions(**options),
+        state=JobState(row["state"]),
+        lines=row["lines"],
+        created=row["created"],
+        tags=tags_value(row["tags"]),
+    )
+
+
+def rate_columns(card: RateCard) -> dict[str, Any]:
+    """Return a frozen rate card as a row; equal cards have equal digests."""
+    return {
+        "digest": card.digest(),
+        "provider": card.provider,
+        "model": card.model,
+        "valid_from": card.valid_from,
+        "card": json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":")),
+    }

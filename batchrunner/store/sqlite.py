@@ -1,0 +1,257 @@
+"""The SQLite file: how it is created, recognised, opened and watched.
+
+One connection in one process writes (the holder of the lock); everybody else opens the file read-only. The file is
+never opened by anything but SQLite in this process: closing such a descriptor would drop SQLite's own locks
+("How To Corrupt An SQLite Database File", 2.2).
+"""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.pool import StaticPool
+
+from batchrunner.core.errors import DatabaseError
+
+APPLICATION_ID = int.from_bytes(b"btch", "big")
+"""Marks the file as ours, in SQLite's header."""
+OLDEST_SQLITE = (3, 37, 0)
+"""The first with strict tables."""
+BUSY_SECONDS = 10.0
+
+_COMMON = (
+    "PRAGMA cache_size = -8192",
+    "PRAGMA temp_store = MEMORY",  # no temporary files with prompts in them
+    "PRAGMA mmap_size = 0",  # an I/O error stays an error and does not become a signal
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+)
+_WRITER = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",
+)
+_REASONS = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space; everything that was shown as done is safe"),
+    sqlite3.SQLITE_BUSY: ("another program is writing to it", "close it, and try again"),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged", "run `batchrunner db check`; restore a backup if it confirms"),
+    sqlite3.SQLITE_NOTADB: ("it is not a database", "give another path with --db"),
+    sqlite3.SQLITE_READONLY: ("it can't be written", "look at the permissions of the file and of its folder"),
+    sqlite3.SQLITE_CANTOPEN: ("it can't be opened", "look at the path and at the permissions of its folder"),
+    sqlite3.SQLITE_IOERR: ("the disk reported an error", "look at the disk and at the limits on file sizes"),
+}
+
+
+def uri(path: str, mode: str) -> str:
+    """Return SQLite's URI of a file, whatever characters its path holds; ``mode`` is ``ro``, ``rw`` or ``rwc``."""
+    return f"file:{quote(os.fsencode(path))}?mode={mode}"
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Turn what SQLite reports into ``DatabaseError``; a broken constraint is a bug of ours and passes through."""
+    try:
+        yield
+    except (IntegrityError, sqlite3.IntegrityError):
+        raise
+    except DBAPIError as error:
+        raise _readable(path, error.orig) from error
+    except sqlite3.Error as error:
+        raise _readable(path, error) from error
+
+
+def _readable(path: str, error: BaseException | None) -> DatabaseError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    why, hint = _REASONS.get(code, (str(error), None))
+    return DatabaseError(f"{path}: {why} ({getattr(error, 'sqlite_errorname', type(error).__name__)})", hint=hint)
+
+
+def recognise(path: str) -> bool:
+    """Whether the file is a database of ours; False where there is none yet. Touches nothing.
+
+    Raises DatabaseError for another program's file, for a damaged one, for one with a second name, and for a SQLite
+    that is too old.
+    """
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        wanted = ".".join(map(str, OLDEST_SQLITE))
+        raise DatabaseError(
+            f"SQLite {sqlite3.sqlite_version} is too old: batchrunner needs {wanted}", hint="use a newer Python"
+        )
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path of any bytes, as SQLite takes it
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise DatabaseError(f"{path}: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DatabaseError(f"{path} is not a regular file", hint="give another path with --db")
+    if found.st_nlink > 1:
+        raise DatabaseError(
+            f"{path} has {found.st_nlink} names (hard links): SQLite would keep a journal for each, and lose rows",
+            hint="remove the other names, or copy with `batchrunner db backup`",
+        )
+    return _is_ours(path, found.st_size)
+
+
+def _is_ours(path: str, size: int) -> bool:
+    if size == 0:
+        if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # noqa: PTH110, PTH202 - as above
+            raise DatabaseError(f"{path} is empty, but its journal is not: it was cut", hint="restore a backup")
+        return False
+    # Immutable: no locks, no journal, no side effects on a file that may be somebody else's.
+    with translated(path), closing(sqlite3.connect(f"{uri(path, 'ro')}&immutable=1", uri=True)) as connection:
+        (found,) = connection.execute("PRAGMA application_id").fetchone()
+    if found != APPLICATION_ID:
+        raise DatabaseError(f"{path} is another program's database", hint="give another path with --db")
+    return True
+
+
+def refuse_triggers(path: str, connection: Connection) -> None:
+    """Refuse a file in which somebody hid code: our tables have no triggers."""
+    found = connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'trigger' LIMIT 1").scalar()
+    if found is not None:
+        raise DatabaseError(f"{path} holds a trigger ({found!r}), which batchrunner never makes: it was tampered with")
+
+
+def _connect_writer(path: str, *, new: bool) -> sqlite3.Connection:
+    connection = _connect(path, "rwc" if new else "rw")
+    if new:
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    _apply(connection, _COMMON + _WRITER)
+    return connection
+
+
+def _connect_reader(path: str) -> sqlite3.Connection:
+    connection = _connect(path, "ro")
+    _apply(connection, _COMMON)
+    return connection
+
+
+def _connect(path: str, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        uri(path, mode), uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
+def _apply(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
+    for pragma in pragmas:
+        connection.execute(pragma).fetchall()
+
+
+@contextmanager
+def private() -> Iterator[None]:
+    """Let files that are created inside be readable by their owner only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _engine(path: str, creator: Callable[[], sqlite3.Connection]) -> Engine:
+    # pysqlite's own BEGIN is deferred and comes late: with isolation_level None we say it ourselves.
+    engine = create_engine("sqlite+pysqlite://", creator=creator, poolclass=StaticPool, hide_parameters=True)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        connection.exec_driver_sql(connection.info.get("begin", "BEGIN"))
+
+    return engine
+
+
+def writer_engine(path: str, *, new: bool) -> Engine:
+    """Return an engine of one writing connection; a new file is created at once, readable by its owner only."""
+    engine = _engine(path, lambda: _connect_writer(path, new=new))
+    with translated(path), private():
+        engine.connect().close()
+    return engine
+
+
+def reader_engine(path: str) -> Engine:
+    """Return an engine of one read-only connection; it neither checkpoints nor removes the journal."""
+    return _engine(path, lambda: _connect_reader(path))
+
+
+class Watch:
+    """Notices that the file was deleted, moved or replaced beneath us: SQLite itself would go on writing into it."""
+
+    def __init__(self, path: str) -> None:
+        self._paths = (path, f"{path}-wal")
+        self._known = self._look()
+
+    def _look(self) -> tuple[tuple[int, int], ...] | None:
+        try:
+            return tuple((found.st_dev, found.st_ino) for found in map(os.stat, self._paths))
+        except FileNotFoundError:
+            return None
+
+    def check(self) -> None:
+        """Raise DatabaseError if the path does not lead to the file that was opened any more."""
+        if self._look() != self._known:
+            raise DatabaseError(
+                f"{self._paths[0]}: the database or its journal was deleted, moved or replaced while it was in use",
+                hint="put the file back before running again; answers that came after that are not in it",
+            )
+
+
+class Session:
+    """One connection of an engine, and its two kinds of transactions."""
+
+    def __init__(self, path: str, engine: Engine) -> None:
+        self.path = path
+        self._engine = engine
+        with translated(path):
+            self._connection = engine.connect()
+        self._watch: Watch | None = None
+
+    def watch(self) -> None:
+        """From now on, refuse to write once the file is not where it was."""
+        self._watch = Watch(self.path)
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that is on the disk when the block has ended, or has left nothing."""
+        if self._watch is not None:
+            self._watch.check()
+        with self._transaction("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One read transaction: everything inside sees the same state."""
+        with self._transaction("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Connection]:
+        connection = self._connection
+        with translated(self.path):
+            connection.info["begin"] = begin
+            with connection.begin():
+                yield connection
+
+    def outside(self, statement: str, *values: Any) -> None:
+        """Execute a statement that SQLite refuses inside a transaction."""
+        with translated(self.path):
+            driver = self._connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)  # noqa: S101 - for the type checker
+            driver.execute(statement, values).fetchall()
+
+    def connection(self) -> Connection:
+        """Return the connection itself, for who manages its own transactions."""
+        self._connection.info["begin"] = "BEGIN IMMEDIATE"
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection; the last writer folds the journal into the file."""
+        with translated(self.path):
+            self._connection.close()
+            self._engine.dispose()

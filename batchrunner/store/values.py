@@ -1,0 +1,185 @@
+"""What passes through the store's seam: values, each a plain tuple. Import them from ``store.base``."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from batchrunner.core.request import Lane, RequestState
+
+
+class RunnerInfo(NamedTuple):
+    """Who runs."""
+
+    host: str
+    pid: int
+    boot_id: str
+    user: str
+    version: str
+
+
+class Rescue(NamedTuple):
+    """What a dead runner left behind: its open attempts, closed as lost, and their requests, queued again."""
+
+    lost: int
+    hold: int
+    """Pico-dollars that the lost attempts may have cost at worst, where that is known."""
+    unpriced: int
+    """Lost attempts without a known worst case."""
+
+
+class LaneWork(NamedTuple):
+    """One lane that has queued requests, and the jobs they belong to, oldest first."""
+
+    lane: Lane
+    jobs: tuple[int, ...]
+    queued: int
+
+
+class Selection(NamedTuple):
+    """Which of the queued requests one run works on."""
+
+    upto: int | None = None
+    """Only requests with an id up to this one."""
+    ids: tuple[int, ...] | None = None
+    """Only these requests."""
+
+
+ALL = Selection()
+
+
+class BucketLevel(NamedTuple):
+    """A token bucket as it is kept across restarts."""
+
+    lane_id: int
+    kind: str
+    """``requests`` or ``tokens``."""
+    level: float
+    at: int
+    """Wall clock, microseconds UTC, at which the level held."""
+    paused_until: int
+    """Wall clock; 0: not paused."""
+
+
+class DuplicateIds(Exception):  # noqa: N818 - it carries findings, and is always caught
+    """``add`` met custom_ids that the job has already: (line, custom_id, line of the first), nothing was added."""
+
+    def __init__(self, found: Sequence[tuple[int, str, int]]) -> None:
+        super().__init__(f"{len(found)} duplicate custom_ids")
+        self.found = found
+
+
+class Counts(NamedTuple):
+    """Requests of a job by state; they add up to ``total``."""
+
+    total: int
+    queued: int
+    waiting: int
+    """Of the queued ones, those that wait for a ``not_before``."""
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    quarantined: int
+
+
+class ResultRow(NamedTuple):
+    """One request as an export shows it."""
+
+    id: int
+    line: int
+    custom_id: str
+    state: RequestState
+    endpoint: str
+    provider: str
+    model: str
+    attempts: int
+    """Attempts made, lost ones included."""
+    status: int | None
+    body: bytes | None
+    """The answer, or the refusal's body; None: never answered."""
+    failure: str | None
+    """The failure's kind."""
+    message: str | None
+    attempt_id: int | None
+    """The attempt that settled it."""
+    request_id: str | None
+    """The provider's id of that attempt."""
+    echoed_model: str | None
+    opened: int | None
+    ended: int | None
+    usage: tuple[int, int, int, int] | None
+    """Input, cached, output, reasoning tokens of that attempt."""
+    usage_from: str | None
+    billing: str | None
+    cost: int | None
+    """Pico-dollars of all this request's attempts whose cost is known; None where none is known."""
+    extras: bytes | None
+
+
+class FailureGroup(NamedTuple):
+    """Failures of one kind, with one of them to look at."""
+
+    kind: str
+    status: int | None
+    count: int  # type: ignore[assignment]  # nobody misses a tuple's own count()
+    custom_id: str
+    line: int
+    message: str
+
+
+class CostRow(NamedTuple):
+    """The four sums of one slice, in pico-dollars, and what they are made of. They are never mixed."""
+
+    key: tuple[str, ...]
+    attempts: int
+    succeeded: int
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+    recorded: int
+    """Used answers, priced by the provider's own usage."""
+    estimated: int
+    """Used answers without usage, priced by our estimate."""
+    possibly_billed: int
+    """The holds of attempts that may have been billed: timeouts, resets after sending, 5xx, lost attempts."""
+    wasted: int
+    """Billed attempts whose answer was not used."""
+    unpriced: int
+    """Billed or possibly billed attempts without a known cost: their model has no price, or no worst case."""
+
+
+class Workload(NamedTuple):
+    """The queued requests of one lane and endpoint, as an estimate needs them."""
+
+    lane: Lane
+    endpoint: str
+    requests: int
+    est_in: int
+    """Sum of the estimated input tokens."""
+    max_out: int
+    """Sum of the output bounds that are set."""
+    unbounded: int
+    """Requests without an output bound."""
+
+
+class LaneRow(NamedTuple):
+    """A lane as status shows it."""
+
+    lane: Lane
+    queued: int
+    paused_until: int
+    pause: str | None
+    """The reason of its last pause that has not ended."""
+
+
+class RunnerRow(NamedTuple):
+    """The newest runner of this database."""
+
+    id: int
+    host: str
+    pid: int
+    started: int
+    heartbeat: int
+    ended: int | None
+    end_reason: str | None
+    snapshot: bytes | None

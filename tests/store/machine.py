@@ -1,0 +1,197 @@
+"""Any order of load, claim, open, record, crash, rescue, retry and late answers, held against a simple model."""
+
+import hypothesis.strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from sqlalchemy import text
+
+from batchrunner.core.attempt import Billing, FailureKind
+from batchrunner.core.retry import RetryAt, Succeed
+from batchrunner.core.usage import Usage
+from batchrunner.store import rollups
+from batchrunner.store.base import DuplicateIds
+from tests.store.making import ACCOUNTS, INFO, NOW, close, give_up, line, load, refusal, reply, start_calls, stop
+
+COSTS = st.one_of(st.none(), st.integers(0, 10**9))
+TOKENS = st.integers(0, 1_000)
+KINDS = st.sampled_from([FailureKind.INVALID_REQUEST, FailureKind.CONTENT_FILTER])
+
+
+class Row:
+    """What the model knows of one request."""
+
+    def __init__(self, job, n):
+        self.job = job
+        self.n = n
+        self.state = "queued"
+        self.attempts = 0
+        self.answer = None
+        self.open = None
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Subclass it with ``make_engine``."""
+
+    calls = Bundle("calls")
+    lost = Bundle("lost")
+
+    def make_engine(self):
+        raise NotImplementedError
+
+    @initialize()
+    def begin(self):
+        self.engine = self.make_engine()
+        self.store = self.engine.open()
+        self.store.start(INFO, NOW, ACCOUNTS)
+        self.reader = self.engine.reader()
+        self.rows = {}
+        self.jobs = []
+        self.time = NOW
+
+    def teardown(self):
+        if hasattr(self, "store"):
+            self.reader.close()
+            self.store.close()
+
+    def claimable(self):
+        found = []
+        for work in self.store.work(None):
+            for job_id in work.jobs:
+                found += self.store.claim(job_id, work.lane.id, None, 100)
+            found += self.store.claim_due(work.jobs, work.lane.id, self.time, 100)
+        return found
+
+    @rule(models=st.lists(st.sampled_from("mn"), min_size=1, max_size=4), priority=st.integers(-1, 1))
+    def load(self, models, priority):
+        name = f"job{len(self.jobs)}"
+        lines = [line(n, model=model, priority=priority * n) for n, model in enumerate(models, 1)]
+        job = load(self.store, lines, name)
+        self.jobs.append(job)
+        first = len(self.rows) + 1
+        for n in range(len(lines)):
+            self.rows[first + n] = Row(job.id, n + 1)
+
+    @rule()
+    def load_what_is_there_already(self):
+        if self.jobs:
+            try:
+                self.store.add(self.jobs[-1].id, [line(90), line(1)])
+            except DuplicateIds as error:
+                assert list(error.found) == [(1, "id-1", 1)]
+            else:
+                raise AssertionError("a duplicate was taken")
+
+    @rule(target=calls, most=st.integers(1, 5), hold=st.one_of(st.none(), st.integers(0, 10**6)))
+    def open(self, most, hold):
+        claimed = self.claimable()[:most]
+        opened = start_calls(self.store, claimed, hold=hold)
+        for call in opened:
+            row = self.rows[call[1].head.id]
+            assert row.state == "queued"
+            row.state, row.open = "running", call[0].attempt_id
+            row.attempts += 1
+        return multiple(*opened)
+
+    def record(self, closing, to):
+        """Commit a closing; ``to`` is where it leads if its attempt decides."""
+        self.time += 1
+        self.store.commit([], [closing], [], self.time)
+        row = self.rows[closing.opening.head.id]
+        current = row.open == closing.attempt_id
+        if current:
+            row.open = None
+        if to == "succeeded":
+            if row.answer is None:
+                row.state, row.answer = "succeeded", closing.outcome.body
+        elif current and row.state == "running":
+            row.state = to
+
+    @rule(call=consumes(calls), text=st.binary(max_size=20), cost=COSTS, tokens=st.tuples(TOKENS, TOKENS))
+    def answer(self, call, text, cost, tokens):
+        usage = Usage(tokens[0], 0, tokens[1], 0)
+        self.record(close(call, reply(text, usage), Succeed(), cost=cost), "succeeded")
+
+    @rule(call=consumes(calls), wait=st.integers(0, 3), counts=st.booleans(), billing=st.sampled_from(Billing))
+    def retry_later(self, call, wait, counts, billing):
+        failure = refusal(FailureKind.SERVER_ERROR, billing=billing)
+        self.record(close(call, failure, RetryAt(self.time + wait, counts)), "queued")
+
+    @rule(call=consumes(calls), kind=KINDS)
+    def refuse(self, call, kind):
+        self.record(give_up(call, kind), "failed")
+
+    @rule(call=consumes(calls))
+    def stop(self, call):
+        self.record(stop(call), "queued")
+
+    @rule(call=consumes(lost), good=st.booleans())
+    def late(self, call, good):
+        if good:
+            self.record(close(call, reply(b"late"), Succeed()), "succeeded")
+        else:
+            self.record(give_up(call), "failed")
+
+    @rule(target=lost, left=st.lists(consumes(calls), max_size=6))
+    def crash(self, left):
+        self.reader.close()
+        self.engine.crash(self.store)
+        self.store = self.engine.open()
+        self.time += 1
+        _, rescue = self.store.start(INFO, self.time, ACCOUNTS)
+        open_rows = [row for row in self.rows.values() if row.open is not None]
+        assert rescue.lost == len(open_rows)
+        for row in open_rows:
+            row.open = None
+            if row.state == "running":
+                row.state = "queued"
+        self.reader = self.engine.reader()
+        self.orphans = {call[0].attempt_id for call in left}
+        return multiple(*left)
+
+    @rule(kinds=st.lists(KINDS, max_size=1))
+    def retry(self, kinds):
+        for job in self.jobs:
+            failed = self.reader.results(job.id)
+            expected = [row.id for row in failed if row.state == "failed" and (not kinds or row.failure in kinds)]
+            assert self.store.retry(job.id, kinds=kinds, now=self.time) == len(expected)
+            for request_id in expected:
+                self.rows[request_id].state = "queued"
+
+    @invariant()
+    def every_row_is_where_the_model_says(self):
+        if not hasattr(self, "store"):
+            return
+        seen = {}
+        for job in self.jobs:
+            seen |= {row.id: row for row in self.reader.results(job.id)}
+        assert seen.keys() == self.rows.keys()
+        for request_id, row in self.rows.items():
+            found = seen[request_id]
+            assert (found.state.value, found.attempts, found.line) == (row.state, row.attempts, row.n)
+            assert (found.body if row.state == "succeeded" else None) == (row.answer if row.state == "succeeded" else None)
+
+    @invariant()
+    def the_rollups_are_what_the_rows_add_up_to(self):
+        if not hasattr(self, "store"):
+            return
+        with self.reader._session.read() as connection:
+            for stored, recount in (
+                (rollups.STORED_COUNTS, rollups.RECOUNT_COUNTS),
+                (rollups.STORED_TOTALS, rollups.RECOUNT_TOTALS),
+            ):
+                assert sorted(connection.exec_driver_sql(stored)) == sorted(connection.exec_driver_sql(recount))
+
+    @invariant()
+    def an_open_attempt_has_a_living_runner_and_a_running_request_an_open_attempt(self):
+        if not hasattr(self, "store"):
+            return
+        with self.reader._session.read() as connection:
+            odd = connection.execute(
+                text(
+                    "SELECT count(*) FROM attempts WHERE ended IS NULL"
+                    " AND runner_id <> (SELECT max(id) FROM runners WHERE ended IS NULL)"
+                )
+            ).scalar_one()
+            running = set(connection.execute(text("SELECT id FROM requests WHERE state = 'running'")).scalars())
+            held = set(connection.execute(text("SELECT request_id FROM attempts WHERE ended IS NULL")).scalars())
+        assert odd == 0
+        assert running <= held
