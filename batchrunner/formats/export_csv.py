@@ -1,0 +1,96 @@
+"""Results as CSV, for spreadsheets: one row per request, failures among them."""
+
+import csv
+import io
+from collections.abc import Callable
+
+import msgspec
+
+from batchrunner.core.job import Job
+from batchrunner.core.request import RequestState
+from batchrunner.formats.base import Row, exact_usd, latency_ms
+
+COLUMNS = (
+    "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
+    "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "usage_from", "cost_usd",
+    "latency_ms", "attempts", "error_kind", "error_message", "job", "job_key",
+)  # fmt: skip
+CRLF = "\r\n"
+"""Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
+NO_USAGE = (None, None, None, None)
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""OWASP, CSV injection: what a spreadsheet takes for a formula when a cell begins with it."""
+
+Text = Callable[[str, bytes], str | None]
+"""Returns the text of an endpoint's answer, or None where it has none."""
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Choices(msgspec.Struct):
+    choices: list[_Choice] = []
+
+
+_finish = msgspec.json.Decoder(_Choices)
+
+
+class CsvExporter:
+    """One row per request, in UTF-8, comma separated, quoted by RFC 4180 and ended by a newline."""
+
+    splits = False
+
+    def __init__(self, job: Job, text_of: Text, *, raw: bool = False) -> None:
+        """``raw`` leaves cells that a spreadsheet takes for formulas as they are; else an apostrophe goes before."""
+        self._job = job.name
+        self._key = job.key[:16]
+        self._text_of = text_of
+        self._cell = _as_it_is if raw else guarded
+        self._buffer = io.StringIO(newline="")
+        self._writer = csv.writer(self._buffer, lineterminator=CRLF)
+
+    def head(self) -> bytes:
+        """Return the line of column names."""
+        return ",".join(COLUMNS).encode() + b"\n"
+
+    def mark(self) -> bytes:
+        """Return the end of each line, which names the job by its key."""
+        return b",%b\n" % self._key.encode()
+
+    def line(self, row: Row) -> bytes:
+        """Return a row as one record."""
+        cell = self._cell
+        succeeded = row.state == RequestState.SUCCEEDED and row.body is not None
+        text = self._text_of(row.endpoint, row.body) if succeeded and row.body is not None else None
+        finish = finish_reason(row.body) if succeeded and row.body is not None else None
+        cost = None if row.cost is None else exact_usd(row.cost)
+        self._writer.writerow(
+            (
+                cell(row.custom_id), row.line, str(row.state), cell(text), cell(finish), cell(row.model),
+                cell(row.endpoint), *(row.usage or NO_USAGE), row.usage_from, cost, latency_ms(row), row.attempts,
+                cell(row.failure), cell(row.message), cell(self._job), self._key,
+            )
+        )  # fmt: skip
+        record = self._buffer.getvalue().removesuffix(CRLF) + "\n"
+        self._buffer.seek(0)
+        self._buffer.truncate()
+        return record.encode("utf-8", "replace")
+
+
+def guarded(cell: str | None) -> str | None:
+    """Return a cell with an apostrophe before what a spreadsheet would take for a formula."""
+    return "'" + cell if cell is not None and cell.startswith(FORMULA) else cell
+
+
+def finish_reason(body: bytes) -> str | None:
+    """Return why the first choice of an answer ended, where its format says so (OpenAI's chat and completions)."""
+    try:
+        choices = _finish.decode(body).choices
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return choices[0].finish_reason if choices else None
+
+
+def _as_it_is(cell: str | None) -> str | None:
+    return cell

@@ -1,0 +1,117 @@
+"""Results as JSON Lines: the output shape of OpenAI's Batch API, and one key of our own, ``batchrunner``."""
+
+import json
+from collections.abc import Callable
+from typing import NoReturn
+
+import msgspec
+
+from batchrunner.core.job import Job
+from batchrunner.core.request import RequestState
+from batchrunner.formats.base import Row, exact_usd, latency_ms
+
+LINE = (
+    b'{"id":"batch_req_%d","custom_id":%b,"response":%b,"error":%b,"batchrunner":{"job":%b,"line":%d,"state":%b,'
+    b'"attempts":%d,"latency_ms":%b,"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b,"usage":%b,'
+    b'"usage_from":%b,"billing":%b,"cost_usd":%b,"extras":%b%b'
+)
+RESPONSE = b'{"status_code":%d,"request_id":%b,"body":%b}'
+USAGE = b'{"input_tokens":%d,"cached_tokens":%d,"output_tokens":%d,"reasoning_tokens":%d}'
+NULL = b"null"
+
+_check: Callable[[bytes], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
+_encode = msgspec.json.encode
+
+
+class JsonlExporter:
+    """One line per request; replies are spliced in as the bytes that came."""
+
+    splits = True
+
+    def __init__(self, job: Job) -> None:
+        self._job = _encode(job.name)
+        self._mark = b',"job_key":"%b"}}\n' % job.key[:16].encode()
+
+    def head(self) -> bytes:
+        """Return nothing: JSON Lines has no head."""
+        return b""
+
+    def mark(self) -> bytes:
+        """Return the end of each line, which names the job by its key."""
+        return self._mark
+
+    def line(self, row: Row) -> bytes:
+        """Return a row as one line.
+
+        A refusal has both the provider's response and our error; what never was answered has no response.
+        """
+        latency = latency_ms(row)
+        return LINE % (
+            row.id,
+            _encode(row.custom_id),
+            _response(row),
+            NULL if row.state == RequestState.SUCCEEDED else _error(row),
+            self._job,
+            row.line,
+            _encode(row.state),
+            row.attempts,
+            NULL if latency is None else b"%d" % latency,
+            _encode(row.provider),
+            _encode(row.model),
+            _encode(row.echoed_model),
+            _encode(row.endpoint),
+            NULL if row.usage is None else USAGE % row.usage,
+            _encode(row.usage_from),
+            _encode(row.billing),
+            NULL if row.cost is None else b'"%b"' % exact_usd(row.cost).encode(),
+            NULL if row.extras is None else one_line_json(row.extras),
+            self._mark,
+        )
+
+
+def one_line_json(body: bytes) -> bytes:
+    """Return a body as JSON on one line: unchanged but for line breaks, or as a string if it is not JSON.
+
+    A line break can stand only between the tokens of JSON, so a space does as well.
+    """
+    if not _is_json(body):
+        return _encode(body.decode("utf-8", "replace"))
+    if b"\n" in body or b"\r" in body:
+        return body.replace(b"\n", b" ").replace(b"\r", b" ")
+    return body
+
+
+def _response(row: Row) -> bytes:
+    if row.status is None:
+        return NULL
+    return RESPONSE % (row.status, _encode(row.request_id), NULL if row.body is None else one_line_json(row.body))
+
+
+def _error(row: Row) -> bytes:
+    message = (row.message or "").encode("utf-8", "replace").decode()  # a refusal may quote half a surrogate pair
+    return _encode({"code": row.failure or row.state, "message": message})
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        if not body.isascii():
+            body.decode("utf-8")
+        _check(body)
+    except UnicodeDecodeError:
+        return False
+    except (msgspec.DecodeError, RecursionError):
+        # msgspec refuses half a surrogate pair, which an answer cut off in an emoji may hold: it is JSON all the same.
+        return b"\\u" in body and _is_json_by_the_letter(body)
+    return True
+
+
+def _is_json_by_the_letter(body: bytes) -> bool:
+    try:
+        json.loads(body.decode("utf-8"), parse_constant=_refuse, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,91 @@
+"""Replacing a file as a whole: until the last moment the old one is there, afterwards the new one, never a part."""
+
+import contextlib
+import os
+import secrets
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from batchrunner.core.errors import ConfigurationError, DatabaseError
+
+BUFFER = 1 << 20
+
+
+class Replacement:
+    """A file in the making, beside its target and readable by nobody else. What was not committed is removed at exit.
+
+    A process that dies in between leaves the target as it was, and a hidden ``.part`` file.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._path = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError(f"can't write to {target.parent}: {error.strerror}") from error
+        self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=BUFFER)
+
+    def commit(self) -> None:
+        """Put the file in the target's place, on the disk. Raises DatabaseError where the disk refuses."""
+        try:
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            self._path.rename(self._target)
+            sync_folder(self._target.parent)
+        except OSError as error:
+            raise disk_error(self._target, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # what its buffer holds may be what the full disk refused
+            self.file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's entries on the disk: without it a rename may be undone by a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def disk_error(target: Path, error: OSError) -> DatabaseError:
+    """Return the error for a disk that does not take an export."""
+    return DatabaseError(
+        f"can't write {target}: {error.strerror}",
+        hint="what stood there before is untouched; make room, then export again",
+    )
+
+
+def begins_and_ends(path: Path, head: bytes, end: bytes) -> bool:
+    """Tell whether a file begins with ``head`` and, if it holds more, ends with ``end``. Raises OSError.
+
+    Does not follow a link, and does not wait for a pipe.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        size = os.fstat(descriptor).st_size
+        if size <= len(head):
+            return file.read() == head[:size]
+        if file.read(len(head)) != head:
+            return False
+        file.seek(max(0, size - len(end)))
+        return file.read() == end
+
+
+def is_regular(path: Path) -> bool | None:
+    """Tell whether a path is a regular file itself, not a link to one; None where nothing is there."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return None
