@@ -1,0 +1,140 @@
+"""Settings as values: what a run goes by once every source was read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from batchrunner.config.units import PICO
+from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.job import JobOptions
+
+DEFAULT_CONCURRENCY: Final = 32
+"""Calls in flight in one lane where nobody says otherwise.
+
+Calls in flight = calls per second x seconds per call. The smallest paid tier that Together published allows 600 chat
+requests a minute, 10 a second, and an answer of a few hundred tokens takes about three seconds: 30 in flight use it up,
+more would only collect 429s. Both providers ask clients to ramp up gently rather than to burst.
+"""
+
+Quirks = Literal["together", "openai", "generic"]
+Reserve = Literal["learned", "upper"]
+Progress = Literal["auto", "live", "plain", "json", "none"]
+Color = Literal["auto", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLimits:
+    """Limits as somebody set them; None: not set here."""
+
+    concurrency: int | None = None
+    """Calls in flight at most."""
+    rpm: float | None = None
+    """Requests per minute."""
+    tpm: float | None = None
+    """Tokens per minute, input and output."""
+
+
+class LaneLimits(NamedTuple):
+    """The limits of one lane, resolved. A rate of None: no limit of ours, only what is learned from the answers."""
+
+    concurrency: int
+    rpm: float | None
+    tpm: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """One named host, without its key."""
+
+    name: str
+    base_url: str
+    """Normalised: scheme and host, no ``/v1`` at its end."""
+    key_env: str
+    """The variable that holds the key; empty for a server without one."""
+    quirks: Quirks = "generic"
+    """Whose dialect of the API it speaks: errors, limit headers, retry hints."""
+    limits: ModelLimits = field(default_factory=ModelLimits)
+    """What holds for every model that has no limits of its own."""
+    models: Mapping[str, ModelLimits] = field(default_factory=dict)
+    deadline: float | None = None
+    """Seconds for a whole call; None: derived from its output bound."""
+    named_only_in: Path | None = None
+    """The project file that alone names this host; None where we, the user file, the environment or a flag do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that people can choose, resolved. Keys are never part of it."""
+
+    db: Path
+    provider: str
+    """The provider of jobs that name none."""
+    providers: Mapping[str, ProviderSettings]
+    job: JobOptions
+    """What flags change about the lines of a job that is loaded now."""
+    limit: int | None = None
+    """Work on the first N rows only; the next run takes the rest."""
+    sample: int | None = None
+    """Work on N random rows only; never together with ``limit``."""
+    concurrency: int | None = None
+    rpm: float | None = None
+    tpm: float | None = None
+    insisted: ModelLimits = field(default_factory=ModelLimits)
+    """Limits from flags and environment: they beat what files say of a provider or a model."""
+    confirm_above: int = PICO
+    """Pico-dollars of estimated cost above which a run asks first."""
+    grace: float = 60.0
+    """Seconds that calls in flight get to finish after the first Ctrl-C."""
+    max_tries: int = 5
+    """Failures that count against a row before it is given up."""
+    price_files: tuple[Path, ...] = ()
+    """Price files besides the built-in book; a later one wins."""
+    reserve: Reserve = "learned"
+    """What a call takes from the token bucket before it is sent: the learned mean, or its upper bound."""
+    progress: Progress = "auto"
+    color: Color = "auto"
+    tags: tuple[tuple[str, str], ...] = ()
+    """Sorted by key."""
+    yes: bool = False
+    no_input: bool = False
+    debug: bool = False
+    quiet: bool = False
+    verbose: int = 0
+
+    def provider_named(self, name: str) -> ProviderSettings:
+        """Return a provider. Raises ConfigurationError that lists those there are."""
+        if name in self.providers:
+            return self.providers[name]
+        raise ConfigurationError(
+            f"there is no provider {name!r}; configured: {', '.join(sorted(self.providers))}",
+            hint=f"Pick one with --provider, or describe it in the user's configuration file:\n{_example(name)}",
+        )
+
+
+class Origin(NamedTuple):
+    """One value and where it came from."""
+
+    value: object
+    source: str
+    """Such as ``environment BATCHRUNNER_RPM``, ``flag --rpm``, ``file ./batchrunner.toml:12`` or ``default``."""
+
+
+def limits_for(settings: Settings, provider: str, model: str) -> LaneLimits:
+    """Resolve the limits of a lane: flags and environment beat the model's, the provider's, then the top level's.
+
+    Raises ConfigurationError for a provider that is not configured.
+    """
+    chosen = settings.provider_named(provider)
+    top = ModelLimits(concurrency=settings.concurrency, rpm=settings.rpm, tpm=settings.tpm)
+    order = (settings.insisted, chosen.models.get(model, ModelLimits()), chosen.limits, top)
+    return LaneLimits(
+        concurrency=next((given.concurrency for given in order if given.concurrency is not None), DEFAULT_CONCURRENCY),
+        rpm=next((given.rpm for given in order if given.rpm is not None), None),
+        tpm=next((given.tpm for given in order if given.tpm is not None), None),
+    )
+
+
+def _example(name: str) -> str:
+    variable = "".join(char if char.isalnum() else "_" for char in name.upper())
+    return f'[providers.{name}]\nbase_url = "https://HOST"\nkey_env = "{variable}_API_KEY"'
