@@ -1,0 +1,19 @@
+"""The Python face: what the command line calls, and what programs may call instead of it."""
+
+from batchrunner.api.reads import SLICES, Reads, reads
+from batchrunner.api.session import Outside, Planned, Session, session
+from batchrunner.api.values import Estimate, JobStatus, Result
+from batchrunner.core.job import Job
+from batchrunner.runner.checker import Checked, check
+from batchrunner.formats.base import ExportSummary
+from batchrunner.runner.loader import Loaded
+from batchrunner.runner.report import Halt, Interrupt, RunReport
+from batchrunner.runner.signals import watch
+from batchrunner.runner.snapshot import LaneView, Snapshot
+from batchrunner.wiring import price_book, program_version
+
+__all__ = [
+    "SLICES", "Checked", "Estimate", "ExportSummary", "Halt", "Interrupt", "Job", "JobStatus", "LaneView", "Loaded",
+    "Outside", "Planned", "Reads", "Result", "RunReport", "Session", "Snapshot", "check", "price_book",
+    "program_version", "reads", "session", "watch",
+]  # fmt: skip

@@ -1,0 +1,79 @@
+"""The provider's live catalogue, beside what our price book says of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchrunner.config import Loaded
+from batchrunner.core.attempt import Billing, Failure, FailureKind
+from batchrunner.core.clock import Clock, SystemClock
+from batchrunner.core.http import HttpReply
+from batchrunner.core.pricing import PriceBook, RateCard, pico_per_token
+from batchrunner.transport.models import fetch_models
+from batchrunner.transport.open import open_transport
+from batchrunner.wiring import make_classifier, price_book
+
+_LENGTHS = ("context_length", "max_model_len")
+"""How Together and vLLM call the context; OpenAI does not tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """One model on offer. Prices are pico-dollars per token; None: not told."""
+
+    id: str
+    type: str | None
+    context: int | None
+    """Tokens."""
+    listed: tuple[int | None, int | None, int | None]
+    """Input, cached and output price as the provider lists them."""
+    card: RateCard | None
+    """What our price book prices its calls by today; None: their cost would be unknown."""
+
+
+async def catalogue(loaded: Loaded, provider: str, *, clock: Clock | None = None) -> list[Model] | Failure:
+    """Ask a provider for its models, sorted by id; a refusal or a broken connection is a Failure.
+
+    Raises ConfigurationError where the key is missing or the provider is not configured.
+    """
+    settings = loaded.settings
+    chosen = settings.provider_named(provider)
+    transport = open_transport(chosen.base_url, loaded.key_for(provider), connections=1, clock=clock)
+    async with transport:
+        found = await fetch_models(transport)
+    if isinstance(found, HttpReply):
+        return make_classifier(settings, provider)(found)
+    if isinstance(found, Failure):
+        return found
+    book, now = price_book(settings), (clock or SystemClock()).now()
+    models = [model for entry in found if (model := _model(entry, provider, book, now)) is not None]
+    if found and not models:
+        return Failure(FailureKind.BAD_REPLY, "none of the models listed has an id", Billing.NOT_BILLED, 200)
+    return sorted(models, key=lambda model: model.id)
+
+
+def _model(entry: Mapping[str, Any], provider: str, book: PriceBook, now: int) -> Model | None:
+    name = entry.get("id")
+    if not isinstance(name, str) or not name:
+        return None
+    kind = entry.get("type")
+    lengths = (entry.get(field) for field in _LENGTHS)
+    pricing = entry.get("pricing")
+    prices = pricing if isinstance(pricing, dict) else {}
+    return Model(
+        id=name,
+        type=kind if isinstance(kind, str) else None,
+        context=next((length for length in lengths if type(length) is int and length > 0), None),
+        listed=(_pico(prices.get("input")), _pico(prices.get("cached_input")), _pico(prices.get("output"))),
+        card=book.card(provider, name, now),
+    )
+
+
+def _pico(price: object) -> int | None:
+    """Read USD per million tokens, by the shortest digits that stand for the number that was sent; None: unreadable."""
+    if type(price) not in (int, float, str):
+        return None
+    try:
+        return pico_per_token(str(price))
+    except ValueError:
+        return None

@@ -1,0 +1,85 @@
+"""Reading a queue, beside a live run or without one."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from batchrunner.api.values import JobStatus, Result
+from batchrunner.config import Loaded
+from batchrunner.core.clock import SystemClock
+from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.job import Job
+from batchrunner.formats.base import ExportSummary
+from batchrunner.runner.exporter import export
+from batchrunner.store.base import CostRow, FailureGroup, LaneRow, Reader, RunnerRow
+from batchrunner.wiring import reading
+
+SLICES = ("model", "job", "day", "endpoint", "provider", "account")
+"""What costs can be sliced by."""
+
+
+class Reads:
+    """Everything that can be asked of a queue. Safe while another process runs it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def jobs(self) -> list[Job]:
+        """Return all jobs, oldest first."""
+        return self._reader.jobs()
+
+    def job(self, ref: str | Job) -> Job:
+        """Find a job by number, name or path. Raises ConfigurationError that lists what there is."""
+        return ref if isinstance(ref, Job) else self._reader.job(str(ref))
+
+    def status(self, ref: str | Job) -> JobStatus:
+        """Return where a job stands."""
+        job = self.job(ref)
+        costs = self._reader.costs((), job.id)
+        return JobStatus(
+            job=job,
+            counts=self._reader.counts(job.id, SystemClock().now()),
+            costs=costs[0] if costs else None,
+            lanes=tuple(self._reader.lanes(job.id)),
+            runner=self._reader.runner(),
+        )
+
+    def statuses(self, jobs: Sequence[Job] | None = None) -> list[JobStatus]:
+        """Return where these jobs (or all) stand."""
+        return [self.status(job) for job in (self.jobs() if jobs is None else jobs)]
+
+    def results(self, ref: str | Job) -> Iterator[Result]:
+        """Yield every request of a job in input order, finished or not."""
+        for row in self._reader.results(self.job(ref).id):
+            yield Result(row)
+
+    def export(self, ref: str | Job, out: str, *, force: bool = False) -> ExportSummary:
+        """Write what is there of a job's results; failures go beside them. Raises ConfigurationError."""
+        return export(self._reader, self.job(ref), out, force=force)
+
+    def failures(self, ref: str | Job) -> list[FailureGroup]:
+        """Return a job's failures by kind and status, most frequent first."""
+        return self._reader.failures(self.job(ref).id)
+
+    def costs(self, by: Sequence[str] = (), ref: str | Job | None = None) -> list[CostRow]:
+        """Return the four sums, whole or sliced by any of ``SLICES``. Raises ConfigurationError for another slice."""
+        unknown = [name for name in by if name not in SLICES]
+        if unknown:
+            raise ConfigurationError(
+                f"costs can't be sliced by {unknown[0]!r}", hint=f"slice by any of {', '.join(SLICES)}"
+            )
+        return self._reader.costs(by, None if ref is None else self.job(ref).id)
+
+    def lanes(self, ref: str | Job | None = None) -> list[LaneRow]:
+        """Return the lanes and what they wait for."""
+        return self._reader.lanes(None if ref is None else self.job(ref).id)
+
+    def runner(self) -> RunnerRow | None:
+        """Return the newest runner of the database."""
+        return self._reader.runner()
+
+
+@contextmanager
+def reads(loaded: Loaded) -> Iterator[Reads]:
+    """Open the queue of these settings to read it. Raises ConfigurationError where there is none."""
+    with reading(loaded.settings.db) as reader:
+        yield Reads(reader)

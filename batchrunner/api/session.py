@@ -1,0 +1,165 @@
+"""The right to write: one process at a time holds a database, loads into it and runs from it."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchrunner.api.reads import Reads
+from batchrunner.api.values import Estimate, estimate
+from batchrunner.config import Loaded as LoadedSettings
+from batchrunner.config import limits_for
+from batchrunner.core.clock import Clock, SystemClock
+from batchrunner.core.job import Job, JobOptions
+from batchrunner.formats.base import ExportSummary
+from batchrunner.runner.exporter import check_target
+from batchrunner.runner.loader import Loaded, Loader
+from batchrunner.runner.offload import InlineOffload, Offload, ThreadOffload
+from batchrunner.runner.report import RunReport
+from batchrunner.runner.run import Run
+from batchrunner.runner.selection import first, sample
+from batchrunner.store.base import ALL, Reader, Selection
+from batchrunner.store.database import SqliteStore
+from batchrunner.transport.base import Transport
+from batchrunner.wiring import Access, access, price_book, reading, run_parts, writing
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread gives way: with the default of 5 ms the database thread starves beside a busy loop."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What a test hands in instead of the real thing."""
+
+    clock: Clock | None = None
+    dice: Callable[[], float] | None = None
+    transport: Callable[[str], Transport] | None = None
+    inline: bool = False
+    """Run the store's calls inline, for a clock that jumps."""
+
+
+class Session(Reads):
+    """A held database: everything that can be read, and everything that can be done. Made by ``session``."""
+
+    def __init__(self, loaded: LoadedSettings, store: SqliteStore, reader: Reader) -> None:
+        super().__init__(reader)
+        self.loaded = loaded
+        self.settings = loaded.settings
+        self._store = store
+
+    def find(self, ref: str) -> Job | None:
+        """Return the job of this number or name; None where there is none, so that it may be a file."""
+        if Path(ref).exists() or ref == "-":
+            return None
+        return self.job(ref)
+
+    def load(
+        self,
+        path: str,
+        options: JobOptions | None = None,
+        *,
+        name: str | None = None,
+        tags: tuple[tuple[str, str], ...] | None = None,
+        add: bool = False,
+    ) -> Loaded:
+        """Queue a job file, or find the job that it already is. Raises InputError."""
+        loader = Loader(self._store, SystemClock())
+        tags = self.settings.tags if tags is None else tags
+        return loader.load(path, options or self.settings.job, name=name, tags=tags, add=add)
+
+    def retry(self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = ()) -> int:
+        """Queue failed requests again, all or by kind or id; return how many."""
+        return self._store.retry(job.id, kinds=kinds, custom_ids=custom_ids, now=SystemClock().now())
+
+    def select(self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None) -> Selection:
+        """Choose what a run works on: all that is queued, the first ``limit``, or ``sample_of`` at random."""
+        if limit is None and sample_of is None:
+            return ALL
+        queued = self._reader.queued_ids(_ids(jobs))
+        if limit is not None:
+            return first(queued, limit)
+        return sample(queued, sample_of or 0, seed=",".join(job.key for job in jobs or ()))
+
+    def estimate(self, jobs: Sequence[Job] | None, selection: Selection = ALL) -> Estimate:
+        """Estimate what the queued requests will take."""
+        workloads = self._reader.workload(_ids(jobs), selection)
+        return estimate(workloads, price_book(self.settings), SystemClock().now())
+
+    def unfinished(self, jobs: Sequence[Job] | None) -> bool:
+        """Return whether anything is queued, or was left open by a runner that died."""
+        return self._store.remaining(_ids(jobs))[0] > 0
+
+    def providers(self, jobs: Sequence[Job] | None) -> list[str]:
+        """Return the providers whose lanes have something queued."""
+        lanes = self._store.work(_ids(jobs))
+        return list(dict.fromkeys(item.lane.provider for item in lanes))
+
+    def plan(
+        self, jobs: Sequence[Job] | None, selection: Selection = ALL, *, outside: Outside | None = None
+    ) -> "Planned":
+        """Put a run together. Raises ConfigurationError where a key is missing."""
+        outside = outside or Outside()
+        providers = self.providers(jobs)
+        keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
+        concurrency = self._concurrency(jobs)
+        offload: Offload = InlineOffload() if outside.inline else ThreadOffload()
+        parts = run_parts(
+            self.loaded,
+            keys,
+            self._store,
+            offload,
+            concurrency=concurrency,
+            clock=outside.clock,
+            dice=outside.dice,
+            transport=outside.transport,
+        )
+        run = Run(
+            parts=parts,
+            jobs=_ids(jobs),
+            concurrency=concurrency,
+            grace=self.settings.grace,
+            selection=selection,
+        )
+        return Planned(run, offload)
+
+    def _concurrency(self, jobs: Sequence[Job] | None) -> int:
+        """Return the bound over all lanes: what was asked for, else what the widest lane allows."""
+        if self.settings.insisted.concurrency is not None:
+            return self.settings.insisted.concurrency
+        lanes = (item.lane for item in self._store.work(_ids(jobs)))
+        return max((limits_for(self.settings, lane.provider, lane.model).concurrency for lane in lanes), default=1)
+
+    def check_target(self, job: Job, out: str, *, force: bool = False) -> None:
+        """Raise ConfigurationError where ``out`` exists and this job did not write it, unless ``force`` is set."""
+        check_target(job, out, force=force)
+
+
+@dataclass(slots=True)
+class Planned:
+    """A run that is ready to start."""
+
+    run: Run
+    offload: Offload
+
+    async def execute(self) -> RunReport:
+        """Run it, with the process tuned for a busy loop beside a database thread."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        try:
+            return await self.run.execute()
+        finally:
+            sys.setswitchinterval(before)
+            self.offload.close()
+
+
+@contextmanager
+def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
+    """Hold the database of these settings. Raises DatabaseHeldError, unless ``wait`` queues behind the holder."""
+    with writing(loaded.settings.db, wait=wait) as store, reading(loaded.settings.db) as reader:
+        yield Session(loaded, store, reader)
+
+
+def _ids(jobs: Sequence[Job] | None) -> list[int] | None:
+    return None if jobs is None else [job.id for job in jobs]
+

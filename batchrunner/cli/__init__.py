@@ -1,0 +1,98 @@
+"""The command line: one file per verb, imported only when it is asked for."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from batchrunner.cli.failures import exit_code_of
+
+VERBS = (
+    "demo",
+    "doctor",
+    "check",
+    "run",
+    "load",
+    "status",
+    "results",
+    "errors",
+    "retry",
+    "costs",
+    "prices",
+    "models",
+    "db",
+    "config",
+    "simulate",
+)
+"""In the order in which people meet them."""
+
+
+class Verbs(click.Group):
+    """The group of all verbs; turns every error into its exit code and a message that says what to do next."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs without importing them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb's file and return its command."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"batchrunner.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from their summaries, so that ``--help`` imports none of them."""
+        with formatter.section("Verbs"):
+            formatter.write_dl([(verb, _SUMMARIES[verb]) for verb in VERBS])
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
+        """Run a verb and exit with its documented code."""
+        extra["standalone_mode"] = False
+        debug = "--debug" in (sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(args, *rest, **extra)
+        except BaseException as error:  # noqa: BLE001 - the one place where every error becomes an exit code
+            code = exit_code_of(error, debug=debug)
+        sys.exit(code or 0)
+
+
+_SUMMARIES = {
+    "demo": "See it work in 20 seconds: no key, no network, a kill, a resume, a bill.",
+    "doctor": "Check key, endpoint, database, disk and terminal, with the fix for each.",
+    "check": "Validate a job file line by line; nothing is stored, nothing is sent.",
+    "run": "Load if needed, work, export. Running it again continues.",
+    "load": "Queue a job file without sending anything.",
+    "status": "Show the jobs, or one job.",
+    "results": "Export a job's answers: JSONL or CSV, to a file or to stdout.",
+    "errors": "Show failures by kind, with a sample each and what to do.",
+    "retry": "Queue failed requests again.",
+    "costs": "What it cost, by model, job, day or endpoint.",
+    "prices": "The price book.",
+    "models": "The provider's catalogue.",
+    "db": "The database: path, upgrade, check, backup.",
+    "config": "Settings, and where each came from.",
+    "simulate": "A provider in a box, on loopback.",
+}
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="batchrunner", message="batchrunner %(version)s")
+def main() -> None:
+    """Batch jobs for LLM endpoints: a durable queue, limits that are kept, and the bill.
+
+    \b
+    Start here:
+      batchrunner demo                                    no key needed
+      batchrunner run jobs/quickstart.jsonl -o out.jsonl  the real thing
+
+    Data goes to stdout, everything else to stderr. Exit codes: 0 all well, 2 usage or spending not confirmed,
+    3 some requests failed, 4 out of credit, 5 bad input file, 6 key refused, 7 provider or model unavailable,
+    74 database or disk, 75 another runner holds the database, 130/143 interrupted and resumable, 1 a bug.
+    """
+
+
+__all__ = ["main"]

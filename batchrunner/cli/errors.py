@@ -1,0 +1,123 @@
+"""``errors``: failures by kind, one sample each, and what to do about them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from batchrunner.cli.facts import job_facts
+from batchrunner.cli.options import json_option, verb
+from batchrunner.cli.render import as_json as print_json
+from batchrunner.cli.render import table, talk
+from batchrunner.cli.text import command_line, one_line
+from batchrunner.config import Loaded
+from batchrunner.core.attempt import FailureKind
+
+if TYPE_CHECKING:
+    from batchrunner.store.base import FailureGroup
+
+ADVICE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        FailureKind.RATE_LIMITED: "the provider's limit held to the end: retry them with a lower --rpm or --tpm",
+        FailureKind.OVERLOADED: "the provider had no capacity: retry them later, with a lower --concurrency",
+        FailureKind.TIMEOUT: "no answer in time, maybe billed: retry them; if that fails again, load the file with a"
+        " smaller max_tokens, or set a longer deadline in [providers.NAME]",
+        FailureKind.CONNECTION: "the connection broke: check the network with `batchrunner doctor`, then retry them",
+        FailureKind.STALE_CONNECTION: "the server closed idle connections: retry them",
+        FailureKind.SERVER_ERROR: "the provider failed, maybe billed: retry them later; if it is always the same rows,"
+        " look at their bodies",
+        FailureKind.BAD_REPLY: "the answer was not one: check --base-url; if the host is right, retry them",
+        FailureKind.RESPONSE_TOO_LARGE: "the answer was too long to take: ask for less, with a smaller max_tokens or n",
+        FailureKind.INVALID_REQUEST: "the provider refuses these bodies: mend the lines, or change a key with --set,"
+        " and load them anew; a retry alone fails again",
+        FailureKind.CONTEXT_LENGTH: "too long for the model: shorten the prompts, lower max_tokens, or take a model with"
+        " a larger context with --model",
+        FailureKind.CONTENT_FILTER: "the provider's filter refused them: change the prompts; a retry alone fails again",
+        FailureKind.AUTH: "the key was refused: check it with `batchrunner doctor`, then retry them",
+        FailureKind.NO_CREDIT: "the account is empty or at its limit: add credit, then retry them",
+        FailureKind.MODEL_UNAVAILABLE: "the model is not there: see `batchrunner models`, then load the file again with"
+        " --model",
+        FailureKind.MISCONFIGURED: "the host does not speak this API: check the base URL with `batchrunner doctor`",
+        FailureKind.LOST: "the runner died with these calls open, maybe billed: a retry asks again",
+        FailureKind.INTERRUPTED: "the run was stopped with these calls open, maybe billed: a retry asks again",
+    }
+)
+"""What to do about each kind of failure."""
+
+OTHERWISE: Final = "look at the message, then retry them"
+
+
+@verb()
+@click.argument("job", metavar="JOB")
+@json_option
+def command(loaded: Loaded, job: str, as_json: bool) -> None:
+    """Show a job's failures by kind and status: how many, one of them, and what to do about it.
+
+    \b
+    Examples:
+      batchrunner errors quickstart
+      batchrunner errors quickstart --json
+      batchrunner retry quickstart --kind timeout          then: queue them again
+    """
+    from batchrunner.api import reads
+
+    with reads(loaded) as queue:
+        found = queue.job(job)
+        groups = queue.failures(found)
+    if as_json:
+        print_json(
+            {
+                "schema": "batchrunner.errors/1",
+                "job": job_facts(found),
+                "failed": sum(group.count for group in groups),
+                "groups": [_facts(group) for group in groups],
+            }
+        )
+    elif groups:
+        _show(groups)
+    for line in _told(loaded, found.name, groups):
+        talk(line, quiet=loaded.settings.quiet)
+
+
+def _facts(group: "FailureGroup") -> dict[str, Any]:
+    return {
+        "kind": group.kind,
+        "status": group.status,
+        "sdk_class": _label(group),
+        "count": group.count,
+        "sample": {"custom_id": group.custom_id, "line": group.line, "message": group.message},
+        "advice": ADVICE.get(group.kind, OTHERWISE),
+    }
+
+
+def _label(group: "FailureGroup") -> str:
+    """Return the name under which the official SDKs raise the same error."""
+    from batchrunner.endpoints.labels import label
+
+    known = group.kind in FailureKind.__members__.values()
+    return label(group.status, FailureKind(group.kind) if known else None)
+
+
+def _show(groups: list["FailureGroup"]) -> None:
+    rows = [
+        (
+            group.kind,
+            "-" if group.status is None else str(group.status),
+            _label(group),
+            f"{group.count:,}",
+            one_line(group.custom_id, 30),
+            f"{group.line:,}",
+            one_line(group.message, 90),
+        )
+        for group in groups
+    ]
+    table(("kind", "status", "SDK class", "rows", "such as", "line", "message"), rows, right=(1, 3, 5))
+
+
+def _told(loaded: Loaded, name: str, groups: list["FailureGroup"]) -> list[str]:
+    if not groups:
+        return ["no failures"]
+    kinds = dict.fromkeys(group.kind for group in groups)
+    lines = [f"{one_line(kind, 40)}: {ADVICE.get(kind, OTHERWISE)}" for kind in kinds]
+    return [*lines, f"next: {command_line(loaded, 'retry', name, '--kind', next(iter(kinds)))}"]

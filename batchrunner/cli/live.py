@@ -1,0 +1,136 @@
+"""The live view: a panel on a terminal, a line every 30 seconds elsewhere, or one JSON object a second."""
+
+import sys
+from collections.abc import Callable
+from typing import Literal
+
+import anyio
+import click
+import msgspec
+
+from batchrunner.api import Snapshot
+from batchrunner.core.pricing import dollars
+from batchrunner.cli.text import count, duration, one_line
+
+Mode = Literal["auto", "live", "plain", "json", "none"]
+PLAIN_EVERY = 30.0
+FRAME = 0.25
+
+
+def choose(mode: Mode, *, quiet: bool) -> Mode:
+    """Resolve ``auto``: a panel on a terminal, plain lines elsewhere."""
+    if quiet:
+        return "none"
+    if mode != "auto":
+        return mode
+    return "live" if sys.stderr.isatty() else "plain"
+
+
+async def show(snapshot: Callable[[], Snapshot], mode: Mode) -> None:
+    """Show a run until cancelled."""
+    shower = {"live": _show_panel, "plain": _show_lines, "json": _show_json}.get(mode)
+    if shower is not None:
+        await shower(snapshot)
+
+
+def last_line(picture: Snapshot) -> str:
+    """Return one line that says it all, for logs and for the end."""
+    cost = _cost(picture)
+    eta = f", {duration(picture.eta)} left" if picture.eta else ""
+    failed = f", {picture.failed:,} failed" if picture.failed else ""
+    pace = f"{picture.calls_per_second:.1f} calls/s, {picture.air}/{picture.concurrency} in flight"
+    return f"{picture.done:,}/{picture.total:,} done{failed}, {pace}, {cost}, limit: {picture.bottleneck}{eta}"
+
+
+async def _show_lines(snapshot: Callable[[], Snapshot]) -> None:
+    while True:
+        await anyio.sleep(PLAIN_EVERY)
+        click.echo(last_line(snapshot()), err=True)
+
+
+async def _show_json(snapshot: Callable[[], Snapshot]) -> None:
+    while True:
+        await anyio.sleep(1.0)
+        click.echo(msgspec.json.encode(snapshot()).decode(), err=True)
+
+
+async def _show_panel(snapshot: Callable[[], Snapshot]) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), refresh_per_second=1 / FRAME, transient=True, auto_refresh=False) as live:
+        while True:
+            live.update(_panel(snapshot()), refresh=True)
+            await anyio.sleep(FRAME)
+
+
+def _panel(picture: Snapshot) -> object:
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        Text(f"{picture.done:,}/{picture.total:,}"),
+        ProgressBar(total=max(1, picture.total), completed=picture.done, width=30),
+        Text(f"{picture.done / max(1, picture.total):.0%}"),
+        Text(f"{duration(picture.eta)} left" if picture.eta else "estimating"),
+        Text(f"{duration(picture.elapsed)} so far", style="dim"),
+    )
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(picture):
+        facts.add_row(Text(name, style="dim"), Text(value))
+    title = "stopping: calls in flight are finishing" if picture.stopping else "batchrunner"
+    return Panel(Group(head, facts, _lanes(picture)), title=title, border_style="yellow" if picture.stopping else "cyan")
+
+
+def _facts(picture: Snapshot) -> list[tuple[str, str]]:
+    tokens = f"{count(picture.tokens_in_per_second)} in, {count(picture.tokens_out_per_second)} out tok/s"
+    facts = [
+        ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}"),
+        ("in flight", f"{picture.air}/{picture.concurrency}   limited by {picture.bottleneck}"),
+        ("spent", _cost(picture)),
+        ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
+    ]
+    if picture.errors:
+        kinds = sorted(picture.errors.items(), key=lambda item: -item[1])
+        facts.append(("errors", "   ".join(f"{kind} {number:,}" for kind, number in kinds[:5])))
+    return facts
+
+
+def _lanes(picture: Snapshot) -> object:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
+    for column in ("model", "in flight", "requests/min", "tokens/min", "waits for"):
+        table.add_column(column, no_wrap=True)
+    for lane in sorted(picture.lanes, key=lambda lane: -lane.air)[:8]:
+        waits = lane.bottleneck if lane.resumes is None else f"{lane.bottleneck}, {duration(lane.resumes)}"
+        if lane.note:
+            waits = f"stopped: {lane.note}"
+        cells = [_headroom(lane.limits.get(name)) for name in ("rpm", "tpm")]
+        table.add_row(
+            Text(one_line(lane.model, 40)), Text(_headroom(lane.limits.get("concurrency"))),
+            Text(cells[0]), Text(cells[1]), Text(one_line(waits, 60)),
+        )  # fmt: skip
+    return table
+
+
+def _headroom(limit: tuple[float, float] | None) -> str:
+    return "no limit" if limit is None else f"{count(limit[0])}/{count(limit[1])}"
+
+
+def _cost(picture: Snapshot) -> str:
+    parts = [dollars(picture.recorded)]
+    if picture.estimated:
+        parts.append(f"+ {dollars(picture.estimated)} estimated")
+    if picture.possibly_billed:
+        parts.append(f"+ up to {dollars(picture.possibly_billed)} possibly billed")
+    if picture.wasted:
+        parts.append(f"+ {dollars(picture.wasted)} wasted")
+    if picture.unpriced:
+        parts.append(f"+ {picture.unpriced:,} unpriced calls")
+    return " ".join(parts)

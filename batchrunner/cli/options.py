@@ -1,0 +1,97 @@
+"""Options that every verb takes, and the settings that they make with files and environment."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from batchrunner.cli.params import COUNT, RATE, SETTING, TAG
+from batchrunner.config import Loaded, load_here
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _stack(*options: Decorator) -> Decorator:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_everywhere = _stack(
+    click.option("--db", metavar="PATH", help="The queue's database.  [default: batchrunner.db]"),
+    click.option("--config", metavar="PATH", help="Project file instead of ./batchrunner.toml."),
+    click.option("--yes", is_flag=True, help="Spend without asking."),
+    click.option("--no-input", is_flag=True, help="Never ask; fail where an answer is needed."),
+    click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong."),
+    click.option("-v", "--verbose", count=True, help="Say more."),
+    click.option("--debug", is_flag=True, help="Show tracebacks."),
+    click.option(
+        "--progress", type=click.Choice(["auto", "live", "plain", "json", "none"]), help="How a run is shown."
+    ),
+    click.option("--color", type=click.Choice(["auto", "always", "never"]), help="Colour on the terminal."),
+)
+
+provider_options = _stack(
+    click.option("--provider", metavar="NAME", help="together, openai, or one from the configuration."),
+    click.option("--base-url", metavar="URL", help="Another host for the provider; its key goes there."),
+)
+
+job_options = _stack(
+    click.option("--endpoint", metavar="PATH", help="For lines that name none, such as /v1/chat/completions."),
+    click.option("--model", metavar="ID", help="Replace the model in every body."),
+    click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512."),
+    click.option("--tag", "tags", type=TAG, multiple=True, help="Label the job for its costs: team=search."),
+    click.option("--name", metavar="NAME", help="Name of the job.  [default: the file's]"),
+    click.option("--add", is_flag=True, help="The file grew: take its new lines into the job."),
+)
+
+limit_options = _stack(
+    click.option("--concurrency", type=COUNT, help="Calls in flight at most, over all models."),
+    click.option("--rpm", type=RATE, help="Requests a minute for each model: 600, 3k."),
+    click.option("--tpm", type=RATE, help="Tokens a minute for each model: 250k, 2M."),
+)
+
+wait_option = click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database.")
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+
+SETTING_FLAGS = (
+    "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
+    "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample",
+)  # fmt: skip
+"""Flags that are settings; the others are a verb's own."""
+
+
+def verb(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command that takes the options of every verb and gets the settings as its first argument."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @wraps(function)
+        def run(**given: Any) -> Any:
+            flags = {name: given.pop(name) for name in SETTING_FLAGS if name in given}
+            loaded = load_here(flags)
+            _announce(loaded)
+            return function(loaded, **given)
+
+        command: click.Command = click.command(**attributes)(_everywhere(run))
+        return command
+
+    return decorate
+
+
+def _announce(loaded: Loaded) -> None:
+    context = click.get_current_context(silent=True)
+    if context is not None and loaded.settings.color != "auto":
+        context.color = loaded.settings.color == "always"
+    if not loaded.settings.quiet:
+        for note in loaded.notes:
+            click.echo(f"note: {note}", err=True)
+
+
+def interactive(loaded: Loaded) -> bool:
+    """Return whether a person can be asked."""
+    return not loaded.settings.no_input and sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,129 @@
+"""What is said and written when a run has ended: where results are, what failed, what it cost, what to do next."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session
+from batchrunner.cli.render import talk
+from batchrunner.cli.text import duration, plural
+from batchrunner.core.attempt import FailureKind
+from batchrunner.core.clock import SECOND
+from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.pricing import dollars
+
+ADVICE = {
+    FailureKind.AUTH: "the key was refused: check the variable that holds it, then run the same command again",
+    FailureKind.NO_CREDIT: "the account is empty or at its limit: add credit, then run the same command again",
+    FailureKind.MODEL_UNAVAILABLE: "check the model's name with `batchrunner models`, or replace it with --model",
+    FailureKind.MISCONFIGURED: "check the base URL with `batchrunner doctor`",
+}
+"""What to do about what stops a lane."""
+
+
+def targets(jobs: Sequence[Job] | None, output: str | None, held: Session) -> list[tuple[Job, str]]:
+    """Return which job is exported where; several jobs go into a folder. Raises ConfigurationError."""
+    if output is None:
+        return []
+    chosen = list(jobs) if jobs is not None else held.jobs()
+    if len(chosen) == 1:
+        return [(chosen[0], output)]
+    if not Path(output).is_dir():
+        raise ConfigurationError(
+            f"{len(chosen)} jobs can't go into one file", hint=f"make a folder: mkdir {shlex.quote(output)}"
+        )
+    return [(job, str(Path(output) / f"{job.name}.jsonl")) for job in chosen]
+
+
+def refuse_foreign_targets(held: Session, jobs: Sequence[Job] | None, output: str | None, *, force: bool) -> None:
+    """Raise before a run what would make its export fail after it."""
+    for job, path in targets(jobs, output, held):
+        held.check_target(job, path, force=force)
+
+
+def export_all(held: Session, jobs: Sequence[Job] | None, output: str | None, *, force: bool) -> list[ExportSummary]:
+    """Write a whole snapshot of what is there."""
+    return [held.export(job, path, force=force) for job, path in targets(jobs, output, held)]
+
+
+def tell_outcome(
+    held: Session,
+    jobs: Sequence[Job] | None,
+    report: RunReport | None,
+    outputs: Sequence[ExportSummary],
+    output: str | None,
+) -> None:
+    """Say how it ended and what comes next."""
+    quiet = held.settings.quiet
+    if report is None:
+        talk("nothing is left to do", quiet=quiet)
+    else:
+        _tell_report(report, quiet=quiet)
+    for exported in outputs:
+        _tell_exported(exported, quiet=quiet)
+    for status in held.statuses(jobs):
+        talk(_standing(status), quiet=quiet)
+        if status.counts.failed + status.counts.quarantined:
+            talk(f"  look: {_command('errors', status.job.name, held)}", quiet=quiet)
+            talk(f"  again: {_command('retry', status.job.name, held)}", quiet=quiet)
+    if report is not None and report.left:
+        why = "by --limit or --sample" if report.left == report.deselected else "still queued"
+        talk(f"{plural(report.left, 'request')} {why}; go on with: {resume_command()}")
+
+
+def _tell_report(report: RunReport, *, quiet: bool) -> None:
+    rescue, tally = report.rescue, report.tally
+    if rescue.lost:
+        talk(_rescued(rescue.lost, rescue.hold, rescue.unpriced), quiet=quiet)
+    for halt in report.halts:
+        talk(f"stopped {halt.ref}: {halt.message}")
+        talk(f"  try: {ADVICE.get(halt.kind, 'batchrunner doctor')}")
+    seconds = (report.ended - report.started) / SECOND
+    talk(
+        f"{plural(tally.succeeded, 'request')} succeeded, {tally.failed:,} failed,"
+        f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
+        quiet=quiet,
+    )
+
+
+def _rescued(lost: int, hold: int, unpriced: int) -> str:
+    price = f", at most {dollars(hold)}" if hold else ""
+    unknown = f" ({unpriced:,} of unknown cost)" if unpriced else ""
+    return f"the last run died with {plural(lost, 'call')} open: possibly billed{price}{unknown}; queued again"
+
+
+def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:
+    if exported.out == "-":
+        return
+    talk(f"results: {exported.out} ({plural(exported.succeeded, 'line')})", quiet=quiet)
+    if exported.errors:
+        talk(f"failures: {exported.errors} ({plural(exported.failed, 'line')})", quiet=quiet)
+
+
+def _standing(status: JobStatus) -> str:
+    counts, costs = status.counts, status.costs
+    line = f"job {status.job.id} ({status.job.name}): {counts.succeeded:,} of {counts.total:,} succeeded"
+    if counts.failed:
+        line += f", {counts.failed:,} failed"
+    if costs is None:
+        return line
+    line += f"; cost {dollars(costs.recorded)}"
+    if costs.estimated:
+        line += f" + {dollars(costs.estimated)} estimated"
+    if costs.possibly_billed:
+        line += f" + up to {dollars(costs.possibly_billed)} possibly billed"
+    if costs.wasted:
+        line += f" + {dollars(costs.wasted)} wasted"
+    if costs.unpriced:
+        line += f" + {plural(costs.unpriced, 'call')} unpriced"
+    return line
+
+
+def resume_command() -> str:
+    """Return the command line that goes on: the same one."""
+    return "batchrunner " + " ".join(shlex.quote(word) for word in sys.argv[1:])
+
+
+def _command(verb: str, job: str, held: Session) -> str:
+    return f"batchrunner {verb} {shlex.quote(job)} --db {shlex.quote(str(held.settings.db))}"

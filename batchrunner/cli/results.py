@@ -1,0 +1,54 @@
+"""``results``: a job's answers, to a file or to stdout."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from batchrunner.cli.options import verb
+from batchrunner.cli.render import talk
+from batchrunner.cli.text import command_line, plural
+from batchrunner.config import Loaded
+
+if TYPE_CHECKING:
+    from batchrunner.api import ExportSummary
+
+
+@verb()
+@click.argument("job", metavar="JOB")
+@click.option(
+    "-o", "--output", metavar="OUT", default="-", show_default=True, help="A .jsonl or .csv file, or - for stdout."
+)
+@click.option("--force", is_flag=True, help="Replace a file that this job did not write.")
+def command(loaded: Loaded, job: str, output: str, force: bool) -> None:
+    """Export a job's answers in input order, as far as they are there.
+
+    JSONL lines have the shape of OpenAI's batch output, and one key more, `batchrunner`, with attempts, usage and cost.
+    Failures go to OUT.errors.jsonl beside OUT; in CSV and on stdout they stand among the answers. It only reads, also
+    beside a live run: then it is a snapshot of what is finished.
+
+    \b
+    Examples:
+      batchrunner results quickstart > out.jsonl
+      batchrunner results quickstart -o out.csv
+      batchrunner results 1 | jq -r .response.body.choices[0].message.content
+    """
+    from batchrunner.api import reads
+
+    with reads(loaded) as queue:
+        found = queue.job(job)
+        summary = queue.export(found, output, force=force)
+    for line in _told(loaded, found.name, summary):
+        talk(line, quiet=loaded.settings.quiet)
+
+
+def _told(loaded: Loaded, name: str, summary: "ExportSummary") -> list[str]:
+    refused = summary.failed + summary.quarantined + summary.cancelled
+    place = "" if summary.out == "-" else f" in {summary.out}"
+    lines = [f"{plural(summary.succeeded, 'answer')}{place}"]
+    if refused:
+        lines.append(f"{plural(refused, 'failure')} in {summary.errors or 'the same output'}")
+        lines.append(f"  look: {command_line(loaded, 'errors', name)}")
+    if summary.unfinished:
+        lines.append(f"{plural(summary.unfinished, 'request')} not finished yet: not in there")
+        lines.append(f"  go on: {command_line(loaded, 'run', name)}")
+    return lines

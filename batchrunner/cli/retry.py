@@ -1,0 +1,50 @@
+"""``retry``: queue failed requests again."""
+
+import click
+
+from batchrunner.cli.facts import job_facts
+from batchrunner.cli.options import json_option, verb, wait_option
+from batchrunner.cli.render import as_json as print_json
+from batchrunner.cli.render import talk
+from batchrunner.cli.text import command_line, plural
+from batchrunner.config import Loaded
+from batchrunner.core.attempt import FailureKind
+
+
+@verb()
+@click.argument("job", metavar="JOB")
+@click.option(
+    "--kind",
+    "kinds",
+    metavar="KIND",
+    multiple=True,
+    type=click.Choice([kind.value for kind in FailureKind]),
+    help="Only failures of this kind; may be repeated. `batchrunner errors JOB` lists them.",
+)
+@click.option("--id", "ids", metavar="CUSTOM_ID", multiple=True, help="Only this request; may be repeated.")
+@wait_option
+@json_option
+def command(loaded: Loaded, job: str, kinds: tuple[str, ...], ids: tuple[str, ...], wait: bool, as_json: bool) -> None:
+    """Queue failed requests again: all of a job, or by kind or id. Nothing is sent until the next run.
+
+    Their tries are forgotten, what they have cost is not. With --kind and --id, both must fit.
+
+    \b
+    Examples:
+      batchrunner retry quickstart
+      batchrunner retry quickstart --kind timeout --kind server_error
+      batchrunner retry quickstart --id row-17
+    """
+    from batchrunner.api import session
+
+    with session(loaded, wait=wait) as held:
+        found = held.job(job)
+        queued = held.retry(found, kinds=kinds, custom_ids=ids)
+    if as_json:
+        print_json({"schema": "batchrunner.retry/1", "job": job_facts(found), "queued": queued})
+    talk(f"{plural(queued, 'request')} queued again", quiet=loaded.settings.quiet)
+    if ids and queued < len(set(ids)):
+        missed = len(set(ids)) - queued
+        talk(f"{missed:,} of these ids did not fail, or not so, or are not in this job", quiet=loaded.settings.quiet)
+    if queued:
+        talk(f"next: {command_line(loaded, 'run', found.name)}", quiet=loaded.settings.quiet)

@@ -1,0 +1,113 @@
+"""``run``: load if needed, work, export."""
+
+from collections.abc import Callable
+from functools import partial
+
+import anyio
+import click
+
+from batchrunner.api import Job, Planned, RunReport, Session, Snapshot, session, watch
+from batchrunner.cli.confirm import confirm
+from batchrunner.cli.live import choose, last_line, show
+from batchrunner.cli.options import job_options, limit_options, provider_options, verb, wait_option
+from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tell_outcome
+from batchrunner.cli.params import COUNT
+from batchrunner.cli.render import talk
+from batchrunner.cli.text import plural
+from batchrunner.config import Loaded
+from batchrunner.core.errors import ExitCode
+
+
+@verb()
+@click.argument("what", metavar="[FILE|JOB]...", nargs=-1)
+@click.option("-o", "--output", metavar="OUT", help="Where the results go: .jsonl or .csv; failures beside it.")
+@click.option("--force", is_flag=True, help="Replace an output that this job did not write.")
+@click.option("--limit", type=COUNT, help="Work on the first N rows only; the rest waits for the next run.")
+@click.option("--sample", type=COUNT, help="Work on N random rows only.")
+@provider_options
+@limit_options
+@job_options
+@wait_option
+def command(
+    loaded: Loaded,
+    what: tuple[str, ...],
+    output: str | None,
+    force: bool,
+    name: str | None,
+    add: bool,
+    wait: bool,
+) -> int:
+    """Load if needed, work, export. Running it again continues where it stopped.
+
+    Without FILE or JOB the whole queue is drained. A run that is stopped, by Ctrl-C, kill -9 or a power cut, loses no
+    answer: the same command goes on.
+
+    \b
+    Examples:
+      batchrunner run jobs/quickstart.jsonl -o out.jsonl --yes
+      batchrunner run big.jsonl --limit 100 -o look.jsonl
+      batchrunner run big.jsonl --rpm 600 --tpm 180k --concurrency 64 -o out.jsonl
+    """
+    with session(loaded, wait=wait) as held:
+        jobs = [_job(held, item, name=name, add=add) for item in what] or None
+        refuse_foreign_targets(held, jobs, output, force=force)
+        report = _work(held, jobs)
+        outputs = export_all(held, jobs, output, force=force)
+        tell_outcome(held, jobs, report, outputs, output)
+        return report.exit_code if report is not None else _standing(held, jobs)
+
+
+def _job(held: Session, item: str, *, name: str | None, add: bool) -> Job:
+    """Return the job that an argument means: one that is there, or a file to load."""
+    known = held.find(item)
+    if known is not None:
+        return known
+    loaded = held.load(item, name=name, add=add)
+    quiet = held.settings.quiet
+    if loaded.added:
+        talk(f"loaded {plural(loaded.added, 'request')} as job {loaded.job.id} ({loaded.job.name})", quiet=quiet)
+    if loaded.changed:
+        talk(f"{plural(loaded.changed, 'line')} differ from what was loaded and were left as they were", quiet=quiet)
+    return loaded.job
+
+
+def _work(held: Session, jobs: list[Job] | None) -> RunReport | None:
+    """Run what is queued; None where nothing is."""
+    settings = held.settings
+    selection = held.select(jobs, limit=settings.limit, sample_of=settings.sample)
+    estimate = held.estimate(jobs, selection)
+    if not estimate.requests and not held.unfinished(jobs):
+        return None
+    planned = held.plan(jobs, selection)
+    confirm(held, estimate)
+    return anyio.run(partial(_watched, planned, held))
+
+
+async def _watched(planned: Planned, held: Session) -> RunReport:
+    mode = choose(held.settings.progress, quiet=held.settings.quiet)
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(watch, planned.run, partial(_told, planned.run.snapshot))
+        beside.start_soon(show, planned.run.snapshot, mode)
+        report = await planned.execute()
+        beside.cancel_scope.cancel()
+    if mode in ("plain", "live"):
+        talk(last_line(planned.run.snapshot()))
+    return report
+
+
+def _told(snapshot: Callable[[], Snapshot], times: int) -> None:
+    """Say what a signal does."""
+    air = snapshot().air
+    if times == 1:
+        talk(
+            f"\nstopping: no new calls; waiting for {plural(air, 'call')} in flight."
+            " Press Ctrl-C again to drop them (they may have been billed)."
+        )
+    elif times == 2:
+        talk(f"dropping {plural(air, 'call')} in flight")
+
+
+def _standing(held: Session, jobs: list[Job] | None) -> int:
+    """Return the exit code where nothing was left to do."""
+    failed = sum(status.counts.failed + status.counts.quarantined for status in held.statuses(jobs))
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK

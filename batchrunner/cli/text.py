@@ -1,0 +1,60 @@
+"""Text for a terminal: nothing that came from a file or a server may steer it."""
+
+import shlex
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchrunner.config import Loaded
+
+_KEPT = {"\n", "\t"}
+
+
+def safe(text: str) -> str:
+    """Return text with control characters, escapes and invisible or direction-changing marks made visible."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(char if _harmless(char) else f"\\u{ord(char):04x}" for char in text)
+
+
+def _harmless(char: str) -> bool:
+    if char in _KEPT or char == " ":
+        return True
+    return char.isprintable() and unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def one_line(text: str, width: int) -> str:
+    """Return safe text on one line, cut with an ellipsis."""
+    flat = safe(" ".join(text.split()))
+    return flat if len(flat) <= width else flat[: max(0, width - 1)] + "…"
+
+
+def duration(seconds: float) -> str:
+    """Return a span as people say it: ``4.2s``, ``3m 10s``, ``7h 05m``."""
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours < 48 else f"{hours // 24}d {hours % 24}h"
+
+
+def count(number: float) -> str:
+    """Return a count that stays short: ``950``, ``12.3k``, ``4.56M``."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(number) >= limit:
+            return f"{number / (limit if unit != 'k' else 1e3):.3g}{unit}"
+    return f"{number:,.0f}"
+
+
+def plural(number: int, one: str, many: str | None = None) -> str:
+    """Return ``1 row`` or ``12,000 rows``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def command_line(loaded: "Loaded", *words: str) -> str:
+    """Return a command to go on with, quoted for a shell; it finds the same database."""
+    given = "db" in loaded.origins and loaded.origins["db"].source.startswith("flag")
+    database = ("--db", str(loaded.settings.db)) if given else ()
+    return " ".join(shlex.quote(word) for word in ("batchrunner", *words, *database))

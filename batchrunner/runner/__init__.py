@@ -1,0 +1,1 @@
+"""The corridor and what surrounds it."""

@@ -1,0 +1,58 @@
+"""A line of a job file becomes a request: its endpoint is found, its body checked, changed where a flag asks, measured."""
+
+import hashlib
+
+from batchrunner.core.errors import Problem
+from batchrunner.core.job import JobOptions
+from batchrunner.core.request import NewRequest
+from batchrunner.endpoints.base import BadBody, Endpoint
+from batchrunner.endpoints.patch import patch
+from batchrunner.endpoints.registry import infer, resolve
+from batchrunner.formats.jobfile import Line
+
+
+class Compiler:
+    """Compiles the lines of one file, in order."""
+
+    def __init__(self, options: JobOptions) -> None:
+        self._options = options
+        self._default = resolve(options.endpoint) if options.endpoint else None
+        self._settings = tuple((key, value.encode()) for key, value in options.settings)
+        self._patches = bool(options.model or self._settings)
+
+    def request(self, line: Line) -> NewRequest | Problem:
+        """Return the request that a line asks for, or what is wrong with the line."""
+        try:
+            endpoint = self._endpoint(line)
+        except BadBody as bad:
+            return Problem(line.number, line.column("url") if line.url is not None else 1, bad.reason)
+        try:
+            body = patch(line.body, self._options.model, self._settings) if self._patches else line.body
+            facts = endpoint.inspect(body)
+        except BadBody as bad:
+            return Problem(line.number, line.body_column(bad.field), bad.reason)
+        digest = hashlib.sha256(body).digest()[:16]
+        return NewRequest(
+            line.number,
+            line.custom_id,
+            endpoint.path,
+            facts.model,
+            body,
+            digest,
+            facts.est_in,
+            facts.max_out,
+            line.priority,
+            line.extras,
+            line.tags,
+        )
+
+    def _endpoint(self, line: Line) -> Endpoint:
+        if line.url is not None:
+            return resolve(line.url)
+        endpoint = self._default or infer(line.keys)
+        if endpoint is None:
+            raise BadBody(
+                'no "url", and the body does not tell its endpoint ("messages", "prompt", "input", or "query" with'
+                ' "documents"); add "url" or give --endpoint',
+            )
+        return endpoint

@@ -1,0 +1,27 @@
+"""Results out of the store into files: joins the store's rows and the formats."""
+
+from batchrunner.core.job import Job
+from batchrunner.endpoints.registry import BY_PATH
+from batchrunner.formats.base import Exporter, ExportSummary
+from batchrunner.formats.results import check_target as check_path
+from batchrunner.formats.results import export as write
+from batchrunner.formats.results import exporter_for
+from batchrunner.store.base import Reader
+
+
+def check_target(job: Job, out: str, *, force: bool = False) -> None:
+    """Raise ConfigurationError where ``out`` can't be written: ask before a run, not after it."""
+    check_path(out, _exporter(job, out), force=force)
+
+
+def export(reader: Reader, job: Job, out: str, *, force: bool = False) -> ExportSummary:
+    """Write a whole snapshot of a job's results, in input order; failures go beside them."""
+    return write(reader.results(job.id), out, _exporter(job, out), force=force)
+
+
+def _exporter(job: Job, out: str) -> Exporter:
+    return exporter_for(out, job, text_of=_text)
+
+
+def _text(endpoint: str, body: bytes) -> str | None:
+    return BY_PATH[endpoint].text(body)

@@ -1,0 +1,74 @@
+"""One lane of a run: its gate, its transport, its prices, and the heads that were claimed for it."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from batchrunner.core.clock import SECOND
+from batchrunner.core.gate import Gate, Permit
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.request import Head, Lane
+from batchrunner.endpoints.base import Classifier
+from batchrunner.store.base import BucketLevel
+from batchrunner.transport.base import Transport
+
+PAUSE = "pause"
+"""The kind of a level that keeps a pause instead of a bucket."""
+
+
+class Ticket(NamedTuple):
+    """A head that the gate let through, on its way to a worker."""
+
+    lane: "RunLane"
+    head: Head
+    permit: Permit
+
+
+@dataclass(slots=True, kw_only=True)
+class RunLane:
+    """What the claimer and the workers know of one lane while a run lives."""
+
+    lane: Lane
+    jobs: Sequence[int]
+    gate: Gate
+    transport: Transport
+    classify: Classifier
+    rate: tuple[int, RateCard] | None = None
+    """Id and card of today's price; None: unpriced."""
+    rate_day: int = -1
+    heads: deque[Head] = field(default_factory=deque)
+    job_index: int = 0
+    """The job whose fresh rows are being claimed; all jobs before it have none left."""
+    after: tuple[int, int] | None = None
+    """Where the next claim of that job goes on."""
+    next_due: int | None = None
+    """The earliest ``not_before`` of the rows that wait; None: none waits."""
+    busy: set[int] = field(default_factory=set)
+    """Requests that are claimed and not yet recorded: a claim that meets them again passes them over."""
+
+    def levels(self, monotonic: float, now: int) -> list[BucketLevel]:
+        """Return what must outlive this process: the buckets' levels, and a pause that is on."""
+        levels = [BucketLevel(self.lane.id, kind, level, now, 0) for kind, level in self.gate.levels(monotonic)]
+        pause = self.gate.pause_until - monotonic
+        if pause > 0:
+            levels.append(BucketLevel(self.lane.id, PAUSE, 0.0, now, now + round(pause * SECOND)))
+        return levels
+
+    def restore(self, kept: Iterable[BucketLevel], monotonic: float, now: int) -> None:
+        """Go on from what an earlier run kept of this lane."""
+        for level in kept:
+            if level.kind == PAUSE:
+                self.gate.pause(monotonic + (level.paused_until - now) / SECOND)
+            else:
+                self.gate.restore(level.kind, level.level, (now - level.at) / SECOND)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether there may be rows that were never claimed."""
+        return self.job_index < len(self.jobs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of this lane is left to do, now or later."""
+        return not (self.fresh or self.heads or self.busy or self.next_due is not None)

@@ -1,0 +1,233 @@
+"""Job files into the queue: all of a file or nothing of it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchrunner.core.clock import Clock
+from batchrunner.core.errors import InputError, Problem
+from batchrunner.core.job import Job, JobOptions, JobSource, JobState
+from batchrunner.core.request import NewRequest
+from batchrunner.formats.jobfile import iter_lines
+from batchrunner.formats.source import Source, open_source
+from batchrunner.runner.compile import Compiler
+from batchrunner.store.base import DuplicateIds, Loading
+
+CHUNK = 5_000
+"""Lines per transaction: few enough for memory to stay flat, many enough for the commit to cost nothing."""
+SHOWN = 20
+"""Problems that are kept to be shown; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What a load did."""
+
+    job: Job
+    added: int
+    """Requests that are new in the queue; 0 where the job was there already."""
+    changed: int = 0
+    """Lines of an ``--add`` whose body differs from the one that was loaded: left as they were."""
+    gone: int = 0
+    """Requests of the job that the file no longer has."""
+
+
+class Problems:
+    """Bad lines: the first few to show, and how many there are."""
+
+    def __init__(self) -> None:
+        self.first: list[Problem] = []
+        self.count = 0
+
+    def add(self, problem: Problem) -> None:
+        """Count a bad line, and keep it if it is one of the first."""
+        self.count += 1
+        if len(self.first) < SHOWN:
+            self.first.append(problem)
+
+    def refuse(self, path: str) -> InputError:
+        """Return the error that refuses the file."""
+        lines = "1 bad line" if self.count == 1 else f"{self.count:,} bad lines"
+        first = tuple(sorted(self.first, key=lambda problem: problem.line))
+        hint = "mend the lines above and run the same command again"
+        return InputError(
+            f"{path}: {lines}; nothing was stored, nothing was sent",
+            hint=hint,
+            path=path,
+            problems=first,
+            count=self.count,
+        )
+
+
+def identity(source: JobSource, options: JobOptions) -> str:
+    """Return the key of a job: SHA-256 hex over its content, its provider and the options that change bodies."""
+    parts = [source.sha256, options.provider, options.endpoint, options.model, options.settings]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+class Loader:
+    """Loads job files into a store that this process may write to."""
+
+    def __init__(self, store: Loading, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    def load(
+        self,
+        path: str,
+        options: JobOptions,
+        *,
+        name: str | None = None,
+        tags: tuple[tuple[str, str], ...] = (),
+        add: bool = False,
+    ) -> Loaded:
+        """Queue a job file, or find the job that it already is.
+
+        Raises InputError for a file with bad lines, a file that changed since it was loaded (unless ``add``), and a
+        file that was loaded with other options (unless ``name`` asks for a second job).
+        """
+        with open_source(path) as file:
+            return self._load_file(file, options, name=name, tags=tags, add=add)
+
+    def _load_file(
+        self, file: Source, options: JobOptions, *, name: str | None, tags: tuple[tuple[str, str], ...], add: bool
+    ) -> Loaded:
+        source = self._fingerprint(file)
+        key = identity(source, options)
+        known = self._store.job_by_key(key)
+        if known is not None and known.state is not JobState.LOADING:
+            return Loaded(job=known, added=0)
+        if known is not None:
+            self._store.discard(known.id)
+        earlier = self._earlier(source, options)
+        if earlier is not None and add:
+            return self._add(earlier, file, source, options, key)
+        if earlier is not None and name is None:
+            raise self._changed(earlier, file, options)
+        if name is None:
+            self._refuse_other_options(source, options)
+        job = self._store.create_job(
+            key=key, name=name or _stem(source.path), source=source, options=options, tags=tags, now=self._clock.now()
+        )
+        return self._fill(job, file, source, key)
+
+    def _fingerprint(self, file: Source) -> JobSource:
+        """Hash the file, unless a job was loaded from it and size and modification time are as they were."""
+        for job in self._store.jobs_by_path(file.path):
+            if (job.source.size, job.source.mtime_ns) == (file.size, file.mtime_ns) and file.path != "-":
+                return job.source
+        return file.fingerprint()
+
+    def _earlier(self, source: JobSource, options: JobOptions) -> Job | None:
+        """Return the newest job that was loaded from this path with these options, from other content."""
+        if source.path == "-":
+            return None
+        jobs = self._store.jobs_by_path(source.path)
+        return next((job for job in jobs if job.options == options and job.state is JobState.OPEN), None)
+
+    def _refuse_other_options(self, source: JobSource, options: JobOptions) -> None:
+        for job in self._store.jobs():
+            if job.source.sha256 == source.sha256 and job.options != options and job.state is JobState.OPEN:
+                raise InputError(
+                    f"{source.path} is already job {job.id} ({job.name}), loaded with other options"
+                    f" ({_difference(job.options, options)})",
+                    hint=f"continue it with the same options, or load a second job with --name {job.name}-2",
+                )
+
+    def _fill(self, job: Job, file: Source, source: JobSource, key: str) -> Loaded:
+        problems = Problems()
+        try:
+            for chunk in chunks(file, Compiler(job.options), problems):
+                self._store_chunk(job.id, chunk, problems)
+            if problems.count:
+                raise problems.refuse(source.path)
+            job = self._store.seal(job.id, source, key)
+        except BaseException:
+            self._store.discard(job.id)
+            raise
+        return Loaded(job=job, added=job.lines)
+
+    def _store_chunk(self, job_id: int, chunk: Sequence[NewRequest], problems: Problems) -> None:
+        """Queue a chunk; after a duplicate, go on with the others so that every further duplicate is found too."""
+        try:
+            self._store.add(job_id, chunk)
+        except DuplicateIds as duplicates:
+            lines = set()
+            for line, custom_id, first in duplicates.found:
+                problems.add(Problem(line, 1, f'custom_id "{custom_id}" was used on line {first} already'))
+                lines.add(line)
+            self._store.add(job_id, [request for request in chunk if request.line not in lines])
+
+    def _add(self, job: Job, file: Source, source: JobSource, options: JobOptions, key: str) -> Loaded:
+        """Take the lines that are new, once the whole file is known to be sound."""
+        counted, added = self._compare(job, file, options), 0
+        for chunk in chunks(file, Compiler(options), Problems()):
+            known = self._store.digests(job.id, [request.custom_id for request in chunk])
+            fresh = [request for request in chunk if request.custom_id not in known]
+            self._store.add(job.id, fresh)
+            added += len(fresh)
+        return Loaded(
+            job=self._store.seal(job.id, source, key), added=added, changed=counted.changed, gone=counted.gone
+        )
+
+    def _changed(self, job: Job, file: Source, options: JobOptions) -> InputError:
+        counted = self._compare(job, file, options)
+        return InputError(
+            f"{file.path} changed since it was loaded as job {job.id} ({job.name}):"
+            f" {counted.changed:,} lines differ, {counted.new:,} are new, {counted.gone:,} are gone",
+            hint=f"--add takes the {counted.new:,} new lines into the job; --name NAME loads the file as a second job",
+        )
+
+    def _compare(self, job: Job, file: Source, options: JobOptions) -> "_Compared":
+        problems, same, changed, new = Problems(), 0, 0, 0
+        for chunk in chunks(file, Compiler(options), problems):
+            known = self._store.digests(job.id, [request.custom_id for request in chunk])
+            for request in chunk:
+                digest = known.get(request.custom_id)
+                same += digest == request.digest
+                new += digest is None
+                changed += digest is not None and digest != request.digest
+        if problems.count:
+            raise problems.refuse(file.path)
+        return _Compared(changed=changed, new=new, gone=max(0, job.lines - same - changed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Compared:
+    """How a file differs from the job that was loaded from it earlier."""
+
+    changed: int
+    new: int
+    gone: int
+
+
+def chunks(file: Source, compiler: Compiler, problems: Problems) -> Iterator[list[NewRequest]]:
+    """Yield a file's requests by the chunk; its bad lines go to ``problems``."""
+    chunk: list[NewRequest] = []
+    for line in iter_lines(file):
+        request = line if isinstance(line, Problem) else compiler.request(line)
+        if isinstance(request, Problem):
+            problems.add(request)
+            continue
+        chunk.append(request)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _stem(path: str) -> str:
+    name = Path(path).name
+    return "stdin" if path == "-" else name.removesuffix(".gz").removesuffix(".jsonl") or name
+
+
+def _difference(old: JobOptions, new: JobOptions) -> str:
+    names = ("provider", "endpoint", "model", "settings")
+    return ", ".join(
+        f"{name} {getattr(old, name)!r}, now {getattr(new, name)!r}"
+        for name in names
+        if getattr(old, name) != getattr(new, name)
+    )

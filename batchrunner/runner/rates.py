@@ -1,0 +1,37 @@
+"""The rate card of each lane on each day, written down before the first attempt that uses it."""
+
+from batchrunner.core.clock import DAY
+from batchrunner.core.estimate import upper
+from batchrunner.core.pricing import PriceBook, RateCard
+from batchrunner.core.request import Head, Opening
+from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.offload import Offload
+from batchrunner.store.base import Queue
+
+
+class Rates:
+    """Prices attempts by the day (UTC) on which they are opened."""
+
+    def __init__(self, book: PriceBook, queue: Queue, offload: Offload) -> None:
+        self._book = book
+        self._queue = queue
+        self._offload = offload
+
+    async def opening(self, lane: RunLane, head: Head, now: int) -> Opening:
+        """Return the opening of an attempt with its rate card and hold."""
+        if lane.rate_day != now // DAY:
+            await self._look_up(lane, now)
+        if lane.rate is None:
+            return Opening(head, now, None, None)
+        rate_id, card = lane.rate
+        return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out))
+
+    async def _look_up(self, lane: RunLane, now: int) -> None:
+        card = self._book.card(lane.lane.provider, lane.lane.model, now)
+        lane.rate = None if card is None else (await self._offload.run(lambda: self._queue.rate(card)), card)
+        lane.rate_day = now // DAY
+
+
+def card_of(lane: RunLane) -> RateCard | None:
+    """Return the lane's card of today."""
+    return None if lane.rate is None else lane.rate[1]

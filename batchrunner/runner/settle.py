@@ -1,0 +1,58 @@
+"""From an outcome to a closing: what it cost, as far as anyone can tell. Pure."""
+
+from batchrunner.core.attempt import Billing, Failure, Outcome, Reply, Use
+from batchrunner.core.estimate import tokens
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.request import Closing, Head, Opening
+from batchrunner.core.retry import Verdict
+from batchrunner.core.usage import Usage, UsageFrom
+from batchrunner.endpoints.base import Endpoint
+
+
+def close(
+    attempt_id: int,
+    opening: Opening,
+    outcome: Outcome,
+    verdict: Verdict,
+    *,
+    card: RateCard | None,
+    estimate: Usage | None,
+    ended: int,
+    ttfb: float,
+) -> Closing:
+    """Return the closing of an attempt.
+
+    A good answer without usage is priced by ``estimate`` and marked so; a failure that may have been billed keeps its
+    hold and has no cost of its own.
+    """
+    usage, usage_from = outcome.usage, UsageFrom.PROVIDER
+    billing = Billing.BILLED if type(outcome) is Reply else outcome.billing  # type: ignore[union-attr]
+    if usage is None and type(outcome) is Reply:
+        usage, usage_from = estimate, UsageFrom.ESTIMATED
+    if usage is None:
+        usage_from = UsageFrom.NONE
+    cost = card.cost(usage) if card is not None and usage is not None and billing is Billing.BILLED else None
+    return Closing(
+        attempt_id=attempt_id,
+        opening=opening,
+        ended=ended,
+        outcome=outcome,
+        verdict=verdict,
+        billing=billing,
+        use=Use.USED if type(outcome) is Reply else Use.WASTED,
+        usage=usage,
+        usage_from=usage_from,
+        cost=cost,
+        ttfb=ttfb,
+    )
+
+
+def estimate_usage(outcome: Outcome, head: Head, endpoint: Endpoint, input_tokens: int) -> Usage | None:
+    """Estimate the usage of a good answer that came without any; None where there is nothing to estimate.
+
+    ``input_tokens`` is the calibrated estimate of the request's input.
+    """
+    if isinstance(outcome, Failure) or outcome.usage is not None:
+        return None
+    text = endpoint.text(outcome.body) if head.max_out != 0 else None
+    return Usage(input=input_tokens, output=tokens(text.encode()) if text else 0)

@@ -1,0 +1,139 @@
+"""A frozen picture of a live run: what the live view draws, and what readers in other processes see."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from batchrunner.core.clock import SECOND, Clock
+from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.tally import Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneView:
+    """One lane: its calls in the air, its limits' headroom, and what it waits for."""
+
+    provider: str
+    model: str
+    air: int
+    bottleneck: str
+    """What binds now: concurrency, rpm, tpm, a pause, an outage, a stop, or nothing left to send."""
+    resumes: float | None
+    """Seconds until a pause or outage may end; None where none is on."""
+    limits: dict[str, tuple[float, float]]
+    """(used, limit) by limit: concurrency, rpm, tpm."""
+    note: str | None
+    """Why the lane was stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One run now. Money is in pico-dollars."""
+
+    elapsed: float
+    total: int
+    """Requests this run set out to finish."""
+    succeeded: int
+    failed: int
+    retried: int
+    attempts: int
+    air: int
+    concurrency: int
+    calls_per_second: float
+    tokens_in_per_second: float
+    tokens_out_per_second: float
+    tokens_in: int
+    tokens_out: int
+    recorded: int
+    estimated: int
+    possibly_billed: int
+    wasted: int
+    unpriced: int
+    errors: dict[str, int]
+    lanes: tuple[LaneView, ...]
+    stopping: str | None
+
+    @property
+    def done(self) -> int:
+        """Requests of this run that have an outcome."""
+        return self.succeeded + self.failed
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds to the end at the pace of the last minute; None while there is no pace."""
+        pace = self.calls_per_second * (self.done / self.attempts if self.attempts else 0.0)
+        return (self.total - self.done) / pace if pace > 0 else None
+
+    @property
+    def bottleneck(self) -> str:
+        """What binds the lane that has the most calls in the air, or the first that waits."""
+        binding = [lane for lane in self.lanes if lane.bottleneck not in ("nothing", "stopped")]
+        return max(binding, key=lambda lane: lane.air).bottleneck if binding else "nothing"
+
+
+def take(
+    lanes: Sequence[RunLane],
+    tally: Tally,
+    *,
+    total: int,
+    air: int,
+    concurrency: int,
+    clock: Clock,
+    started: int,
+    stopping: str | None,
+) -> Snapshot:
+    """Take a snapshot."""
+    now, monotonic = clock.now(), clock.monotonic()
+    calls, tokens_in, tokens_out = tally.rates(now)
+    return Snapshot(
+        elapsed=(now - started) / SECOND,
+        total=total,
+        succeeded=tally.succeeded,
+        failed=tally.failed,
+        retried=tally.retried,
+        attempts=tally.attempts,
+        air=air,
+        concurrency=concurrency,
+        calls_per_second=calls,
+        tokens_in_per_second=tokens_in,
+        tokens_out_per_second=tokens_out,
+        tokens_in=tally.tokens_in,
+        tokens_out=tally.tokens_out,
+        recorded=tally.recorded,
+        estimated=tally.estimated,
+        possibly_billed=tally.possibly_billed,
+        wasted=tally.wasted,
+        unpriced=tally.unpriced,
+        errors=dict(tally.errors),
+        lanes=tuple(_view(lane, monotonic, now) for lane in lanes),
+        stopping=stopping,
+    )
+
+
+def _view(lane: RunLane, monotonic: float, now: int) -> LaneView:
+    gate = lane.gate
+    bottleneck, until = _bottleneck(lane, monotonic, now)
+    return LaneView(
+        provider=lane.lane.provider,
+        model=lane.lane.model,
+        air=gate.air,
+        bottleneck=bottleneck,
+        resumes=until,
+        limits={room.what.value: (room.used, room.limit) for room in gate.headroom(monotonic) if room.limit},
+        note=gate.stopped.message if gate.stopped is not None else None,
+    )
+
+
+def _bottleneck(lane: RunLane, monotonic: float, now: int) -> tuple[str, float | None]:
+    """Name what keeps this lane from sending more, and the seconds until it may go on where that is known."""
+    if lane.gate.stopped is not None:
+        return "stopped", None
+    if lane.heads:
+        answer = lane.gate.ask(monotonic, lane.heads[0].est_in, lane.heads[0].max_out)
+        until = getattr(answer, "until", None)
+        if until is not None:
+            wait = max(0.0, until - monotonic)
+            return str(answer.why), wait if wait < float("inf") else None  # type: ignore[union-attr]
+        return "concurrency", None
+    if lane.next_due is not None and not lane.fresh:
+        return "retries", max(0.0, (lane.next_due - now) / SECOND)
+    return "nothing", None

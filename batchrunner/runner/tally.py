@@ -1,0 +1,85 @@
+"""What a run has done so far, counted from what is on the disk: the live view, the snapshot and the report read it."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from batchrunner.core.attempt import Billing, Failure
+from batchrunner.core.clock import MINUTE, SECOND
+from batchrunner.core.request import Closing
+from batchrunner.core.retry import GiveUp, RetryAt, Succeed
+from batchrunner.core.usage import UsageFrom
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one run. Every figure was committed before it is counted."""
+
+    attempts: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    recorded: int = 0
+    """Pico-dollars, by the provider's usage."""
+    estimated: int = 0
+    """Pico-dollars, by our estimate of the usage."""
+    possibly_billed: int = 0
+    """Pico-dollars held by attempts that may have been billed."""
+    wasted: int = 0
+    unpriced: int = 0
+    """Attempts that cost an unknown sum."""
+    errors: Counter[str] = field(default_factory=Counter)
+    """Failed attempts by kind."""
+    recent: deque[tuple[int, int, int, int]] = field(default_factory=deque)
+    """(wall clock, closed, tokens in, tokens out) of the commits of the last minute, for rates."""
+
+    def add(self, closings: Sequence[Closing], now: int) -> None:
+        """Count a committed group."""
+        before_in, before_out = self.tokens_in, self.tokens_out
+        for closing in closings:
+            self._add(closing)
+        finished = len(closings)
+        self.recent.append((now, finished, self.tokens_in - before_in, self.tokens_out - before_out))
+        while self.recent and self.recent[0][0] < now - MINUTE:
+            self.recent.popleft()
+
+    def _add(self, closing: Closing) -> None:
+        self.attempts += 1
+        verdict = closing.verdict
+        if isinstance(verdict, Succeed):
+            self.succeeded += 1
+        elif isinstance(verdict, GiveUp):
+            self.failed += 1
+        elif isinstance(verdict, RetryAt):
+            self.retried += 1
+        if isinstance(closing.outcome, Failure):
+            self.errors[closing.outcome.kind.value] += 1
+        if closing.usage is not None:
+            self.tokens_in += closing.usage.input
+            self.tokens_out += closing.usage.output
+        self._add_money(closing)
+
+    def _add_money(self, closing: Closing) -> None:
+        if closing.billing is Billing.NOT_BILLED:
+            return
+        cost = closing.opening.hold if closing.billing is Billing.UNKNOWN else closing.cost
+        if cost is None:
+            self.unpriced += 1
+        elif closing.billing is Billing.UNKNOWN:
+            self.possibly_billed += cost
+        elif isinstance(closing.outcome, Failure):
+            self.wasted += cost
+        elif closing.usage_from is UsageFrom.PROVIDER:
+            self.recorded += cost
+        else:
+            self.estimated += cost
+
+    def rates(self, now: int) -> tuple[float, float, float]:
+        """Return calls, input tokens and output tokens a second over the last minute (or since the start)."""
+        if not self.recent:
+            return 0.0, 0.0, 0.0
+        seconds = max(1.0, (now - self.recent[0][0]) / SECOND)
+        calls, tokens_in, tokens_out = (sum(entry[i] for entry in self.recent) for i in (1, 2, 3))
+        return calls / seconds, tokens_in / seconds, tokens_out / seconds

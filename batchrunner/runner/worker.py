@@ -1,0 +1,90 @@
+"""The fixed workers: open, send, read, judge, record. Nothing here waits for a limit or for a retry."""
+
+from collections.abc import Callable
+
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from batchrunner.core.attempt import Failure, Outcome
+from batchrunner.core.clock import Clock
+from batchrunner.core.estimate import deadline
+from batchrunner.core.http import HttpCall, HttpReply
+from batchrunner.core.request import Opened, Opening
+from batchrunner.core.retry import RetryPolicy, Stop, Verdict
+from batchrunner.endpoints.registry import BY_PATH
+from batchrunner.runner.claimer import Claimer
+from batchrunner.runner.lanes import RunLane, Ticket
+from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.rates import Rates, card_of
+from batchrunner.runner.settle import close, estimate_usage
+
+
+class Workers:
+    """What every worker of a run shares. ``stopped`` is told a Stop verdict that the evidence bears out."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        claimer: Claimer,
+        rates: Rates,
+        policy: RetryPolicy,
+        clock: Clock,
+        dice: Callable[[], float],
+        stopped: Callable[[RunLane, Stop], None],
+    ) -> None:
+        self._ledger = ledger
+        self._claimer = claimer
+        self._rates = rates
+        self._policy = policy
+        self._clock = clock
+        self._dice = dice
+        self._stopped = stopped
+
+    async def run(self, inbox: MemoryObjectReceiveStream[Ticket]) -> None:
+        """Buy what comes in until the inbox is closed and empty."""
+        async with inbox:
+            async for ticket in inbox:
+                await self._buy(ticket)
+
+    async def _buy(self, ticket: Ticket) -> None:
+        """One purchase, from the intent to the verdict, both on the disk."""
+        opening = await self._rates.opening(ticket.lane, ticket.head, self._clock.now())
+        opened = await self._ledger.open(opening)
+        answer = await ticket.lane.transport.send(_call(opening, opened))
+        await self._settle(ticket, opening, opened, answer)
+
+    async def _settle(self, ticket: Ticket, opening: Opening, opened: Opened, answer: HttpReply | Failure) -> None:
+        lane, head, permit = ticket
+        endpoint = BY_PATH[head.endpoint]
+        outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
+        now = self._clock.now()
+        lane.gate.settle(permit, outcome, self._clock.monotonic())
+        verdict = self._judge(ticket, outcome, now)
+        closing = close(
+            opened.attempt_id,
+            opening,
+            outcome,
+            verdict,
+            card=card_of(lane),
+            estimate=estimate_usage(outcome, head, endpoint, lane.gate.calibrated_input(head.est_in)),
+            ended=now,
+            ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
+        )
+        self._claimer.landed()
+        await self._ledger.record(closing)
+
+    def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
+        lane, head, permit = ticket
+        shared = lane.gate.shared(permit)
+        verdict = self._policy.judge(outcome, head.tries, now, self._dice, attempts=head.attempts, shared=shared)
+        if not isinstance(verdict, Stop):
+            return verdict
+        if not lane.gate.evidence(verdict.kind):
+            return self._policy.again(head.attempts, now, self._dice)
+        self._stopped(lane, verdict)
+        return verdict
+
+
+def _call(opening: Opening, opened: Opened) -> HttpCall:
+    head = opening.head
+    return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), deadline(head.max_out))
