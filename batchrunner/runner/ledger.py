@@ -24,7 +24,7 @@ class _Group:
 
 
 class Ledger:
-    """Opens and closes attempts; returns when that is on the disk.
+    """Opens and closes attempts.
 
     ``levels`` is asked for the buckets' levels at each commit, so that what a restart finds always includes every
     call that was sent. ``committed`` is told the closings of each group once they are durable.
@@ -45,6 +45,7 @@ class Ledger:
         self._levels = levels
         self._committed = committed
         self._group = _Group()
+        self._committing: _Group | None = None
         self._work = anyio.Event()
 
     async def open(self, opening: Opening) -> Opened:
@@ -55,11 +56,19 @@ class Ledger:
         await self._commit_of(group)
         return group.opened[place]
 
-    async def record(self, closing: Closing) -> None:
-        """Commit the end of an attempt and what follows for its request."""
-        group = self._group
-        group.closings.append(closing)
-        await self._commit_of(group)
+    def record(self, closing: Closing) -> None:
+        """Hand over the end of an attempt and what follows for its request.
+
+        It does not wait: what is handed over and not yet committed is an open attempt, and the claimer bounds those.
+        """
+        self._group.closings.append(closing)
+        self._work.set()
+
+    async def flush(self) -> None:
+        """Wait until everything that was handed over is on the disk."""
+        for group in (self._committing, self._group):
+            if group is not None and (group.openings or group.closings):
+                await self._commit_of(group)
 
     async def _commit_of(self, group: _Group) -> None:
         self._work.set()
@@ -73,8 +82,10 @@ class Ledger:
             await self._work.wait()
             self._work = anyio.Event()
             group, self._group = self._group, _Group()
+            self._committing = group
             with anyio.CancelScope(shield=True):
                 await self._commit(group)
+            self._committing = None
 
     async def _commit(self, group: _Group) -> None:
         levels, now = self._levels(), self._clock.now()

@@ -15,7 +15,7 @@ from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Closing, Lane
 from batchrunner.core.retry import RetryPolicy, Scope, Stop
 from batchrunner.endpoints.base import Classifier
-from batchrunner.runner.claimer import SLACK, Claimer
+from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.lanes import RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.offload import Offload
@@ -152,7 +152,7 @@ class Run:
     async def _walk(self) -> None:
         """The corridor itself: claimer, workers and ledger side by side until the claimer has nothing more."""
         parts = self.parts
-        send, receive = anyio.create_memory_object_stream[Ticket](self.concurrency + SLACK)
+        send, receive = anyio.create_memory_object_stream[Ticket](self.concurrency)
         ledger = Ledger(parts.queue, parts.offload, parts.clock, levels=self._levels, committed=self._committed)
         self._claimer = Claimer(
             self._lanes,
@@ -181,13 +181,14 @@ class Run:
             async with anyio.create_task_group() as corridor:
                 corridor.start_soon(self._claimer.run)
                 self._start_workers(corridor, workers, receive)
+            await ledger.flush()
             background.cancel_scope.cancel()
 
     def _start_workers(
         self, corridor: TaskGroup, workers: Workers, receive: "anyio.streams.memory.MemoryObjectReceiveStream[Ticket]"
     ) -> None:
         with receive:
-            for _ in range(self.concurrency + SLACK):
+            for _ in range(self.concurrency):
                 corridor.start_soon(workers.run, receive.clone())
 
     def _committed(self, closings: Sequence[Closing]) -> None:

@@ -44,16 +44,19 @@ class Workers:
         """Buy what comes in until the inbox is closed and empty."""
         async with inbox:
             async for ticket in inbox:
-                await self._buy(ticket)
+                following: Ticket | None = ticket
+                while following is not None:
+                    await self._buy(following)
+                    following = self._claimer.take()
 
     async def _buy(self, ticket: Ticket) -> None:
-        """One purchase, from the intent to the verdict, both on the disk."""
+        """One purchase, from the committed intent to the verdict."""
         opening = await self._rates.opening(ticket.lane, ticket.head, self._clock.now())
         opened = await self._ledger.open(opening)
         answer = await ticket.lane.transport.send(_call(opening, opened))
-        await self._settle(ticket, opening, opened, answer)
+        self._settle(ticket, opening, opened, answer)
 
-    async def _settle(self, ticket: Ticket, opening: Opening, opened: Opened, answer: HttpReply | Failure) -> None:
+    def _settle(self, ticket: Ticket, opening: Opening, opened: Opened, answer: HttpReply | Failure) -> None:
         lane, head, permit = ticket
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
@@ -71,7 +74,7 @@ class Workers:
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
         self._claimer.landed()
-        await self._ledger.record(closing)
+        self._ledger.record(closing)
 
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
         lane, head, permit = ticket
