@@ -85,12 +85,10 @@ class Access:
 def access(loaded: Loaded, providers: Sequence[str]) -> Access:
     """Find the providers' keys. Raises ConfigurationError that names the variable of a missing one."""
     settings = loaded.settings
-    return Access(
-        keys={name: key_for(settings.provider_named(name), os.environ, loaded.dotenv) for name in providers}
-    )
+    return Access(keys={name: key_for(settings.provider_named(name), os.environ, loaded.dotenv) for name in providers})
 
 
-def run_parts(
+def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
     loaded: Loaded,
     keys: Access,
     store: SqliteStore,

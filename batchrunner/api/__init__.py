@@ -4,8 +4,8 @@ from batchrunner.api.reads import SLICES, Reads, reads
 from batchrunner.api.session import Outside, Planned, Session, session
 from batchrunner.api.values import Estimate, JobStatus, Result
 from batchrunner.core.job import Job
-from batchrunner.runner.checker import Checked, check
 from batchrunner.formats.base import ExportSummary
+from batchrunner.runner.checker import Checked, check
 from batchrunner.runner.loader import Loaded
 from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch

@@ -1,6 +1,6 @@
 """``batchrunner.open``: the queue as an async context, and the same for programs that do not await."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from itertools import islice
@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from batchrunner.api.reads import reads
 from batchrunner.api.session import Planned, Session, session
@@ -131,17 +131,16 @@ class BlockingQueue:
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
         self._stack = ExitStack()
-        self._call: Callable[..., Any] | None = None
+        self._portal: BlockingPortal | None = None
 
     def __enter__(self) -> Self:
-        portal = self._stack.enter_context(anyio.from_thread.start_blocking_portal())
-        self._call = portal.call
+        self._portal = self._stack.enter_context(start_blocking_portal())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._call = None
+        self._portal = None
         self._stack.close()
 
     def load(self, path: str | PathLike[str], *, name: str | None = None, add: bool = False) -> Job:
@@ -187,13 +186,13 @@ class BlockingQueue:
         with reads(self._queue._loaded) as read:  # noqa: SLF001 - the two faces are one
             yield from read.results(_ref(job))
 
-    def _wait(self, call: Callable[[], Any]) -> Any:
-        if self._call is None:
+    def _wait(self, call: Callable[[], Awaitable[T]]) -> T:
+        if self._portal is None:
             raise RuntimeError("use the queue inside `with`")
-        return self._call(call)
+        return self._portal.call(call)
 
 
-def open(db: str | PathLike[str] | None = None, **settings: object) -> Queue:  # noqa: A001 - the word of the trade
+def open(db: str | PathLike[str] | None = None, **settings: object) -> Queue:
     """Return the queue in a database, made when something is first loaded.
 
     ``settings`` are the command line's: ``provider``, ``base_url``, ``concurrency``, ``rpm``, ``tpm``, ``config``, ...;

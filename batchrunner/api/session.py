@@ -13,7 +13,6 @@ from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import limits_for
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.job import Job, JobOptions
-from batchrunner.formats.base import ExportSummary
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.loader import Loaded, Loader
 from batchrunner.runner.offload import InlineOffload, Offload, ThreadOffload
@@ -75,7 +74,9 @@ class Session(Reads):
         """Queue failed requests again, all or by kind or id; return how many."""
         return self._store.retry(job.id, kinds=kinds, custom_ids=custom_ids, now=SystemClock().now())
 
-    def select(self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None) -> Selection:
+    def select(
+        self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None
+    ) -> Selection:
         """Choose what a run works on: all that is queued, the first ``limit``, or ``sample_of`` at random."""
         if limit is None and sample_of is None:
             return ALL
@@ -182,4 +183,3 @@ def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
 
 def _ids(jobs: Sequence[Job] | None) -> list[int] | None:
     return None if jobs is None else [job.id for job in jobs]
-

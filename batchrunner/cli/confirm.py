@@ -11,7 +11,10 @@ from batchrunner.core.pricing import dollars
 
 
 def confirm(held: Session, estimate: Estimate) -> None:
-    """Say what a run will take, and ask where it is not settled. Raises ConfigurationError where nobody can be asked."""
+    """Say what a run will take, and ask where that is not settled.
+
+    Raises ConfigurationError where nobody can be asked, or the answer is no.
+    """
     settings = held.settings
     talk(describe(estimate), quiet=settings.quiet)
     if settings.yes:

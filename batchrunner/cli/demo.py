@@ -119,8 +119,13 @@ def _provider(books: Path) -> Iterator[tuple[str, "Ledger"]]:
     from batchrunner.simulator import Ledger, Provider, Settings, serve
 
     provider = Provider(Settings(**BOX), ledger=Ledger(books))
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serve(provider)) as url:
-        yield url, provider.ledger
+    with start_blocking_portal() as portal:
+        serving = portal.wrap_async_context_manager(serve(provider))
+        url = serving.__enter__()
+        try:
+            yield url, provider.ledger
+        finally:
+            serving.__exit__(None, None, None)  # what ends the demo is not the provider's business
 
 
 def _environment(url: str, folder: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         FailureKind.RESPONSE_TOO_LARGE: "the answer was too long to take: ask for less, with a smaller max_tokens or n",
         FailureKind.INVALID_REQUEST: "the provider refuses these bodies: mend the lines, or change a key with --set,"
         " and load them anew; a retry alone fails again",
-        FailureKind.CONTEXT_LENGTH: "too long for the model: shorten the prompts, lower max_tokens, or take a model with"
+        FailureKind.CONTEXT_LENGTH: "too long for the model: shorten the prompts, lower max_tokens, or take one with"
         " a larger context with --model",
         FailureKind.CONTENT_FILTER: "the provider's filter refused them: change the prompts; a retry alone fails again",
         FailureKind.AUTH: "the key was refused: check it with `batchrunner doctor`, then retry them",

@@ -2,15 +2,19 @@
 
 import sys
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import anyio
 import click
 import msgspec
 
 from batchrunner.api import Snapshot
+from batchrunner.cli.text import count, duration, one_line, plural
 from batchrunner.core.pricing import dollars
-from batchrunner.cli.text import count, duration, one_line
+
+if TYPE_CHECKING:
+    from rich.panel import Panel
+    from rich.table import Table
 
 Mode = Literal["auto", "live", "plain", "json", "none"]
 PLAIN_EVERY = 30.0
@@ -64,7 +68,7 @@ async def _show_panel(snapshot: Callable[[], Snapshot]) -> None:
             await anyio.sleep(FRAME)
 
 
-def _panel(picture: Snapshot) -> object:
+def _panel(picture: Snapshot) -> "Panel":
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
@@ -82,8 +86,12 @@ def _panel(picture: Snapshot) -> object:
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(picture):
         facts.add_row(Text(name, style="dim"), Text(value))
-    title = "stopping: calls in flight are finishing" if picture.stopping else "batchrunner"
-    return Panel(Group(head, facts, _lanes(picture)), title=title, border_style="yellow" if picture.stopping else "cyan")
+    title = "batchrunner"
+    if picture.stopping:
+        title = f"stopping: {plural(picture.air, 'call')} in flight; Ctrl-C again drops them (they may be billed)"
+    return Panel(
+        Group(head, facts, _lanes(picture)), title=title, border_style="yellow" if picture.stopping else "cyan"
+    )
 
 
 def _facts(picture: Snapshot) -> list[tuple[str, str]]:
@@ -100,7 +108,7 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
     return facts
 
 
-def _lanes(picture: Snapshot) -> object:
+def _lanes(picture: Snapshot) -> "Table":
     from rich.table import Table
     from rich.text import Text
 

@@ -33,7 +33,10 @@ def _row(cells: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> s
 
 def as_json(value: Any) -> None:
     """Print one JSON object on stdout, indented on a terminal; what could steer a terminal is escaped."""
-    encoded = msgspec.json.encode(value)
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a path that is not UTF-8; as escapes it is text all the same
+        encoded = json.dumps(msgspec.to_builtins(value)).encode()
     if sys.stdout.isatty():
         encoded = msgspec.json.format(encoded, indent=2)
     click.echo(_escaped(encoded.decode()))

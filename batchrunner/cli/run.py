@@ -8,7 +8,7 @@ import click
 
 from batchrunner.api import Job, Planned, RunReport, Session, Snapshot, session, watch
 from batchrunner.cli.confirm import confirm
-from batchrunner.cli.live import choose, last_line, show
+from batchrunner.cli.live import Mode, choose, show
 from batchrunner.cli.options import job_options, limit_options, provider_options, verb, wait_option
 from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tell_outcome
 from batchrunner.cli.params import COUNT
@@ -30,6 +30,7 @@ from batchrunner.core.errors import ExitCode
 @wait_option
 def command(
     loaded: Loaded,
+    *,
     what: tuple[str, ...],
     output: str | None,
     force: bool,
@@ -86,17 +87,17 @@ def _work(held: Session, jobs: list[Job] | None) -> RunReport | None:
 async def _watched(planned: Planned, held: Session) -> RunReport:
     mode = choose(held.settings.progress, quiet=held.settings.quiet)
     async with anyio.create_task_group() as beside:
-        beside.start_soon(watch, planned.run, partial(_told, planned.run.snapshot))
+        beside.start_soon(watch, planned.run, partial(_told, planned.run.snapshot, mode))
         beside.start_soon(show, planned.run.snapshot, mode)
         report = await planned.execute()
         beside.cancel_scope.cancel()
-    if mode in ("plain", "live"):
-        talk(last_line(planned.run.snapshot()))
     return report
 
 
-def _told(snapshot: Callable[[], Snapshot], times: int) -> None:
-    """Say what a signal does."""
+def _told(snapshot: Callable[[], Snapshot], mode: Mode, times: int) -> None:
+    """Say what a signal does; the panel says it by itself."""
+    if mode == "live":
+        return
     air = snapshot().air
     if times == 1:
         talk(

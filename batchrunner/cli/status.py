@@ -53,7 +53,7 @@ def _as_facts(standing: Sequence["JobStatus"], runner: "RunnerRow | None", now: 
         "jobs": [
             {
                 **facts.job_facts(each.job),
-                "state": each.state,
+                "state": _state(each, runner, now),
                 "counts": facts.count_facts(each.counts),
                 "costs": facts.cost_facts(each.costs),
                 "lanes": [facts.lane_facts(lane) for lane in each.lanes],

@@ -14,7 +14,7 @@ class FailureKind(StrEnum):
     TIMEOUT = "timeout"
     CONNECTION = "connection"
     STALE_CONNECTION = "stale_connection"
-    """A kept-alive connection that the server had closed just before we wrote to it: not billed, tried again at once."""
+    """A kept-alive connection that the server had just closed when we wrote to it: not billed, tried again at once."""
     SERVER_ERROR = "server_error"
     BAD_REPLY = "bad_reply"
     RESPONSE_TOO_LARGE = "response_too_large"

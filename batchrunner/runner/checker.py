@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import pairwise
 
 from batchrunner.core.errors import Problem
 from batchrunner.core.job import JobOptions
@@ -66,7 +67,7 @@ def _requests(file: Source, options: JobOptions, problems: Problems) -> Iterator
 def _repeated(file: Source, options: JobOptions, seen: "array[int]") -> Iterator[Problem]:
     """Yield the lines that repeat a custom_id; reads the file again only where marks say that there may be one."""
     ordered = sorted(seen)
-    suspects = {mark for mark, following in zip(ordered, ordered[1:], strict=False) if mark == following}
+    suspects = {mark for mark, following in pairwise(ordered) if mark == following}
     if not suspects:
         return
     first: dict[str, int] = {}

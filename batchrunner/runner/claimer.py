@@ -25,7 +25,7 @@ class Claimer:
     Lanes share fairly: the next slot goes to the lane with the fewest calls in the air among those that may go.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
         self,
         lanes: Sequence[RunLane],
         queue: Queue,
@@ -129,9 +129,9 @@ class Claimer:
                 continue
             head = lane.heads[0]
             answer = lane.gate.ask(now, head.est_in, head.max_out)
-            if type(answer) is Go:
+            if isinstance(answer, Go):
                 return self._admit(lane, now), resume
-            if type(answer) is Stopped:
+            if isinstance(answer, Stopped):
                 self._drop_heads(lane)
             else:
                 resume = min(resume, answer.until)

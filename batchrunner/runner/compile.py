@@ -1,4 +1,4 @@
-"""A line of a job file becomes a request: its endpoint is found, its body checked, changed where a flag asks, measured."""
+"""A line of a job file becomes a request: its endpoint is found, its body checked, changed on request, measured."""
 
 import hashlib
 

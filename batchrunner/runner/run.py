@@ -8,6 +8,7 @@ from functools import partial
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.clock import Clock
 from batchrunner.core.gate import Gate
@@ -184,9 +185,7 @@ class Run:
             await ledger.flush()
             background.cancel_scope.cancel()
 
-    def _start_workers(
-        self, corridor: TaskGroup, workers: Workers, receive: "anyio.streams.memory.MemoryObjectReceiveStream[Ticket]"
-    ) -> None:
+    def _start_workers(self, corridor: TaskGroup, workers: Workers, receive: MemoryObjectReceiveStream[Ticket]) -> None:
         with receive:
             for _ in range(self.concurrency):
                 corridor.start_soon(workers.run, receive.clone())
@@ -271,4 +270,3 @@ class Run:
         left, failed = self.parts.queue.remaining(self.jobs)
         selected = left if self.selection == ALL else self.parts.queue.remaining(self.jobs, self.selection)[0]
         return left, left - selected, failed
-

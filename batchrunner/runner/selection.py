@@ -3,17 +3,14 @@
 import heapq
 import random
 from collections.abc import Iterable
+from itertools import islice
 
 from batchrunner.store.base import Selection
 
 
 def first(queued: Iterable[int], n: int) -> Selection:
     """Select the first ``n`` of the queued ids, which come in input order."""
-    last = 0
-    for count, last in enumerate(queued, 1):
-        if count == n:
-            break
-    return Selection(upto=last)
+    return Selection(upto=max(islice(queued, n), default=0))
 
 
 def sample(queued: Iterable[int], n: int, seed: str) -> Selection:

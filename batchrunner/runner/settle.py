@@ -9,7 +9,7 @@ from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.endpoints.base import Endpoint
 
 
-def close(
+def close(  # noqa: PLR0913 - the parts of a closing
     attempt_id: int,
     opening: Opening,
     outcome: Outcome,

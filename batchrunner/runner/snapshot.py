@@ -70,7 +70,7 @@ class Snapshot:
         return max(binding, key=lambda lane: lane.air).bottleneck if binding else "nothing"
 
 
-def take(
+def take(  # noqa: PLR0913 - what a picture is made of
     lanes: Sequence[RunLane],
     tally: Tally,
     *,

@@ -21,7 +21,7 @@ from batchrunner.runner.settle import close, estimate_usage
 class Workers:
     """What every worker of a run shares. ``stopped`` is told a Stop verdict that the evidence bears out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
         self,
         *,
         ledger: Ledger,

@@ -75,6 +75,10 @@ def test_without_a_bound_the_lanes_own_length_is_expected():
     assert taught(20, max_out=None).output(None) == pytest.approx(250)
 
 
+def test_an_estimate_of_nothing_teaches_nothing_about_input():
+    assert taught(30, est_in=0).input(80) == 80
+
+
 def test_nothing_is_generated_where_the_bound_is_nothing():
     assert taught(30, max_out=0, usage=Usage(150)).output(0) == 0
 

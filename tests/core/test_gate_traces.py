@@ -28,6 +28,18 @@ class Call(NamedTuple):
     idle: float = 0.0
 
 
+def counted(outcome, most):
+    """The tokens that a provider counts: those it reports, none for what it turned away, else the most there can be.
+
+    A call over the limit may have been counted before it was refused.
+    """
+    if outcome.usage:
+        return outcome.usage.total
+    limited = isinstance(outcome, Failure) and outcome.kind in (FailureKind.RATE_LIMITED, FailureKind.OVERLOADED)
+    turned_away = isinstance(outcome, Failure) and outcome.billing is Billing.NOT_BILLED
+    return 0 if turned_away and not limited else most
+
+
 class Lane:
     """A claimer and a provider around a gate, in time that jumps."""
 
@@ -78,8 +90,7 @@ class Lane:
         assert self.mono >= self.gate.pause_until
         permit = self.gate.admit(self.mono, call.est_in, call.max_out)
         assert self.gate.air <= self.limits.concurrency
-        real = call.outcome.usage.total if call.outcome.usage else permit.reserve
-        self.admitted.append((self.now, real))
+        self.admitted.append((self.now, counted(call.outcome, permit.reserve)))
         heapq.heappush(self.in_air, (self.now + call.seconds, next(self.number), permit, call.outcome))
 
     def requests(self):

@@ -198,6 +198,7 @@ def test_a_million_different_models_are_not_remembered():
     for number in range(3_000):
         assert book.card("together", f"m{number}", 0) is not None
     assert len(book._fitting) <= 1_024
+    assert book.card("together", "m2999", 0) == book.card("together", "m2999", 1)
 
 
 # ------------------------------------------------------------------------------------------------------- text and money

@@ -1,8 +1,6 @@
 """The verdict on every outcome."""
 
-import itertools
 import random
-import time
 
 import pytest
 import tenacity
@@ -185,15 +183,3 @@ def test_a_stop_without_evidence_can_be_tried_again_for_nothing():
 def test_figures_that_make_no_policy_are_refused(figures):
     with pytest.raises(ValueError, match=r"base|tries"):
         RetryPolicy(**figures)
-
-
-def test_judging_is_cheap():
-    dice = itertools.cycle([0.5]).__next__
-    timeout = failure(FailureKind.TIMEOUT)
-    best = float("inf")
-    for _ in range(5):
-        begin = time.perf_counter()
-        for _ in range(2_000):
-            POLICY.judge(timeout, 0, NOW, dice)
-        best = min(best, (time.perf_counter() - begin) / 2_000)
-    assert best < 40e-6
