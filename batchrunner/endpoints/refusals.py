@@ -153,7 +153,8 @@ _FINAL = frozenset(
         FailureKind.MODEL_UNAVAILABLE,
     }
 )
-_AGAIN = frozenset({FailureKind.SERVER_ERROR, FailureKind.OVERLOADED})
+# Not OVERLOADED: in an outage it would fail rows, which nothing a server says may do.
+_AGAIN = frozenset({FailureKind.SERVER_ERROR})
 
 
 def _wished(kind: FailureKind, wish: str) -> FailureKind:

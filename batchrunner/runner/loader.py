@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,8 +140,7 @@ class Loader:
     def _fill(self, job: Job, file: Source, source: JobSource, key: str) -> Loaded:
         problems = Problems()
         try:
-            for chunk in chunks(file, Compiler(job.options), problems):
-                self._store_chunk(job.id, chunk, problems)
+            self._store_all(job.id, chunks(file, Compiler(job.options), problems), problems)
             if problems.count:
                 raise problems.refuse(source.path)
             job = self._store.seal(job.id, source, key)
@@ -148,6 +148,17 @@ class Loader:
             self._store.discard(job.id)
             raise
         return Loaded(job=job, added=job.lines)
+
+    def _store_all(self, job_id: int, parts: Iterable[Sequence[NewRequest]], problems: Problems) -> None:
+        """Queue chunk after chunk, each while the next one is being read: SQLite and the parser use a core each."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batchrunner-load") as writer:
+            storing: Future[None] | None = None
+            for part in parts:
+                if storing is not None:
+                    storing.result()
+                storing = writer.submit(self._store_chunk, job_id, part, problems)
+            if storing is not None:
+                storing.result()
 
     def _store_chunk(self, job_id: int, chunk: Sequence[NewRequest], problems: Problems) -> None:
         """Queue a chunk; after a duplicate, go on with the others so that every further duplicate is found too."""

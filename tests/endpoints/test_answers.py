@@ -226,6 +226,13 @@ def test_a_ranking_needs_an_index_and_a_score_for_each(ranking, good):
     assert isinstance(RERANK.read(reply(ranking), together), Reply) == good
 
 
+def test_a_ranking_is_charged_by_its_total_and_embeddings_by_their_prompt():
+    usage = {"prompt_tokens": 5, "total_tokens": 7}
+    ranking = RERANK.read(reply({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage}), together)
+    vectors = EMBEDDINGS.read(reply({"data": [{"embedding": [0.5]}], "usage": usage}), together)
+    assert (ranking.usage, vectors.usage) == (Usage(7, 0, 0, 0), Usage(5, 0, 0, 0))
+
+
 @pytest.mark.parametrize(
     ("answer", "text"),
     [

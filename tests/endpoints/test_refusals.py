@@ -108,8 +108,12 @@ def test_a_text_about_the_context_is_a_context_error_at_any_provider(message, st
         assert "Shorten the input" in failure.message
 
 
-def test_a_rate_limit_that_speaks_of_the_context_is_a_rate_limit():
-    assert together(reply({"error": "maximum context length"}, 429)).kind == K.RATE_LIMITED
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(401, K.AUTH), (404, K.MODEL_UNAVAILABLE), (408, K.SERVER_ERROR), (429, K.RATE_LIMITED), (503, K.OVERLOADED)],
+)
+def test_other_refusals_may_speak_of_the_context_and_stay_what_they_are(status, kind):
+    assert together(reply({"error": "maximum context length"}, status)).kind == kind
 
 
 def test_the_front_that_cannot_reach_its_engine_is_transient_and_only_with_400():
