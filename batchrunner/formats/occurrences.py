@@ -1,20 +1,23 @@
 """Names for lines that bring none: the digest of the body, and which one of its kind it is.
 
 Counting needs to remember every digest, and memory must not grow with the number of lines. So the newest digests are
-held in memory, 9 bytes each; older ones lie sorted into runs in a nameless temporary file, behind a bitmap that answers
-"never seen" without touching it. Ten million lines cost about 6 MiB, and less than that while there are few.
+held in memory, 9 bytes each; older ones lie in runs in a nameless temporary file, behind a bitmap that answers "never
+seen" without touching it. Ten million lines cost about 7 MiB, and less than that while there are few.
 """
 
 import hashlib
 import os
 import tempfile
 from array import array
+from collections.abc import Iterable
 from typing import IO, NamedTuple
 
 from batchrunner.core.errors import DatabaseError
 
-HELD = 400_000
+HELD = 250_000
 """Digests held in memory before they are written out as a run."""
+MOST_RUNS = 8
+"""Runs that are joined into one."""
 PARTS = 4096
 KEY = 5
 RECORD = KEY + 4
@@ -73,8 +76,7 @@ class Occurrences:
         if not self._older[bit >> 3] >> (bit & 7) & 1:
             return 0
         for run in reversed(self._runs):
-            begin = run.ends[part - 1] if part else 0
-            block = os.pread(self._file.fileno(), run.ends[part] - begin, run.start + begin)
+            block = _block(self._file, run, part)
             at = _find(block, key)
             if at >= 0:
                 return int.from_bytes(block[at + KEY : at + RECORD], "little")
@@ -82,24 +84,27 @@ class Occurrences:
 
     def _write_run(self) -> None:
         """Move what is held in memory to the end of the file, and mark it in the bitmap."""
-        if self._file is None:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-            self._older = bytearray(BITMAP)
-        start = self._file.seek(0, os.SEEK_END)
-        ends = array("I")
-        end = 0
         try:
-            for fresh in self._fresh:
-                end += len(fresh)
-                ends.append(end)
-                self._mark(fresh)
-                self._file.write(fresh)
-                fresh.clear()
-            self._file.flush()
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+                self._older = bytearray(BITMAP)
+            self._runs.append(_append_run(self._file, self._fresh))
+            if len(self._runs) == MOST_RUNS:
+                self._merge(self._file)
         except OSError as error:
             raise DatabaseError(f"can't write to the folder for temporary files: {error.strerror}") from error
-        self._runs.append(Run(start, ends))
+        for fresh in self._fresh:
+            self._mark(fresh)
+            fresh.clear()
         self._held = 0
+
+    def _merge(self, old: IO[bytes]) -> None:
+        """Join all runs into one, so that a look-up never reads more than a few; in each part the newest come first."""
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        newest_first = self._runs[::-1]
+        parts = (b"".join(_block(old, run, part) for run in newest_first) for part in range(PARTS))
+        self._runs = [_append_run(self._file, parts)]
+        old.close()
 
     def _mark(self, records: bytearray) -> None:
         for at in range(0, len(records), RECORD):
@@ -129,6 +134,25 @@ class BareNames:
 def first_name(body: bytes) -> str:
     """Return the name of the first line with this body."""
     return f"h-{hashlib.sha256(body).hexdigest()[:12]}-1"
+
+
+def _append_run(file: IO[bytes], parts: Iterable[bytes | bytearray]) -> Run:
+    """Write the parts behind what the file holds."""
+    start = file.seek(0, os.SEEK_END)
+    ends = array("Q")
+    end = 0
+    for part in parts:
+        end += len(part)
+        ends.append(end)
+        file.write(part)
+    file.flush()
+    return Run(start, ends)
+
+
+def _block(file: IO[bytes], run: Run, part: int) -> bytes:
+    """Return a run's records of one part."""
+    begin = run.ends[part - 1] if part else 0
+    return os.pread(file.fileno(), run.ends[part] - begin, run.start + begin)
 
 
 def _find(records: bytes | bytearray, key: bytes) -> int:

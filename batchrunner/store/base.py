@@ -113,7 +113,10 @@ class Queue(Protocol):
         ...
 
     def pause(self, scope: str, ref: str, reason: str, evidence: str, now: int) -> None:
-        """Keep the fact that a lane (``model``), provider or job is paused, and why."""
+        """Keep the fact that something is paused, and why, until the next ``start``.
+
+        ``scope`` and ``ref`` are ``lane`` and "provider model", ``provider`` and its name, or ``job`` and its id.
+        """
         ...
 
     def beat(self, runner_id: int, now: int, snapshot: bytes) -> None:

@@ -164,7 +164,7 @@ class SqliteQueue:
             connection.execute(update(models).where(models.c.id == lane_id).values(learned=learned.decode()))
 
     def pause(self, scope: str, ref: str, reason: str, evidence: str, now: int) -> None:
-        """Keep the fact that a lane, provider or job is paused, and why."""
+        """Keep the fact that a lane, provider or job is paused, and why, until the next ``start``."""
         row = {"scope": scope, "ref": ref, "reason": reason, "evidence": evidence, "since": now}
         with self._session.write() as connection:
             connection.execute(insert(pauses), row)

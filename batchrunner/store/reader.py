@@ -82,7 +82,7 @@ class SqliteReader:
             .where(
                 text("requests.state = 'queued' AND requests.not_before > 0"),
                 requests.c.model_id.in_(select(counts.c.model_id).where(counts.c.job_id == job_id)),
-                job_id == _JOB,
+                _JOB.in_([job_id]),
                 requests.c.not_before > now,
             )
         )
@@ -99,12 +99,7 @@ class SqliteReader:
 
         Raises DatabaseError that names the request whose answer is damaged.
         """
-        return results.results(self._session, job_id, self._lanes())
-
-    def _lanes(self) -> dict[int, Lane]:
-        with self._session.read() as connection:
-            rows = connection.execute(select(models.c.id, models.c.provider, models.c.model))
-            return {row.id: Lane._make(row) for row in rows}
+        return results.results(self._session, job_id)
 
     def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
         """Yield the ids of queued requests of these jobs (or of every open job) in input order."""

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from batchrunner.core.errors import DatabaseError
-from batchrunner.core.request import Lane, RequestState
+from batchrunner.core.request import RequestState
 from batchrunner.store.base import ResultRow
 from batchrunner.store.rows import id_list
 from batchrunner.store.sqlite import Session
@@ -28,6 +28,7 @@ _REFUSALS = (
 )
 _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
  GROUP BY 1"""
+_LANES = "SELECT id, provider, model FROM models"
 _RANGE = "SELECT first_id, last_id, extras FROM jobs WHERE id = ?"
 
 _STATES = {state.value: state for state in RequestState}
@@ -35,7 +36,7 @@ _STATES = {state.value: state for state in RequestState}
 Row = tuple[Any, ...]
 
 
-def results(session: Session, job_id: int, lanes: dict[int, Lane]) -> Iterator[ResultRow]:
+def results(session: Session, job_id: int) -> Iterator[ResultRow]:
     """Yield every request of a job in input order.
 
     Raises DatabaseError for an answer that is not what was written, by its checksum.
@@ -47,7 +48,7 @@ def results(session: Session, job_id: int, lanes: dict[int, Lane]) -> Iterator[R
         with session.read() as connection:
             page = _Page(connection, (after, last, job_id, PAGE), bool(extras), session.path)
         for row in page.rows:
-            yield page.result(row, lanes)
+            yield page.result(row)
         if len(page.rows) < PAGE:
             return
         after = page.rows[-1][0]
@@ -58,6 +59,7 @@ class _Page:
 
     def __init__(self, connection: Connection, bounds: Row, extras: bool, path: str) -> None:
         self._path = path
+        self._lanes = {row[0]: (row[1], row[2]) for row in connection.exec_driver_sql(_LANES)}
         self.rows = connection.exec_driver_sql(_PAGE, bounds).all()
         self._extras: dict[int, bytes] = {}
         if extras and self.rows:
@@ -73,7 +75,7 @@ class _Page:
         if repeated:
             self._costs = dict(connection.exec_driver_sql(_COSTS, (id_list(repeated),)).all())
 
-    def result(self, row: Row, lanes: dict[int, Lane]) -> ResultRow:
+    def result(self, row: Row) -> ResultRow:
         request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, *settled = row
         status, message, provider_id, echoed, opened, ended, tin, cached, tout, reason, *paid = settled
         usage_from, billing, cost, body, crc = paid
@@ -84,7 +86,7 @@ class _Page:
                 f"{self._path}: the answer to {custom_id!r} (line {line}, request {request_id}) is damaged",
                 hint="run `batchrunner db check`, and look at the disk",
             )
-        _, provider, model = lanes[lane_id]
+        provider, model = self._lanes[lane_id]
         return ResultRow(
             request_id,
             line,

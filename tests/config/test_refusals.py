@@ -197,3 +197,7 @@ def test_the_line_of_every_value_is_found(models):
             expected["providers", "together", "models", model, limit] = len(lines)
     found = lines_of("\n".join(lines))
     assert {path: found.get(path) for path in expected} == expected
+
+
+def test_a_line_that_only_looks_like_a_key_does_no_harm():
+    assert lines_of('"\\q" = 1\nrpm = 2') == {('"\\q"',): 1, ("rpm",): 2}

@@ -133,7 +133,7 @@ def test_the_front_that_cannot_reach_its_engine_is_transient_and_only_with_400()
         (429, "true", K.RATE_LIMITED, Billing.NOT_BILLED),
         (503, "true", K.OVERLOADED, Billing.UNKNOWN),
         (500, "false", K.INVALID_REQUEST, Billing.UNKNOWN),
-        (503, "false", K.INVALID_REQUEST, Billing.UNKNOWN),
+        (503, "false", K.OVERLOADED, Billing.UNKNOWN),
         (409, "false", K.INVALID_REQUEST, Billing.NOT_BILLED),
         (429, "false", K.RATE_LIMITED, Billing.NOT_BILLED),
         (401, "false", K.AUTH, Billing.NOT_BILLED),

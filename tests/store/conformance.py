@@ -32,7 +32,7 @@ from tests.store.making import (
     try_later,
 )
 
-# ---------------------------------------------------------------------------------------------------------------- fixtures
+# ---- fixtures
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def only_cost(reader, job):
     return row
 
 
-# ----------------------------------------------------------------------------------------------------------------- loading
+# ---- loading
 
 
 def test_a_job_comes_back_as_it_was_given(store):
@@ -144,7 +144,7 @@ def test_digests_are_told_for_the_ids_that_a_job_has(store):
     assert store.digests(job.id, wanted) == {"id-1": line(1).digest, wanted[1]: line(2).digest}
 
 
-# ------------------------------------------------------------------------------------------------------------------- claim
+# ---- claim
 
 
 def test_higher_priority_goes_first_and_then_input_order(store):
@@ -211,7 +211,7 @@ def test_a_selection_narrows_every_look_at_the_queue(running, reader, selection)
     assert running.next_due([job.id], lane, 0, selection) == NOW + min(wanted)
 
 
-# ------------------------------------------------------------------------------------------------------ open and record
+# ---- open and record
 
 
 def test_opening_brings_the_bodies_in_the_order_asked(running):
@@ -365,7 +365,7 @@ def test_a_priority_of_any_size_and_an_empty_body_are_fine(running, reader):
     assert [row.body for row in rows(reader, job)] == [b'{"choices":[]}', b""]
 
 
-# ----------------------------------------------------------------------------------------------------- crash and rescue
+# ---- crash and rescue
 
 
 def test_what_a_dead_runner_left_open_is_lost_priced_and_queued_again(engine):
@@ -436,6 +436,23 @@ def test_a_late_success_wins_over_a_failure_but_a_late_failure_over_nothing(engi
     store.close()
 
 
+@pytest.mark.parametrize("late_end", [give_up, try_later, stop])
+def test_a_late_failure_leaves_the_attempt_that_runs_now_alone(engine, late_end):
+    store = engine.open()
+    store.start(INFO, NOW, ACCOUNTS)
+    job = load(store, 1)
+    (late,) = start_calls(store, heads(store, job))
+    store = crash_and_rescue(engine, store)
+    (call,) = start_calls(store, heads(store, job))
+    store.commit([], [late_end(late)], [], NOW)
+    reader = engine.reader()
+    assert [row.state.value for row in rows(reader, job)] == ["running"]
+    store.commit([], [succeed(call)], [], NOW)
+    assert [row.state.value for row in rows(reader, job)] == ["succeeded"]
+    reader.close()
+    store.close()
+
+
 def test_the_first_complete_answer_wins_and_the_second_is_kept_as_wasted(engine):
     store = engine.open()
     store.start(INFO, NOW, ACCOUNTS)
@@ -453,7 +470,7 @@ def test_the_first_complete_answer_wins_and_the_second_is_kept_as_wasted(engine)
     store.close()
 
 
-# ------------------------------------------------------------------------------------------------------------------- retry
+# ---- retry
 
 
 def test_failed_requests_are_queued_again_by_kind_or_id_or_all(running, reader):
@@ -475,7 +492,7 @@ def test_failed_requests_are_queued_again_by_kind_or_id_or_all(running, reader):
     assert reader.counts(job.id, NOW) == Counts(4, 2, 0, 0, 2, 0, 0, 0)
 
 
-# ------------------------------------------------------------------------------------------------------------------- costs
+# ---- costs
 
 
 def test_the_four_sums_of_money_are_never_mixed(running, reader):
@@ -488,7 +505,7 @@ def test_the_four_sums_of_money_are_never_mixed(running, reader):
             close(
                 calls[1], reply(usage=None), Succeed(), usage=Usage(5, 0, 6, 0), usage_from=UsageFrom.ESTIMATED, cost=20
             ),
-            try_later(calls[2]),
+            try_later(calls[2])._replace(cost=5),
             close(calls[3], refusal(billing=Billing.BILLED, usage=USAGE), RetryAt(NOW, True), cost=300),
             give_up(calls[4]),
             succeed(calls[5], cost=None),
@@ -536,7 +553,7 @@ def test_equal_rate_cards_share_one_id(store):
     assert store.rate(RateCard(provider="together", model="m", valid_from=0, input=880_000, output=880_000)) == first
 
 
-# ------------------------------------------------------------------------------------------------ the runner's own facts
+# ---- the runner's own facts
 
 
 def test_bucket_levels_and_what_was_learned_survive(engine):
@@ -596,7 +613,7 @@ def test_the_newest_runner_is_seen_with_its_last_snapshot_and_its_end(store, rea
     assert reader.runner()[5:7] == (NOW + 3, "finished")
 
 
-# ----------------------------------------------------------------------------------------------------------------- reading
+# ---- reading
 
 
 @pytest.mark.parametrize("ref", ["2", "b", "/data/b.jsonl"])

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.store.machine import QueueMachine
@@ -21,7 +22,13 @@ class SqliteMachine(QueueMachine):
             shutil.rmtree(self.folder)
 
 
-TestSqliteMachine = SqliteMachine.TestCase
-TestSqliteMachine.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def case(examples, steps):
+    test = type("Case", (SqliteMachine.TestCase,), {})
+    test.settings = settings(
+        max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    return test
+
+
+TestSqliteMachine = case(10, 20)
+TestSqliteMachineAtLength = pytest.mark.slow(case(60, 40))
