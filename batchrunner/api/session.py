@@ -19,7 +19,7 @@ from batchrunner.runner.offload import InlineOffload, Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
 from batchrunner.runner.selection import first, sample
-from batchrunner.store.base import ALL, Reader, Selection
+from batchrunner.store.base import ALL, Reader, Rescue, Selection
 from batchrunner.store.database import SqliteStore
 from batchrunner.transport.base import Transport
 from batchrunner.wiring import Access, access, price_book, reading, run_parts, writing
@@ -44,9 +44,11 @@ class Outside:
 class Session(Reads):
     """A held database: everything that can be read, and everything that can be done. Made by ``session``."""
 
-    def __init__(self, loaded: LoadedSettings, store: SqliteStore, reader: Reader) -> None:
+    def __init__(self, loaded: LoadedSettings, store: SqliteStore, reader: Reader, rescue: Rescue) -> None:
         super().__init__(reader)
         self.loaded = loaded
+        self.rescue = rescue
+        """What the last runner left open when it died: closed as lost, and queued again."""
         self.settings = loaded.settings
         self._store = store
 
@@ -178,7 +180,7 @@ def _tuned() -> Iterator[None]:
 def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
     """Hold the database of these settings. Raises DatabaseHeldError, unless ``wait`` queues behind the holder."""
     with writing(loaded.settings.db, wait=wait) as store, reading(loaded.settings.db) as reader:
-        yield Session(loaded, store, reader)
+        yield Session(loaded, store, reader, store.rescue(SystemClock().now()))
 
 
 def _ids(jobs: Sequence[Job] | None) -> list[int] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batchrunner.cli import interrupts
 from batchrunner.cli.failures import exit_code_of
 
 VERBS = (
@@ -53,10 +54,15 @@ class Verbs(click.Group):
         """Run a verb and exit with its documented code."""
         extra["standalone_mode"] = False
         debug = "--debug" in (sys.argv[1:] if args is None else args)
+        own_process = args is None  # a caller that hands in the words keeps its signals
+        if own_process:
+            interrupts.once()
         try:
             code = super().main(args, *rest, **extra)
         except BaseException as error:  # noqa: BLE001 - the one place where every error becomes an exit code
             code = exit_code_of(error, debug=debug)
+        if own_process:
+            interrupts.never()
         sys.exit(code or 0)
 
 

@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchrunner.cli.options import json_option, provider_options, verb
-from batchrunner.cli.params import SETTING
+from batchrunner.cli.options import body_options, json_option, provider_options, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import command_line, count, plural
@@ -21,9 +20,7 @@ SCHEMA = "batchrunner.check/1"
 @verb()
 @click.argument("file", metavar="FILE")
 @provider_options
-@click.option("--endpoint", metavar="PATH", help="For lines that name none, such as /v1/chat/completions.")
-@click.option("--model", metavar="ID", help="Replace the model in every body.")
-@click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512.")
+@body_options
 @json_option
 def command(loaded: Loaded, file: str, as_json: bool) -> None:
     """Validate a job file line by line; nothing is stored, nothing is sent.

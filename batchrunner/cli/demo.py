@@ -71,9 +71,12 @@ def command(loaded: Loaded, directory: str | None) -> int:
     with _terminable(), _provider(folder / "provider.jsonl") as (url, ledger):
         stage = Stage(folder, jobs, folder / "out.jsonl", folder / "batchrunner.db", _environment(url, folder))
         rows = sum(1 for line in jobs.read_bytes().splitlines() if line.strip())
-        talk(f"A provider in a box on {url}: 12 calls a second for each model, and one call in ten goes wrong.")
+        quiet = loaded.settings.quiet
+        talk(
+            f"A provider in a box on {url}: 12 calls a second for each model, one call in ten goes wrong.", quiet=quiet
+        )
         killed = _first_run(loaded, stage, ledger, rows)
-        talk("\nThe same command again goes on where it stopped:")
+        talk("\nThe same command again goes on where it stopped:", quiet=quiet)
         code = _finish(_batchrunner(loaded, stage, *_run_words(stage)))
         _bill(loaded, stage)
         good = _audit(loaded, stage, ledger, rows, killed) and code == ExitCode.OK
@@ -201,7 +204,8 @@ def _first_run(loaded: Loaded, stage: Stage, ledger: "Ledger", rows: int) -> Kil
     killed = _open_calls(stage)
     talk(
         f"\nkill -9 {child.pid}: {killed.answered:,} of {plural(rows, 'row')} were answered and on the disk,"
-        f" {plural(killed.open, 'call')} open"
+        f" {plural(killed.open, 'call')} open",
+        quiet=loaded.settings.quiet,
     )
     return killed
 

@@ -11,16 +11,18 @@ from batchrunner.core.errors import BatchrunnerError, ExitCode, InputError
 
 def exit_code_of(error: BaseException, *, debug: bool) -> int:
     """Print an error to stderr and return its exit code."""
+    whole, error = error, _unwrap(error)
     if isinstance(error, SystemExit):
+        if error.code == ExitCode.TERMINATED:
+            click.echo("stopped; nothing was left half done", err=True)
         return int(error.code) if isinstance(error.code, int) else ExitCode.BUG
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if debug and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(error)
-    known = _unwrap(error)
-    if isinstance(known, BatchrunnerError):
-        _print_known(known)
-        return known.exit_code
+        traceback.print_exception(whole)
+    if isinstance(error, BatchrunnerError):
+        _print_known(error)
+        return error.exit_code
     if isinstance(error, click.ClickException):
         error.show(file=sys.stderr)
         return ExitCode.USAGE

@@ -41,10 +41,14 @@ provider_options = _stack(
     click.option("--base-url", metavar="URL", help="Another host for the provider; its key goes there."),
 )
 
-job_options = _stack(
+body_options = _stack(
     click.option("--endpoint", metavar="PATH", help="For lines that name none, such as /v1/chat/completions."),
     click.option("--model", metavar="ID", help="Replace the model in every body."),
     click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512."),
+)
+
+job_options = _stack(
+    body_options,
     click.option("--tag", "tags", type=TAG, multiple=True, help="Label the job for its costs: team=search."),
     click.option("--name", metavar="NAME", help="Name of the job.  [default: the file's]"),
     click.option("--add", is_flag=True, help="The file grew: take its new lines into the job."),

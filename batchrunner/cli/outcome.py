@@ -73,9 +73,7 @@ def tell_outcome(
 
 
 def _tell_report(report: RunReport, *, quiet: bool) -> None:
-    rescue, tally = report.rescue, report.tally
-    if rescue.lost:
-        talk(_rescued(rescue.lost, rescue.hold, rescue.unpriced), quiet=quiet)
+    tally = report.tally
     for halt in report.halts:
         talk(f"stopped {halt.ref}: {halt.message}")
         talk(f"  try: {ADVICE.get(halt.kind, 'batchrunner doctor')}")
@@ -87,10 +85,13 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     )
 
 
-def _rescued(lost: int, hold: int, unpriced: int) -> str:
-    price = f", at most {dollars(hold)}" if hold else ""
-    unknown = f" ({unpriced:,} of unknown cost)" if unpriced else ""
-    return f"the last run died with {plural(lost, 'call')} open: possibly billed{price}{unknown}; queued again"
+def tell_rescue(held: Session) -> None:
+    """Say what a runner that died left behind."""
+    lost, hold, unpriced = held.rescue
+    if lost:
+        price = f", at most {dollars(hold)}" if hold else ""
+        unknown = f" ({unpriced:,} of unknown cost)" if unpriced else ""
+        talk(f"the last run died with {plural(lost, 'call')} open: possibly billed{price}{unknown}; queued again")
 
 
 def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:

@@ -10,7 +10,7 @@ from batchrunner.api import Job, Planned, RunReport, Session, Snapshot, session,
 from batchrunner.cli.confirm import confirm
 from batchrunner.cli.live import Mode, choose, show
 from batchrunner.cli.options import job_options, limit_options, provider_options, verb, wait_option
-from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tell_outcome
+from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
@@ -50,6 +50,7 @@ def command(
       batchrunner run big.jsonl --rpm 600 --tpm 180k --concurrency 64 -o out.jsonl
     """
     with session(loaded, wait=wait) as held:
+        tell_rescue(held)
         jobs = [_job(held, item, name=name, add=add) for item in what] or None
         refuse_foreign_targets(held, jobs, output, force=force)
         report = _work(held, jobs)

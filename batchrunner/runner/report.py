@@ -7,7 +7,6 @@ from batchrunner.core.attempt import FailureKind
 from batchrunner.core.errors import ExitCode
 from batchrunner.core.retry import Scope
 from batchrunner.runner.tally import Tally
-from batchrunner.store.base import Rescue
 
 
 class Interrupt(StrEnum):
@@ -33,7 +32,6 @@ class RunReport:
     """What one run did. The sums are on ``tally``; what is left is still queued."""
 
     tally: Tally
-    rescue: Rescue
     halts: tuple[Halt, ...]
     interrupted: Interrupt | None
     left: int

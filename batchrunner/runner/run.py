@@ -25,7 +25,7 @@ from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.snapshot import Snapshot, take
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Queue, Rescue, RunnerInfo, Selection
+from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Queue, RunnerInfo, Selection
 from batchrunner.transport.base import Transport
 
 HEARTBEAT = 1.0
@@ -64,7 +64,6 @@ class Run:
     """Seconds that calls in flight may take to finish after the first stop."""
     selection: Selection = ALL
     tally: Tally = field(default_factory=Tally)
-    rescue: Rescue = field(default=Rescue(0, 0, 0))
     _lanes: list[RunLane] = field(default_factory=list)
     _transports: dict[str, Transport] = field(default_factory=dict)
     _halts: list[Halt] = field(default_factory=list)
@@ -81,7 +80,7 @@ class Run:
         parts = self.parts
         self._started = parts.clock.now()
         self._stop_asked = self._stop_asked or anyio.Event()
-        self._runner_id, self.rescue = await parts.offload.run(
+        self._runner_id, _ = await parts.offload.run(
             lambda: parts.queue.start(parts.info, self._started, parts.accounts)
         )
         reason = "crashed"
@@ -234,17 +233,12 @@ class Run:
         queue, now = self.parts.queue, self.parts.clock.now()
         snapshot = msgspec.json.encode(self.snapshot())
         halts, self._unwritten = self._unwritten, []
-        learned = [(lane.lane.id, msgspec.json.encode(lane.gate.learned())) for lane in self._lanes]
-
-        def write() -> None:
-            queue.beat(self._runner_id, now, snapshot)
-            for halt in halts:
-                queue.pause(halt.scope.value, halt.ref, halt.kind.value, halt.message, now)
-            for lane_id, what in learned:
-                queue.learn(lane_id, what)
-
+        pauses = [Pause(halt.scope.value, halt.ref, halt.kind.value, halt.message, now) for halt in halts]
+        learned = {lane.lane.id: msgspec.json.encode(lane.gate.learned()) for lane in self._lanes}
         with anyio.CancelScope(shield=True):
-            await self.parts.offload.run(write)
+            await self.parts.offload.run(
+                lambda: queue.beat(self._runner_id, now, snapshot, learned=learned, pauses=pauses)
+            )
 
     async def _leave(self, reason: str) -> None:
         parts = self.parts
@@ -255,7 +249,6 @@ class Run:
         left, deselected, failed = await self.parts.offload.run(self._what_is_left)
         return RunReport(
             tally=self.tally,
-            rescue=self.rescue,
             halts=tuple(self._halts),
             interrupted=self._interrupted,
             left=left,

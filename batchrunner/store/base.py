@@ -3,7 +3,8 @@
 Everything here is synchronous; the runner calls the writer's methods in its one database thread.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from batchrunner.core.job import Job, JobOptions, JobSource
@@ -18,6 +19,7 @@ from batchrunner.store.values import (
     FailureGroup,
     LaneRow,
     LaneWork,
+    Pause,
     Rescue,
     ResultRow,
     RunnerInfo,
@@ -35,6 +37,7 @@ __all__ = [
     "FailureGroup",
     "LaneRow",
     "LaneWork",
+    "Pause",
     "Loading",
     "Queue",
     "Reader",
@@ -49,6 +52,10 @@ __all__ = [
 
 class Queue(Protocol):
     """The writer's side of the queue, used by one runner."""
+
+    def rescue(self, now: int) -> Rescue:
+        """Take over from dead runners, as ``start`` does, without starting: so that an estimate counts their rows."""
+        ...
 
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
         """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue.
@@ -108,19 +115,18 @@ class Queue(Protocol):
         """Return what was learned of a lane (JSON), or None."""
         ...
 
-    def learn(self, lane_id: int, learned: bytes) -> None:
-        """Keep what was learned of a lane (JSON)."""
-        ...
-
-    def pause(self, scope: str, ref: str, reason: str, evidence: str, now: int) -> None:
-        """Keep the fact that something is paused, and why, until the next ``start``.
-
-        ``scope`` and ``ref`` are ``lane`` and "provider model", ``provider`` and its name, or ``job`` and its id.
+    def beat(
+        self,
+        runner_id: int,
+        now: int,
+        snapshot: bytes,
+        *,
+        learned: Mapping[int, bytes] = MappingProxyType({}),
+        pauses: Sequence[Pause] = (),
+    ) -> None:
+        """Keep a runner's heartbeat and snapshot (JSON) for readers, what it learned of lanes (JSON by lane), and the
+        pauses that are new: in one transaction, since there is one every second.
         """
-        ...
-
-    def beat(self, runner_id: int, now: int, snapshot: bytes) -> None:
-        """Keep the runner's heartbeat and its snapshot (JSON) for readers."""
         ...
 
     def finish(self, runner_id: int, now: int, reason: str) -> None:

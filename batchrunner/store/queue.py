@@ -1,6 +1,7 @@
 """The writer's side of the queue on SQLite: start, claim, commit, and the runner's own facts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from sqlalchemy import (
     Connection,
@@ -15,14 +16,15 @@ from sqlalchemy.dialects.sqlite import insert
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, Lane, Opened, Opening
 from batchrunner.store import claims
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Rescue, RunnerInfo, Selection
+from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection
 from batchrunner.store.ledger import open_attempts, record_attempts
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
 from batchrunner.store.selecting import of_jobs, selected
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import attempts, buckets, counts, meta, models, pauses, rates, requests, runners
+from batchrunner.store.tables import attempts, buckets, counts, meta, models, rates, requests, runners
 from batchrunner.store.tables import jobs as job_table
+from batchrunner.store.tables import pauses as pause_table
 
 _LEVEL = insert(buckets)
 _KEEP_LEVEL = _LEVEL.values(
@@ -44,6 +46,11 @@ class SqliteQueue:
         with session.read() as connection:
             self._next_attempt = connection.execute(select(func.max(attempts.c.id))).scalar_one() or 0
         self._next_attempt += 1
+
+    def rescue(self, now: int) -> Rescue:
+        """Take over from the dead; see ``Rescue``."""
+        with self._session.write() as connection:
+            return rescue(connection, now)
 
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
         """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue."""
@@ -158,22 +165,23 @@ class SqliteQueue:
             found = connection.execute(select(models.c.learned).where(models.c.id == lane_id)).scalar_one_or_none()
         return None if found is None else found.encode()
 
-    def learn(self, lane_id: int, learned: bytes) -> None:
-        """Keep what was learned of a lane (JSON)."""
-        with self._session.write() as connection:
-            connection.execute(update(models).where(models.c.id == lane_id).values(learned=learned.decode()))
-
-    def pause(self, scope: str, ref: str, reason: str, evidence: str, now: int) -> None:
-        """Keep the fact that a lane, provider or job is paused, and why, until the next ``start``."""
-        row = {"scope": scope, "ref": ref, "reason": reason, "evidence": evidence, "since": now}
-        with self._session.write() as connection:
-            connection.execute(insert(pauses), row)
-
-    def beat(self, runner_id: int, now: int, snapshot: bytes) -> None:
-        """Keep the runner's heartbeat and its snapshot (JSON) for readers."""
+    def beat(
+        self,
+        runner_id: int,
+        now: int,
+        snapshot: bytes,
+        *,
+        learned: Mapping[int, bytes] = MappingProxyType({}),
+        pauses: Sequence[Pause] = (),
+    ) -> None:
+        """Keep a runner's heartbeat and snapshot, what it learned of lanes, and the pauses that are new."""
         with self._session.write() as connection:
             row = update(runners).where(runners.c.id == runner_id)
             connection.execute(row.values(heartbeat=now, snapshot=snapshot.decode()))
+            for lane_id, what in learned.items():
+                connection.execute(update(models).where(models.c.id == lane_id).values(learned=what.decode()))
+            if pauses:
+                connection.execute(insert(pause_table), [pause._asdict() for pause in pauses])
 
     def finish(self, runner_id: int, now: int, reason: str) -> None:
         """Keep the runner's clean end."""

@@ -59,6 +59,19 @@ class BucketLevel(NamedTuple):
     """Wall clock; 0: not paused."""
 
 
+class Pause(NamedTuple):
+    """The fact that something is paused until a person acts, and why."""
+
+    scope: str
+    """``lane``, ``provider`` or ``job``."""
+    ref: str
+    """Provider and model, the provider's name, or the job's id."""
+    reason: str
+    evidence: str
+    since: int
+    """Microseconds UTC."""
+
+
 class DuplicateIds(Exception):  # noqa: N818 - it carries findings, and is always caught
     """``add`` met custom_ids that the job has already: (line, custom_id, line of the first), nothing was added."""
 

@@ -7,21 +7,18 @@ this one tells three cases apart: never sent, sent and broken, and the race on a
 import asyncio
 import functools
 import os
-import select
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import httpx
 import yarl
-from aiohttp import AddrInfoType, payload
+from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
 from multidict import CIMultiDict
 
+from batchrunner.transport.connections import Connector, Wire, life_sign_socket
 from batchrunner.transport.wire import MalformedReply, Outgoing, StaleConnection
 
 CONNECT_SECONDS = 10.0
@@ -84,12 +81,12 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        connector = _Connector(
+        connector = Connector(
             limit=0,
             keepalive_timeout=IDLE_SECONDS,
             ttl_dns_cache=DNS_SECONDS,
             resolver=aiohttp.ThreadedResolver(),
-            socket_factory=_socket,
+            socket_factory=life_sign_socket,
             ssl=self._tls or True,
         )
         self._session = aiohttp.ClientSession(
@@ -113,66 +110,6 @@ class _Hidden(str):
         return "'***'"
 
 
-class _Wire(ResponseHandler):
-    """A connection that knows what happened on it since its last call began."""
-
-    calls = 0
-    poll: "select.poll | None" = None
-    heard = False
-    """Whether any byte has come, be it of an interim response."""
-
-    def is_quiet(self) -> bool:
-        """Whether nothing has come since the last call, up to what the kernel holds and the loop has yet to read."""
-        if self.transport is None or self.transport.is_closing() or self.should_close:
-            return False
-        if self.poll is None:
-            self.poll = select.poll()
-            self.poll.register(self.transport.get_extra_info("socket"), select.POLLIN)
-        return not self.poll.poll(0)
-
-    def data_received(self, data: bytes) -> None:
-        self.heard = True
-        super().data_received(data)
-
-    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
-        # aiohttp tells the reader of a head, but leaves the reader of a body waiting when a later chunk is malformed.
-        self._break_off()
-        super().set_exception(exc, *cause)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        if exc is not None:  # aiohttp takes a reset for the end of a body that ends with the connection
-            self._break_off()
-        super().connection_lost(exc)
-
-    def _break_off(self) -> None:
-        body = getattr(self, "_payload", None)
-        if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(aiohttp.ClientPayloadError("broken off"))
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Hands out ``_Wire`` connections, and never again one that the server wrote to or closed while it was idle.
-
-    aiohttp looks only when a call ends: what comes later would be read as the next call's answer. (aiohttp #13656)
-    """
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._factory: functools.partial[_Wire] = functools.partial(_Wire, loop=self._loop)  # type: ignore[assignment]
-
-    async def connect(self, *args: Any, **kwargs: Any) -> Connection:
-        while True:
-            connection = await super().connect(*args, **kwargs)
-            wire = connection.protocol
-            if not isinstance(wire, _Wire):
-                return connection
-            if not wire.calls or wire.is_quiet():
-                wire.calls += 1
-                wire.heard = False
-                return connection
-            connection.close()
-
-
 class _Body(payload.BytesPayload):
     """Raises the flag of a call's body at the moment its first byte is handed to the socket."""
 
@@ -184,13 +121,13 @@ class _Body(payload.BytesPayload):
         self._headers = self._default_headers
         self._encoding = self._filename = None
         self.outgoing = outgoing
-        self.wire: _Wire | None = None
+        self.wire: Wire | None = None
         self.written = 0.0
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Write the body, and the head that waits with it, unless the connection is known to be bad by now."""
         wire = getattr(writer, "protocol", None)
-        if isinstance(wire, _Wire):
+        if isinstance(wire, Wire):
             self.wire = wire
             if wire.heard or not wire.is_connected():
                 raise aiohttp.ClientConnectionResetError("bad before anything was written")
@@ -297,14 +234,3 @@ def _field(raw: tuple[bytes, bytes]) -> tuple[str, str]:
 @functools.lru_cache(maxsize=256)
 def _url(text: str) -> yarl.URL:
     return yarl.URL(text, encoded=True)
-
-
-def _socket(address: AddrInfoType) -> socket.socket:
-    """Make a socket that asks for life signs: an answer may take minutes, and routers forget silent connections."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 30), ("TCP_KEEPCNT", 5)):
-        if (option := getattr(socket, name, None)) is not None:
-            made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made

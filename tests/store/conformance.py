@@ -9,7 +9,7 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import RequestState
 from batchrunner.core.retry import RetryAt, Succeed
 from batchrunner.core.usage import Usage, UsageFrom
-from batchrunner.store.base import BucketLevel, Counts, DuplicateIds, Rescue, Selection
+from batchrunner.store.base import BucketLevel, Counts, DuplicateIds, Pause, Rescue, Selection
 from tests.store.making import (
     ACCOUNTS,
     CHAT,
@@ -563,7 +563,8 @@ def test_bucket_levels_and_what_was_learned_survive(engine):
     store.commit([], [], [BucketLevel(lane, "requests", 1.5, NOW, 0), BucketLevel(lane, "tokens", 7.0, NOW, 0)], NOW)
     store.commit([], [], [BucketLevel(lane, "requests", -2.5, NOW + 1, NOW + 9)], NOW)
     assert store.learned(lane) is None
-    store.learn(lane, '{"ratio":"é"}'.encode())
+    runner, _ = store.start(INFO, NOW, ACCOUNTS)
+    store.beat(runner, NOW, b"{}", learned={lane: '{"ratio":"é"}'.encode()})
     engine.crash(store)
     store = engine.open()
     assert sorted(store.levels()) == [
@@ -577,8 +578,9 @@ def test_bucket_levels_and_what_was_learned_survive(engine):
 def test_pauses_are_seen_on_their_lanes_until_the_next_start(running, reader):
     load(running, [line(1), line(2, model="other")])
     load(running, 1, "b", provider="openai")
-    running.pause("lane", "together other", "model_unavailable", "404", NOW)
-    running.pause("provider", "openai", "auth", "401", NOW)
+    runner, _ = running.start(INFO, NOW, ACCOUNTS)
+    model = Pause("lane", "together other", "model_unavailable", "404", NOW)
+    running.beat(runner, NOW, b"{}", pauses=[model, Pause("provider", "openai", "auth", "401", NOW)])
     assert {(row.lane.provider, row.lane.model): row.pause for row in reader.lanes()} == {
         ("together", "m"): None,
         ("together", "other"): "model_unavailable",

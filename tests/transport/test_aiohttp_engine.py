@@ -40,6 +40,7 @@ from tests.transport.raw import (
 
 K = FailureKind
 LONG = answer(b"x" * 1000)
+OVER = answer(b"x" * 1001)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -269,18 +270,23 @@ async def test_a_connection_that_the_server_closed_in_time_is_not_used_again():
 
 
 @pytest.mark.parametrize(
-    "behave", [every(taken, pours), every(taken, writes(LONG), hangs)], ids=["endless", "announced"]
+    "body",
+    [pours, writes(OVER[:-990]), writes(CHUNKED + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n")],
+    ids=["endless", "announced", "a byte too many"],
 )
-async def test_a_body_over_the_cap_is_given_up(behave):
-    outcome = await one_call(behave, max_response=999)
+async def test_a_body_over_the_cap_is_given_up_as_soon_as_that_is_known(body):
+    outcome = await one_call(every(taken, body, hangs), max_response=1000)
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.billing, outcome.status) == (K.RESPONSE_TOO_LARGE, Billing.UNKNOWN, 200)
 
 
-async def test_a_body_of_just_the_cap_is_read():
-    outcome = await one_call(every(taken, writes(LONG), hangs), max_response=1000)
+@pytest.mark.parametrize(
+    "body", [LONG, CHUNKED + b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n"], ids=["of known length", "chunked"]
+)
+async def test_a_body_of_just_the_cap_is_read(body):
+    outcome = await one_call(every(taken, writes(body), hangs), max_response=1000)
     assert isinstance(outcome, HttpReply)
-    assert len(outcome.body) == 1000
+    assert outcome.body == b"x" * 1000
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, gzip", "x"])

@@ -1,0 +1,124 @@
+"""The Python face, over a real socket."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event, Thread
+
+import anyio
+import pytest
+
+import batchrunner
+from batchrunner.simulator import Provider, Settings, serve
+from tests.canary import CANARY_KEY
+
+
+class Served:
+    """The provider in a box in a thread of its own."""
+
+    def __init__(self) -> None:
+        self.provider = Provider(Settings(latency=0.01))
+        self.url = ""
+        self._ready, self._stop = Event(), Event()
+        self._thread = Thread(target=lambda: anyio.run(self._serve))
+
+    async def _serve(self) -> None:
+        async with serve(self.provider) as self.url:
+            self._ready.set()
+            while not self._stop.is_set():
+                await anyio.sleep(0.02)
+
+    def __enter__(self) -> "Served":
+        self._thread.start()
+        self._ready.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(5)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    with Served() as box:
+        monkeypatch.setenv("TOGETHER_API_KEY", CANARY_KEY)
+        monkeypatch.setenv("TOGETHER_BASE_URL", box.url)
+        yield box
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    path = tmp_path / "jobs.jsonl"
+    message = {"role": "user", "content": "hello"}
+    lines = [
+        {"custom_id": f"r{i}", "body": {"model": "openai/gpt-oss-20b", "messages": [message], "seed": i}}
+        for i in range(20)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+async def test_load_run_and_read_in_five_lines(served: Served, job_file: Path, tmp_path: Path) -> None:
+    async with batchrunner.open(tmp_path / "q.db", concurrency=4) as queue:
+        job = await queue.load(job_file)
+        estimate = await queue.estimate(job)
+        report = await queue.run(job)
+        results = [result async for result in queue.results(job)]
+        status = await queue.status(job)
+        costs = await queue.costs(["model"], job)
+    assert estimate.requests == 20
+    assert report.exit_code == 0
+    assert [result.custom_id for result in results] == [f"r{i}" for i in range(20)]
+    assert all(result.text and result.cost for result in results)
+    assert results[0].json()["choices"]
+    assert (status.state, status.counts.succeeded) == ("finished", 20)
+    assert [row.key for row in costs] == [("openai/gpt-oss-20b",)]
+    assert costs[0].recorded == report.tally.recorded > 0
+
+
+async def test_a_limit_leaves_the_rest_for_later(served: Served, job_file: Path, tmp_path: Path) -> None:
+    async with batchrunner.open(tmp_path / "q.db") as queue:
+        await queue.load(job_file)
+        assert (await queue.run(limit=5)).tally.succeeded == 5
+        assert (await queue.run("jobs")).tally.succeeded == 15
+        assert len(served.provider.ledger.entries) == 20
+
+
+def test_programs_that_do_not_await_have_the_same_face(served: Served, job_file: Path, tmp_path: Path) -> None:
+    with batchrunner.open_blocking(tmp_path / "q.db") as queue:
+        job = queue.load(job_file)
+        snapshots: list[object] = []
+        queue.run(job, progress=snapshots.append)
+        exported = queue.export(job, tmp_path / "out.jsonl")
+        assert queue.status(job).counts.succeeded == exported.succeeded == 20
+        assert [result.state for result in queue.results(job)] == ["succeeded"] * 20
+        assert queue.failures(job) == []
+        assert queue.retry(job) == 0
+    assert len((tmp_path / "out.jsonl").read_bytes().splitlines()) == 20
+
+
+async def test_it_works_where_a_loop_runs_already(served: Served, job_file: Path, tmp_path: Path) -> None:
+    def work() -> int:
+        with batchrunner.open_blocking(tmp_path / "q.db") as queue:
+            return queue.run(queue.load(job_file)).tally.succeeded
+
+    assert work() == 20  # as a cell in Jupyter: blocking, inside a running loop
+
+
+async def test_a_missing_key_is_said_before_anything_is_sent(
+    served: Served, job_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TOGETHER_API_KEY")
+    async with batchrunner.open(tmp_path / "q.db") as queue:
+        await queue.load(job_file)
+        with pytest.raises(batchrunner.ConfigurationError, match="TOGETHER_API_KEY"):
+            await queue.run()
+    assert len(served.provider.ledger.entries) == 0
+
+
+async def test_an_open_queue_holds_nothing(served: Served, job_file: Path, tmp_path: Path) -> None:
+    async with batchrunner.open(tmp_path / "q.db") as notebook:
+        await notebook.load(job_file)
+        async with batchrunner.open(tmp_path / "q.db") as night:
+            await night.run()
+        assert (await notebook.status("jobs")).state == "finished"
