@@ -12,6 +12,7 @@ from batchrunner.api.values import Estimate, estimate
 from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import limits_for
 from batchrunner.core.clock import Clock, SystemClock
+from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.loader import Loaded, Loader
@@ -68,6 +69,9 @@ class Session(Reads):
         add: bool = False,
     ) -> Loaded:
         """Queue a job file, or find the job that it already is. Raises InputError."""
+        if Path(path).exists() and Path(path).samefile(self.settings.db):
+            # Reading it would open the file, and closing that would drop SQLite's locks on it.
+            raise ConfigurationError(f"{path} is the database, not a job file", hint="give the job file's path")
         loader = Loader(self._store, SystemClock())
         tags = self.settings.tags if tags is None else tags
         return loader.load(path, options or self.settings.job, name=name, tags=tags, add=add)

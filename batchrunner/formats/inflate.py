@@ -64,5 +64,5 @@ def _drain(engine: "zlib._Decompress", data: bytes, chunk: int) -> Iterator[byte
         if piece:
             yield piece
         data = engine.unconsumed_tail
-        if engine.eof or (not data and len(piece) < chunk):
+        if engine.eof or not data:
             return

@@ -140,7 +140,10 @@ def open_source(
     name = os.fspath(path)
     if name == "-":
         return Source(_spool(stdin or sys.stdin.buffer), "-")
-    return Source(_open_regular(name), str(Path(name).absolute()), max_ratio=max_ratio, max_bytes=max_bytes)
+    shown = os.fsencode(Path(name).absolute()).decode(
+        "utf-8", "backslashreplace"
+    )  # a name need not be UTF-8 to be read
+    return Source(_open_regular(name), shown, max_ratio=max_ratio, max_bytes=max_bytes)
 
 
 def fingerprint(path: str | os.PathLike[str]) -> JobSource:

@@ -1,5 +1,8 @@
 """Results out of the store into files: joins the store's rows and the formats."""
 
+from pathlib import Path
+
+from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.formats.base import Exporter, ExportSummary
@@ -11,11 +14,16 @@ from batchrunner.store.base import Reader
 
 def check_target(job: Job, out: str, *, force: bool = False) -> None:
     """Raise ConfigurationError where ``out`` can't be written: ask before a run, not after it."""
+    if Path(job.source.path).exists() and Path(out).exists() and Path(out).samefile(job.source.path):
+        raise ConfigurationError(
+            f"{out} is the file that job {job.name} was loaded from", hint="export to another path"
+        )
     check_path(out, _exporter(job, out), force=force)
 
 
 def export(reader: Reader, job: Job, out: str, *, force: bool = False) -> ExportSummary:
     """Write a whole snapshot of a job's results, in input order; failures go beside them."""
+    check_target(job, out, force=force)
     return write(reader.results(job.id), out, _exporter(job, out), force=force)
 
 

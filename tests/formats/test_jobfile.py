@@ -128,6 +128,7 @@ DEFECTS = {
     "a surrogate in raw bytes": (b'{"a":"\xed\xa0\x80"}', 7, "0xed"),
     "a high surrogate alone": (b'{"a":"x\\ud83d y"}', 8, "surrogate"),
     "a low surrogate first": (b'{"a":"\\udc00\\ud800"}', 7, "surrogate"),
+    "two halves that do not touch": (b'{"a":"\\ud83d \\ude00"}', 7, "surrogate"),
     "a high surrogate and an escape": (b'{"a":"\\ud800\\n"}', 7, "surrogate"),
     "a surrogate in a key": (b'{"b":1,"\\ud800":1}', 9, "surrogate"),
     "NaN": (b'{"NaN":NaN}', 8, "NaN"),

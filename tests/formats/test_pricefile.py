@@ -57,8 +57,9 @@ def test_every_price_that_comes_along_is_a_text_so_that_no_digit_is_lost():
 
 
 def test_a_persons_file_stands_above_the_built_in_prices_and_a_later_one_above_that(tmp_path):
-    for number, price in enumerate(["0.5", "0.25"]):
-        (tmp_path / f"{number}.toml").write_bytes(entry(names='["meta-llama/*"]', input=price, output='"0.75"'))
+    # The later file wins although its name is only a pattern.
+    (tmp_path / "0.toml").write_bytes(entry(names=f'["{LLAMA}"]', input='"0.5"'))
+    (tmp_path / "1.toml").write_bytes(entry(names='["meta-llama/*"]', input='"0.25"'))
     book = load_prices([tmp_path / "0.toml", str(tmp_path / "1.toml")])
     assert book.card("together", LLAMA, NOW).input == 250_000
     assert load_prices([tmp_path / "0.toml"]).card("together", LLAMA, NOW).input == 500_000

@@ -332,14 +332,19 @@ def test_a_process_killed_before_the_end_leaves_the_old_file(tmp_path, name, rep
 
 
 def test_the_file_is_on_the_disk_before_it_takes_the_targets_place_and_the_folder_after(tmp_path, monkeypatch):
-    steps = []
+    target, steps = tmp_path / "out.csv", []
+    written([Made(custom_id="old")], target)
     sync, rename = os.fsync, os.rename
 
     def noted(descriptor):
-        steps.append("sync " + ("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file"))
+        steps.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
         sync(descriptor)
 
+    def moved(source, to):
+        steps.append("rename over the old" if b"old" in target.read_bytes() else "rename")
+        rename(source, to)
+
     monkeypatch.setattr(os, "fsync", noted)
-    monkeypatch.setattr(os, "rename", lambda *paths: (steps.append("rename"), rename(*paths)))
-    written([Made()], tmp_path / "out.csv")
-    assert steps == ["sync file", "rename", "sync folder"]
+    monkeypatch.setattr(os, "rename", moved)
+    written([Made()], target)
+    assert steps == ["sync file", "rename over the old", "sync folder"]

@@ -92,7 +92,7 @@ def test_only_newlines_end_a_line(tmp_path):
     text = '{"prompt":"a\u2028b\u2029c\u0085d","x":"\\u000b"}'.encode()
     lone = b'{"prompt":\r"e"\r}'
     lines = read(write(tmp_path / "a.jsonl", text + b"\n" + lone + b"\r\n" + text))
-    assert [line.body for line in lines] == [text, lone, text]
+    assert [line.raw for line in lines] == [line.body for line in lines] == [text, lone, text]
 
 
 def test_lines_that_lie_across_chunks_stay_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 
 from batchrunner.api import Session, session
 from batchrunner.config import load_settings
-from batchrunner.core.errors import InputError
+from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.core.job import JobOptions
 
 
@@ -78,7 +79,7 @@ def test_other_options_need_a_name_and_make_a_second_job(held: Session, tmp_path
     path = write(tmp_path / "a.jsonl", line("1"))
     held.load(path)
     other = JobOptions(provider="together", model="other")
-    with pytest.raises(InputError, match="already job 1.*model None, now 'other'"):
+    with pytest.raises(InputError, match=r"already job 1.*model None, now 'other'"):
         held.load(path, other)
     second = held.load(path, other, name="second")
     assert (second.job.id, second.job.name) == (2, "second")
@@ -131,14 +132,31 @@ def test_a_load_that_was_killed_is_discarded_and_done_again(held: Session, tmp_p
     assert again.job.key == job.key
 
 
-def test_standard_input_is_a_job_by_its_content(
-    held: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_standard_input_is_a_job_by_its_content(held: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("one", "two", "one"):
         data = io.BytesIO((json.dumps(line("1", text)) + "\n").encode())
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=data))
         held.load("-")
     assert [job.name for job in held.jobs()] == ["stdin", "stdin-2"]
+
+
+def test_a_file_whose_name_is_not_utf8_is_loaded(held: Session, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.jsonl")
+    Path(path).write_text(json.dumps(line("1")) + "\n")
+    assert held.load(path).job.name == "b\\xff"
+
+
+def test_the_database_is_no_job_file(held: Session) -> None:
+    with pytest.raises(ConfigurationError, match="is the database"):
+        held.load(str(held.settings.db))
+
+
+def test_results_never_replace_the_job_file(held: Session, tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", line("1"))
+    job = held.load(path).job
+    with pytest.raises(ConfigurationError, match="was loaded from"):
+        held.export(job, path, force=True)
+    assert json.loads(Path(path).read_text())["custom_id"] == "1"
 
 
 def test_memory_of_line_numbers_gives_input_order(held: Session, tmp_path: Path) -> None:
