@@ -13,7 +13,7 @@ import msgspec
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome, Reply
 from batchrunner.core.http import HttpReply
 from batchrunner.endpoints.base import Classifier
-from batchrunner.endpoints.redact import kept_body, kept_message
+from batchrunner.endpoints.redact import kept_body, kept_message, redact
 from batchrunner.endpoints.usage import Counted
 
 MOST_NAME = 256
@@ -179,8 +179,8 @@ def _bad(reply: HttpReply, form: Form[A], reason: str, answer: Answer, counted: 
         None,
         counted.usage,
         counted.raw,
-        name_of(answer.model),
-        request_id(answer.id, reply.headers),
+        _redacted(name_of(answer.model)),
+        _redacted(request_id(answer.id, reply.headers)),
     )
 
 
@@ -193,9 +193,14 @@ def _refused(reply: HttpReply, classify: Classifier, answer: Answer, counted: Co
         billing=failure.billing if counted.usage is None else Billing.BILLED,
         usage=counted.usage,
         usage_raw=counted.raw,
-        model=name_of(answer.model),
-        request_id=request_id(answer.id, reply.headers),
+        model=_redacted(name_of(answer.model)),
+        request_id=_redacted(request_id(answer.id, reply.headers)),
     )
+
+
+def _redacted(name: str | None) -> str | None:
+    """Names are stored as messages are, and what says 200 and is no answer may put the key anywhere."""
+    return None if name is None else redact(name)
 
 
 def _code(error: bytes) -> int:

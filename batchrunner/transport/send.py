@@ -126,7 +126,7 @@ class HttpTransport:
         ttfb = self._clock.monotonic() - started
         stream = cast(httpx.AsyncByteStream, response.stream)
         status = response.status_code
-        headers = _first_values(response.headers)
+        headers = self._headers_without_key(_first_values(response.headers))
         try:
             refusal = refusal_of(status, headers, self._host, max_response)
             if refusal is not None:
@@ -145,6 +145,12 @@ class HttpTransport:
         if url is None:
             url = self._urls[path] = httpx.URL(join(self._base_url, path))
         return url
+
+    def _headers_without_key(self, headers: dict[str, str]) -> dict[str, str]:
+        """Cut out a key that a gateway repeats, say as its own id of the request: ids are stored."""
+        if self._key is None or not any(self._key.reveal() in value for value in headers.values()):
+            return headers
+        return {name: self._without_key(value) for name, value in headers.items()}
 
     def _without_key(self, text: str) -> str:
         return text if self._key is None else text.replace(self._key.reveal(), "***")

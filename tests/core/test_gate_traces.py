@@ -122,6 +122,7 @@ limits = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(limits, st.lists(calls() | st.floats(-100, 100), max_size=60), st.integers(0, 10**6))
 def test_no_trace_of_calls_faults_and_restarts_passes_a_bound(bounds, trace, seed):

@@ -261,6 +261,7 @@ def test_an_endless_line_costs_no_more_memory_than_the_cap(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts KiB on Linux only")
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_bare_lines(tmp_path):
     growths = []
     for lines in (10_000, 200_000):

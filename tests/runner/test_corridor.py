@@ -36,6 +36,7 @@ async def test_a_second_run_sends_nothing(folder: Path) -> None:
     assert len(world.provider.ledger.entries) == 10
 
 
+@pytest.mark.slow
 async def test_faults_of_every_kind_end_in_one_outcome_each(folder: Path) -> None:
     faults = parse_faults(
         "429=0.05,500=0.05,502html=0.03,503=0.05,error200=0.02,truncated_json=0.02,reset_before=0.02,"
@@ -60,6 +61,7 @@ async def test_calls_in_the_air_never_exceed_the_concurrency(folder: Path) -> No
     assert world.provider.ledger.highest_concurrency == 7
 
 
+@pytest.mark.slow
 async def test_requests_a_minute_are_kept_in_every_window_and_used_up(folder: Path) -> None:
     world = World(folder, Settings(latency=2.0))
     await world.work(world.file(world.chats(600)), concurrency=64, rpm="600")
@@ -69,6 +71,7 @@ async def test_requests_a_minute_are_kept_in_every_window_and_used_up(folder: Pa
     assert 600 / (max(times) - min(times)) >= 0.95 * 10
 
 
+@pytest.mark.slow
 async def test_requests_a_minute_are_kept_across_restarts(folder: Path) -> None:
     world = World(folder, Settings(latency=2.0))
     path = world.file(world.chats(300))
@@ -82,6 +85,7 @@ async def test_requests_a_minute_are_kept_across_restarts(folder: Path) -> None:
     assert world.provider.ledger.worst_excess(10.0, 10.0) <= 1e-6
 
 
+@pytest.mark.slow
 async def test_tokens_a_minute_are_exact_where_the_reserve_is_an_upper_bound(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +97,7 @@ async def test_tokens_a_minute_are_exact_where_the_reserve_is_an_upper_bound(
     assert world.provider.ledger.worst_excess(rate, rate, weight="real_tokens") <= 1e-6
 
 
+@pytest.mark.slow
 async def test_tokens_a_minute_are_used_up_once_lengths_are_learned(folder: Path) -> None:
     world = World(folder, Settings(latency=2.0, mean_output_tokens=60, output_spread=0.1))
     await world.work(world.file(world.chats(1500, max_tokens=400)), concurrency=64, tpm="50k")
@@ -121,7 +126,7 @@ async def test_a_slow_lane_does_not_slow_another(folder: Path) -> None:
         ("decimal", 2.5, 2.5),
         ("date", 9.0, 8.0),
         ("ms", 3.0, 3.0),
-        ("absurd", 5.0, 3600.0),
+        pytest.param("absurd", 5.0, 3600.0, marks=pytest.mark.slow),
         ("malformed", 5.0, 0.0),
         ("negative", 5.0, 0.0),
         ("past_date", 5.0, 0.0),
@@ -140,6 +145,7 @@ async def test_no_call_goes_out_inside_a_pause(folder: Path, style: str, wish: f
     assert len(world.results(folder / "job.jsonl")) == 60
 
 
+@pytest.mark.slow
 async def test_an_outage_fails_no_row(folder: Path) -> None:
     world = World(folder, Settings(latency=1.0, outages=((20.0, 1820.0),)))
     report = await world.work(world.file(world.chats(400)), concurrency=8)
@@ -195,6 +201,7 @@ async def test_the_grace_time_ends_what_does_not_end(folder: Path) -> None:
     assert report.left == 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "code", "kind"),
     [

@@ -148,6 +148,7 @@ async def test_a_race_costs_one_more_try_and_nothing_else():
     assert len(server.bodies) == 400 + retried
 
 
+@pytest.mark.slow
 async def test_two_thousand_cancelled_calls_leave_a_transport_that_works():
     async def moody(peer):
         if peer.server.connections % 3 == 0:
