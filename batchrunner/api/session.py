@@ -31,6 +31,9 @@ COLLECT_AFTER = 20_000
 """New objects after which the collector looks for cycles; the interpreter's 700 are a few rows of a run."""
 
 
+_FILES = (".jsonl", ".gz", ".json")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
     """What a test hands in instead of the real thing."""
@@ -54,10 +57,18 @@ class Session(Reads):
         self._store = store
 
     def find(self, ref: str) -> Job | None:
-        """Return the job of this number or name; None where there is none, so that it may be a file."""
+        """Return the job of this number or name; None where it is a file, or was meant to be one.
+
+        Raises ConfigurationError for what is neither.
+        """
         if Path(ref).exists() or ref == "-":
             return None
-        return self.job(ref)
+        try:
+            return self.job(ref)
+        except ConfigurationError:
+            if "/" in ref or ref.endswith(_FILES):
+                return None  # "can't open it" tells more of a misspelled path than "there is no such job"
+            raise
 
     def load(
         self,

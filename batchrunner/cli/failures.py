@@ -13,6 +13,8 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
     """Print an error to stderr and return its exit code."""
     whole, error = error, _unwrap(error)
     if isinstance(error, SystemExit):
+        if isinstance(error.__context__, BrokenPipeError):  # what click makes of a reader that has seen enough
+            return ExitCode.OK
         if error.code == ExitCode.TERMINATED:
             click.echo("stopped; nothing was left half done", err=True)
         return int(error.code) if isinstance(error.code, int) else ExitCode.BUG

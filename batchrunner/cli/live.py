@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -31,10 +32,11 @@ def choose(mode: Mode, *, quiet: bool) -> Mode:
 
 
 async def show(snapshot: Callable[[], Snapshot], mode: Mode) -> None:
-    """Show a run until cancelled."""
+    """Show a run until cancelled, or until nobody listens on stderr any more: the run goes on without."""
     shower = {"live": _show_panel, "plain": _show_lines, "json": _show_json}.get(mode)
     if shower is not None:
-        await shower(snapshot)
+        with suppress(BrokenPipeError):
+            await shower(snapshot)
 
 
 def last_line(picture: Snapshot) -> str:

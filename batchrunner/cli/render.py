@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,9 +51,10 @@ def _escaped(text: str) -> str:
 
 
 def talk(message: str, *, quiet: bool = False) -> None:
-    """Say something to the person, on stderr."""
+    """Say something to the person, on stderr, as long as anybody listens there: the work goes on without."""
     if not quiet:
-        click.echo(safe(message), err=True)
+        with suppress(BrokenPipeError):
+            click.echo(safe(message), err=True)
 
 
 def exact(pico: int | None) -> str | None:
