@@ -86,6 +86,21 @@ def loopback_only() -> Iterator[None]:
         yield
 
 
+# --------------------------------------------------------------------------------------------------------------- the key
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_key_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After the whole suite, no file that any test left holds the canary key: no database, log, export or trace.
+
+    Only what a person puts it into may: ``.env``, where it belongs, and a settings file, which is refused for it.
+    """
+    yield
+    everything = (path for path in tmp_path_factory.getbasetemp().rglob("*") if path.is_file())
+    left = [path for path in everything if path.name != ".env" and path.suffix != ".toml"]
+    assert [path for path in left if not path.is_symlink() and CANARY_KEY.encode() in path.read_bytes()] == []
+
+
 # --------------------------------------------------------------------------------------------------------- virtual time
 
 

@@ -1,6 +1,6 @@
 """From an outcome to a closing: what it cost, as far as anyone can tell. Pure."""
 
-from batchrunner.core.attempt import Billing, Failure, Outcome, Reply, Use
+from batchrunner.core.attempt import Billing, Outcome, Reply, Use
 from batchrunner.core.estimate import tokens
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, Opening
@@ -32,27 +32,14 @@ def close(  # noqa: PLR0913 - the parts of a closing
     if usage is None:
         usage_from = UsageFrom.NONE
     cost = card.cost(usage) if card is not None and usage is not None and billing is Billing.BILLED else None
-    return Closing(
-        attempt_id=attempt_id,
-        opening=opening,
-        ended=ended,
-        outcome=outcome,
-        verdict=verdict,
-        billing=billing,
-        use=Use.USED if type(outcome) is Reply else Use.WASTED,
-        usage=usage,
-        usage_from=usage_from,
-        cost=cost,
-        ttfb=ttfb,
-    )
+    use = Use.USED if type(outcome) is Reply else Use.WASTED
+    return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb)
 
 
-def estimate_usage(outcome: Outcome, head: Head, endpoint: Endpoint, input_tokens: int) -> Usage | None:
-    """Estimate the usage of a good answer that came without any; None where there is nothing to estimate.
+def estimate_usage(reply: Reply, head: Head, endpoint: Endpoint, input_tokens: int) -> Usage:
+    """Estimate the usage of a good answer that came without any.
 
     ``input_tokens`` is the calibrated estimate of the request's input.
     """
-    if isinstance(outcome, Failure) or outcome.usage is not None:
-        return None
-    text = endpoint.text(outcome.body) if head.max_out != 0 else None
+    text = endpoint.text(reply.body) if head.max_out != 0 else None
     return Usage(input=input_tokens, output=tokens(text.encode()) if text else 0)

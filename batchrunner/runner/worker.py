@@ -8,8 +8,9 @@ from batchrunner.core.attempt import Failure, Outcome
 from batchrunner.core.clock import Clock
 from batchrunner.core.estimate import deadline
 from batchrunner.core.http import HttpCall, HttpReply
-from batchrunner.core.request import Opened, Opening
+from batchrunner.core.request import Head, Opened, Opening
 from batchrunner.core.retry import RetryPolicy, Stop, Verdict
+from batchrunner.core.usage import Usage
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.lanes import RunLane, Ticket
@@ -69,7 +70,7 @@ class Workers:
             outcome,
             verdict,
             card=card_of(lane),
-            estimate=estimate_usage(outcome, head, endpoint, lane.gate.calibrated_input(head.est_in)),
+            estimate=_estimate(lane, head, outcome),
             ended=now,
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
@@ -86,6 +87,13 @@ class Workers:
             return self._policy.again(head.attempts, now, self._dice)
         self._stopped(lane, verdict)
         return verdict
+
+
+def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:
+    """Estimate the usage of a good answer that came without any; None for every other outcome."""
+    if isinstance(outcome, Failure) or outcome.usage is not None:
+        return None
+    return estimate_usage(outcome, head, BY_PATH[head.endpoint], lane.gate.calibrated_input(head.est_in))
 
 
 def _call(opening: Opening, opened: Opened) -> HttpCall:
