@@ -37,8 +37,8 @@ __all__ = [
     "FailureGroup",
     "LaneRow",
     "LaneWork",
-    "Pause",
     "Loading",
+    "Pause",
     "Queue",
     "Reader",
     "Rescue",
@@ -207,7 +207,7 @@ class Reader(Protocol):
         ...
 
     def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued, by lane and endpoint."""
+        """Return what is queued, by lane."""
         ...
 
     def failures(self, job_id: int) -> list[FailureGroup]:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal_column, or_, select, text
 
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
@@ -33,6 +33,22 @@ PAGE = 10_000
 
 # The plus keeps SQLite from walking along an index of jobs: ids in their own order need no sorting.
 _JOB: ColumnElement[int] = literal_column("+requests.job_id")
+# A lane and job at a time, along an index: grouping all queued rows would sort them, in memory that grows with them.
+_WAITING_OR_FRESH = tuple(
+    select(
+        func.count(),
+        func.coalesce(func.sum(requests.c.est_in), 0),
+        func.coalesce(func.sum(requests.c.max_out), 0),
+        func.coalesce(func.sum(requests.c.max_out.is_(None)), 0),
+    )
+    .with_hint(requests, f"INDEXED BY {index}", "sqlite")
+    .where(
+        text(f"state = 'queued' AND {waits}"),
+        requests.c.job_id == bindparam("job_id"),
+        requests.c.model_id == bindparam("lane_id"),
+    )
+    for index, waits in (("requests_ready", "not_before = 0"), ("requests_due", "not_before > 0"))
+)
 _QUEUED = select(requests.c.id).where(text("state = 'queued'")).order_by(requests.c.id).limit(PAGE)
 
 
@@ -114,23 +130,24 @@ class SqliteReader:
             after = page[-1]
 
     def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued, by lane and endpoint."""
+        """Return what is queued, by lane."""
         conditions, values = selected(selection)
-        queued = (
-            select(
-                *(models.c.id, models.c.provider, models.c.model, requests.c.endpoint, func.count()),
-                func.sum(requests.c.est_in),
-                func.coalesce(func.sum(requests.c.max_out), 0),
-                func.sum(case((requests.c.max_out.is_(None), 1), else_=0)),
-            )
-            .join_from(requests, models, models.c.id == requests.c.model_id)
-            .join(job_table, job_table.c.id == requests.c.job_id)
-            .where(text("requests.state = 'queued'"), of_jobs(jobs), *conditions)
-            .group_by(models.c.id, requests.c.endpoint)
-            .order_by(models.c.id, requests.c.endpoint)
+        lanes = (
+            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id)
+            .join_from(counts, models, models.c.id == counts.c.model_id)
+            .join(job_table, job_table.c.id == counts.c.job_id)
+            .where(counts.c.state == "queued", counts.c.n > 0, of_jobs(jobs))
+            .order_by(models.c.id)
         )
+        found: dict[Lane, list[int]] = {}
         with self._session.read() as connection:
-            return [Workload(Lane(*row[:3]), *row[3:]) for row in connection.execute(queued, values)]
+            for *lane, job_id in connection.execute(lanes).all():
+                sums = found.setdefault(Lane(*lane), [0, 0, 0, 0])
+                for part in _WAITING_OR_FRESH:
+                    chosen = part.where(*conditions)
+                    row = connection.execute(chosen, {**values, "job_id": job_id, "lane_id": lane[0]}).one()
+                    sums[:] = [total + more for total, more in zip(sums, row, strict=True)]
+        return [Workload(lane, *sums) for lane, sums in found.items() if sums[0]]
 
     def failures(self, job_id: int) -> list[FailureGroup]:
         """Return a job's failed requests by kind and status, most frequent first, each with its first line."""

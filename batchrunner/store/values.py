@@ -162,10 +162,9 @@ class CostRow(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """The queued requests of one lane and endpoint, as an estimate needs them."""
+    """The queued requests of one lane, as an estimate needs them."""
 
     lane: Lane
-    endpoint: str
     requests: int
     est_in: int
     """Sum of the estimated input tokens."""

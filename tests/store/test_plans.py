@@ -107,3 +107,11 @@ def test_a_group_commit_never_scans(opened):
 def test_the_reader_never_scans(opened, look):
     _, reader, job = opened
     assert scans(plans(reader, lambda: look(reader, job))) == []
+
+
+def test_the_estimate_sorts_nothing_so_memory_does_not_grow_with_the_queue(opened):
+    _, reader, job = opened
+    found = plans(reader, lambda: reader.workload([job.id]))
+    assert scans(found) == []
+    grouped = [step for statement, steps in found for step in steps if "requests" in statement and "TEMP" in step]
+    assert grouped == []
