@@ -32,18 +32,21 @@ class Tally:
     """Attempts that cost an unknown sum."""
     errors: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
-    recent: deque[tuple[int, int, int, int]] = field(default_factory=deque)
-    """(wall clock, closed, tokens in, tokens out) of the commits of the last minute, for rates."""
+    recent: deque[list[int]] = field(default_factory=deque)
+    """Second, calls closed in it, tokens in, tokens out: of the last minute, for rates."""
 
     def add(self, closings: Sequence[Closing], now: int) -> None:
         """Count a committed group."""
         before_in, before_out = self.tokens_in, self.tokens_out
         for closing in closings:
             self._add(closing)
-        finished = len(closings)
-        self.recent.append((now, finished, self.tokens_in - before_in, self.tokens_out - before_out))
-        while self.recent and self.recent[0][0] < now - MINUTE:
-            self.recent.popleft()
+        second = now // SECOND
+        if not self.recent or self.recent[-1][0] != second:
+            self.recent.append([second, 0, 0, 0])
+            while self.recent[0][0] < second - MINUTE // SECOND:
+                self.recent.popleft()
+        for place, more in enumerate((len(closings), self.tokens_in - before_in, self.tokens_out - before_out), 1):
+            self.recent[-1][place] += more
 
     def _add(self, closing: Closing) -> None:
         self.attempts += 1
@@ -80,6 +83,6 @@ class Tally:
         """Return calls, input tokens and output tokens a second over the last minute (or since the start)."""
         if not self.recent:
             return 0.0, 0.0, 0.0
-        seconds = max(1.0, (now - self.recent[0][0]) / SECOND)
+        seconds = max(1.0, now / SECOND - self.recent[0][0])
         calls, tokens_in, tokens_out = (sum(entry[i] for entry in self.recent) for i in (1, 2, 3))
         return calls / seconds, tokens_in / seconds, tokens_out / seconds

@@ -26,13 +26,14 @@ OLDEST_SQLITE = (3, 37, 0)
 BUSY_SECONDS = 10.0
 
 _COMMON = (
-    "PRAGMA cache_size = -8192",
     "PRAGMA temp_store = MEMORY",  # no temporary files with prompts in them
     "PRAGMA mmap_size = 0",  # an I/O error stays an error and does not become a signal
     "PRAGMA trusted_schema = OFF",
     "PRAGMA cell_size_check = ON",
 )
+_READER = ("PRAGMA cache_size = -2048",)  # it walks along tables and rarely comes back to a page
 _WRITER = (
+    "PRAGMA cache_size = -8192",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
@@ -131,7 +132,7 @@ def _connect_writer(path: str, *, new: bool) -> sqlite3.Connection:
 
 def _connect_reader(path: str) -> sqlite3.Connection:
     connection = _connect(path, "ro")
-    _apply(connection, _COMMON)
+    _apply(connection, _COMMON + _READER)
     return connection
 
 
