@@ -9,6 +9,7 @@ import click
 
 from batchrunner.cli import interrupts
 from batchrunner.cli.failures import exit_code_of
+from batchrunner.cli.pipes import until_unread
 
 VERBS = (
     "demo",
@@ -49,6 +50,11 @@ class Verbs(click.Group):
         """List the verbs from their summaries, so that ``--help`` imports none of them."""
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, _SUMMARIES[verb]) for verb in VERBS])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; a reader of its output that has seen enough is no error."""
+        with until_unread(sys.stdout, sys.stderr):
+            return super().invoke(ctx)
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> Any:
         """Run a verb and exit with its documented code."""

@@ -13,8 +13,6 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
     """Print an error to stderr and return its exit code."""
     whole, error = error, _unwrap(error)
     if isinstance(error, SystemExit):
-        if isinstance(error.__context__, BrokenPipeError):  # what click makes of a reader that has seen enough
-            return ExitCode.OK
         if error.code == ExitCode.TERMINATED:
             click.echo("stopped; nothing was left half done", err=True)
         return int(error.code) if isinstance(error.code, int) else ExitCode.BUG
@@ -31,9 +29,6 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo("stopped; nothing was left half done", err=True)
         return ExitCode.INTERRUPTED
-    if isinstance(error, BrokenPipeError):
-        sys.stderr.close()
-        return ExitCode.OK
     click.echo(f"error: a bug in batchrunner: {type(error).__name__}: {safe(str(error))}", err=True)
     click.echo("  try: the same command with --debug, and report what it prints", err=True)
     return ExitCode.BUG

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -10,6 +9,7 @@ import click
 import msgspec
 
 from batchrunner.api import Snapshot
+from batchrunner.cli.pipes import until_unread
 from batchrunner.cli.text import count, duration, one_line, plural
 from batchrunner.core.pricing import dollars
 
@@ -35,7 +35,7 @@ async def show(snapshot: Callable[[], Snapshot], mode: Mode) -> None:
     """Show a run until cancelled, or until nobody listens on stderr any more: the run goes on without."""
     shower = {"live": _show_panel, "plain": _show_lines, "json": _show_json}.get(mode)
     if shower is not None:
-        with suppress(BrokenPipeError):
+        with until_unread(sys.stderr):
             await shower(snapshot)
 
 

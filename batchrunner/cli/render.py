@@ -3,12 +3,12 @@
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from batchrunner.cli.pipes import until_unread
 from batchrunner.cli.text import safe
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _escaped(text: str) -> str:
 def talk(message: str, *, quiet: bool = False) -> None:
     """Say something to the person, on stderr, as long as anybody listens there: the work goes on without."""
     if not quiet:
-        with suppress(BrokenPipeError):
+        with until_unread(sys.stderr):
             click.echo(safe(message), err=True)
 
 
