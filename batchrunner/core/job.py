@@ -1,5 +1,6 @@
 """The job: one loaded job file with its settings."""
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -56,3 +57,9 @@ class Job:
     """Requests of this job."""
     created: int
     tags: tuple[tuple[str, str], ...] = field(default=())
+
+    @property
+    def mark(self) -> str:
+        """16 hex digits by which a file is known as exported from this job, also after the job grew by ``--add``."""
+        origin = self.key if self.source.path == "-" else self.source.path
+        return hashlib.sha256(f"{self.name}\0{origin}".encode()).hexdigest()[:16]

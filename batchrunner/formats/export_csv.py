@@ -13,7 +13,7 @@ from batchrunner.formats.base import Row, exact_usd, latency_ms
 COLUMNS = (
     "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
     "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "usage_from", "cost_usd",
-    "latency_ms", "attempts", "error_kind", "error_message", "job", "job_key",
+    "latency_ms", "attempts", "error_kind", "error_message", "job", "job_mark",
 )  # fmt: skip
 CRLF = "\r\n"
 """Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
@@ -44,7 +44,7 @@ class CsvExporter:
     def __init__(self, job: Job, text_of: Text, *, raw: bool = False) -> None:
         """``raw`` leaves cells that a spreadsheet takes for formulas as they are; else an apostrophe goes before."""
         self._job = job.name
-        self._key = job.key[:16]
+        self._mark = job.mark
         self._text_of = text_of
         self._cell = _as_it_is if raw else guarded
         self._buffer = io.StringIO(newline="")
@@ -55,8 +55,8 @@ class CsvExporter:
         return ",".join(COLUMNS).encode() + b"\n"
 
     def mark(self) -> bytes:
-        """Return the end of each line, which names the job by its key."""
-        return b",%b\n" % self._key.encode()
+        """Return the end of each line, which names the job by its mark."""
+        return b",%b\n" % self._mark.encode()
 
     def line(self, row: Row) -> bytes:
         """Return a row as one record."""
@@ -69,7 +69,7 @@ class CsvExporter:
             (
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(finish), cell(row.model),
                 cell(row.endpoint), *(row.usage or NO_USAGE), row.usage_from, cost, latency_ms(row), row.attempts,
-                cell(row.failure), cell(row.message), cell(self._job), self._key,
+                cell(row.failure), cell(row.message), cell(self._job), self._mark,
             )
         )  # fmt: skip
         record = self._buffer.getvalue().removesuffix(CRLF) + "\n"

@@ -30,14 +30,14 @@ class JsonlExporter:
 
     def __init__(self, job: Job) -> None:
         self._job = _encode(job.name)
-        self._mark = b',"job_key":"%b"}}\n' % job.key[:16].encode()
+        self._mark = b',"job_mark":"%b"}}\n' % job.mark.encode()
 
     def head(self) -> bytes:
         """Return nothing: JSON Lines has no head."""
         return b""
 
     def mark(self) -> bytes:
-        """Return the end of each line, which names the job by its key."""
+        """Return the end of each line, which names the job by its mark."""
         return self._mark
 
     def line(self, row: Row) -> bytes:

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -36,8 +36,21 @@ class _Raw(msgspec.Struct):
     body: msgspec.Raw = msgspec.Raw()
 
 
+class _Four(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """OpenAI's batch line with nothing beside it."""
+
+    custom_id: str
+    method: Literal["POST"]
+    url: str
+    body: msgspec.Raw
+
+
+_QUOTES_OF_FOUR = 14
+"""Double quotes of four keys and three strings: with one key more, or an escaped quote, there are others."""
+
 _decode: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_body: Callable[[bytes], _Raw] = msgspec.json.Decoder(_Raw).decode
+_decode_four: Callable[[bytes], _Four] = msgspec.json.Decoder(_Four).decode
 _decode_members: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
@@ -79,6 +92,9 @@ def parse_line(raw: bytes, number: int, name: Callable[[bytes], str] = first_nam
     ``name`` makes the custom_id of a line that gives none from its body.
     """
     check_depth(raw)
+    four = _four(raw, number)
+    if four is not None:
+        return four
     try:
         found = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -94,9 +110,28 @@ def parse_line(raw: bytes, number: int, name: Callable[[bytes], str] = first_nam
     custom_id, url = _identity(raw, found)
     _refuse_twice(raw, body)
     keys = frozenset(found["body"]) if url is None else NO_KEYS
-    if len(found) == 4 and "method" in found and url is not None and custom_id is not None:
-        return Line(number, custom_id, url, body, keys, None, (), 0, raw)
     return Line(number, custom_id or name(body), url, body, keys, *_beside(raw, found), raw)
+
+
+def _four(raw: bytes, number: int) -> Line | None:
+    """Return a line that has the four keys of OpenAI's batch line, in any order with the body last, and nothing odd.
+
+    Three quarters of the price of the long way, which every line goes that this is not sure of.
+    """
+    try:
+        line = _decode_four(raw)
+        body = bytes(line.body)
+        _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    custom_id, last = line.custom_id, len(raw) - len(body) - 1
+    if not raw.startswith(body, last) or raw.count(b'"', 0, last) != _QUOTES_OF_FOUR:
+        return None  # the body is not last, or a key may be there twice
+    if not 1 <= len(custom_id) <= MAX_CUSTOM_ID or not custom_id.isprintable():
+        return None
+    if body.count(b'"model"') > 1 or _escapes_letters(body):
+        return None
+    return Line(number, custom_id, line.url, body, NO_KEYS, None, (), 0, raw)
 
 
 def iter_lines(source: Source, cap: int = MAX_LINE) -> Iterator[Line | Problem]:

@@ -1,12 +1,14 @@
 """Job lines: three shapes, bodies as they came, and every defect with its column."""
 
 import json
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.errors import InputError, Problem
+from batchrunner.formats import jobfile
 from batchrunner.formats.jobfile import parse_line
 from batchrunner.formats.screen import LineProblem, strict
 from tests.formats.lines import GOOD, read
@@ -334,3 +336,38 @@ def test_whatever_is_done_to_a_line_it_is_taken_or_refused_with_a_column(line, e
         strict(line)
         assert taken.body in line
         assert isinstance(json.loads(taken.body, parse_int=str), dict)
+
+
+def long_way(line):
+    with patch.object(jobfile, "_four", lambda *_: None):
+        return taken_or_refused(line)
+
+
+MEMBERS = [
+    b'"url":"x",',
+    b'"body":{},',
+    b'"custom_id":"b",',
+    b'"model":"x",',
+    b'"\\u0075rl":"x",',
+    b'"mod\\u0065l":"x",',
+]
+MEMBERS += [b'"x":%b,' % value for value in (b"1", b"1e999", b"NaN", b'"\xff"', b'"\\ud800"', b"[,]")]
+PLACES = [FULL.index(before) + len(before) for before in (b"{", b'"a",', b'"POST",', b'"body":{')]
+ADDED = st.lists(st.tuples(st.sampled_from(PLACES), st.just(0), st.sampled_from(MEMBERS)), min_size=1, max_size=2)
+
+
+@given(
+    st.sampled_from([FULL, FULL.replace(b'"a"', b'"a\\u00e9"'), b'{"body":{"model":"m"},' + FULL[1:]]), EDITS | ADDED
+)
+def test_the_short_way_takes_nothing_that_the_long_way_would_not_take_in_the_same_way(line, edits):
+    for at, cut, piece in edits:
+        line = line[:at] + piece + line[at + cut :]
+    short, long = taken_or_refused(line), long_way(line)
+    assert short[0] == long[0]
+    assert (short[1] is None) == (long[1] is None)
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"NaN", b'"\xff"', b'"\\ud800"', b"[,]"])
+def test_the_short_way_looks_at_every_value_of_a_body(value):
+    with pytest.raises(LineProblem):
+        parse_line(FULL.replace(b'"Hi"', value), 1)

@@ -66,6 +66,17 @@ def test_add_takes_the_new_lines_only(held: Session, tmp_path: Path) -> None:
     assert held.load(str(path)).added == 0
 
 
+def test_a_job_that_grew_replaces_what_it_exported_before(held: Session, tmp_path: Path) -> None:
+    path, out = tmp_path / "a.jsonl", str(tmp_path / "out.jsonl")
+    job = held.load(write(path, line("1"))).job
+    with held._store._session.write() as connection:
+        connection.exec_driver_sql("UPDATE requests SET state = 'cancelled'")
+    held.export(job, out)
+    assert (tmp_path / "out.errors.jsonl").read_bytes()
+    grown = held.load(write(path, line("1"), line("2")), add=True).job
+    assert held.export(grown, out).cancelled == 1
+
+
 def test_add_of_a_file_with_a_bad_line_adds_nothing(held: Session, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     held.load(write(path, line("1")))
