@@ -16,20 +16,26 @@ import httpx
 import yarl
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-from batchrunner.transport.connections import Connector, Wire, life_sign_socket
+from batchrunner.transport.connections import Connector, Trip, Wire, life_sign_socket
+from batchrunner.transport.direct import Shortcut, works_with_this_aiohttp
 from batchrunner.transport.wire import MalformedReply, Outgoing, StaleConnection
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 4.0
 """An idle connection is dropped after this: below the shortest keep-alive of common servers (uvicorn's 5 s)."""
-RACE_SECONDS = 1.0
-"""A close on a reused connection this soon after the send is the keep-alive race; later, it may have been served."""
+RACE_SECONDS = 0.25
+"""A close on a reused connection this soon after the send is the keep-alive race; later, it may have been served.
+
+A server that had closed the connection answers our bytes after one round trip, which spans the globe in this time. A
+model that answers faster and breaks off is taken for a race too: short enough to be rare, cheap enough to be paid.
+"""
 HEAD_BYTES = 64 * 1024
 DNS_SECONDS = 60
 
-FOREIGN_ERRORS = (aiohttp.ClientError, OSError, asyncio.TimeoutError)
+FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError)
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -52,31 +58,39 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._session: aiohttp.ClientSession | None = None
+        self._shortcut: Shortcut | None = None
         self._field = functools.lru_cache(maxsize=128)(_field)  # most fields are the same in every call
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and return its answer's head; the body is read from the response's stream."""
         stream = request.stream
         outgoing = stream if isinstance(stream, Outgoing) else Outgoing(await request.aread())
-        body = _Body(outgoing) if outgoing.data else None
-        outgoing.sent = body is None
-        headers = CIMultiDict(map(self._field, request.headers.raw))
+        session = self._session or self._open()
+        outgoing.sent = not outgoing.data
+        trip = Trip(outgoing)
         try:
-            response = await (self._session or self._open()).request(
-                request.method, _url(str(request.url)), data=body, headers=headers, allow_redirects=False
-            )
+            if self._shortcut is not None and outgoing.data and request.method == "POST":
+                return await self._shortcut.post(request, trip)
+            return await self._by_session(session, request, trip)
         except FOREIGN_ERRORS as error:
-            fault = _fault(error, body)
-        else:
-            return httpx.Response(
-                response.status, headers=response.raw_headers, stream=_Answer(response), request=request
-            )
+            fault = _fault(error, trip)
         # Outside the except block: aiohttp's errors hold the request's headers, so nothing may chain to them.
         raise fault
 
+    async def _by_session(self, session: aiohttp.ClientSession, request: httpx.Request, trip: Trip) -> httpx.Response:
+        """Send by aiohttp's front door: what has no body, what goes through a proxy, and all where that alone works."""
+        response = await session.request(
+            request.method,
+            _url(str(request.url)),
+            data=_Body(trip) if trip.outgoing.data else None,
+            headers=CIMultiDict(map(self._field, request.headers.raw)),
+            allow_redirects=False,
+        )
+        return httpx.Response(response.status, headers=response.raw_headers, stream=_Answer(response), request=request)
+
     async def aclose(self) -> None:
         """Close the session and its connections."""
-        session, self._session = self._session, None
+        session, self._session, self._shortcut = self._session, None, None
         if session is not None:
             await session.close()
 
@@ -98,6 +112,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_line_size=HEAD_BYTES,
             max_field_size=HEAD_BYTES,
         )
+        if self._proxy is None and works_with_this_aiohttp():
+            self._shortcut = Shortcut(connector, self._timeout, HEAD_BYTES)
         return self._session
 
 
@@ -115,37 +131,22 @@ class _Body(payload.BytesPayload):
 
     _default_headers = CIMultiDict({"Content-Type": "application/json"})
 
-    def __init__(self, outgoing: Outgoing) -> None:  # deliberately not the parent's: it warns of bodies over 1 MiB
-        self._value = outgoing.data
-        self._size = len(outgoing.data)
+    def __init__(self, trip: Trip) -> None:  # deliberately not the parent's: it warns of bodies over 1 MiB
+        self._value = trip.outgoing.data
+        self._size = len(self._value)
         self._headers = self._default_headers
         self._encoding = self._filename = None
-        self.outgoing = outgoing
-        self.wire: Wire | None = None
-        self.written = 0.0
+        self._trip = trip
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Write the body, and the head that waits with it, unless the connection is known to be bad by now."""
         wire = getattr(writer, "protocol", None)
         if isinstance(wire, Wire):
-            self.wire = wire
+            self._trip.wire = wire
             if wire.heard or not wire.is_connected():
                 raise aiohttp.ClientConnectionResetError("bad before anything was written")
-        self.written = asyncio.get_running_loop().time()
-        self.outgoing.sent = True
+        self._trip.leave()
         await writer.write(self._value)
-
-    @property
-    def reused(self) -> bool:
-        """Whether the connection had served a call before."""
-        return self.wire is not None and self.wire.calls > 1
-
-    @property
-    def raced(self) -> bool:
-        """Whether the connection, if it broke now, did so because the server had closed it while it was idle."""
-        if self.wire is None or self.wire.heard:
-            return False
-        return self.reused and asyncio.get_running_loop().time() - self.written < RACE_SECONDS
 
 
 class _Answer(httpx.AsyncByteStream):
@@ -176,21 +177,28 @@ class _Answer(httpx.AsyncByteStream):
             self._response.close()
 
 
-def _fault(error: BaseException, body: _Body | None) -> httpx.TransportError:
+def _fault(error: BaseException, trip: Trip) -> httpx.TransportError:
     """Translate, by what is known of the connection: the same aiohttp error can come before and after sending."""
     if (fault := _connect_fault(error)) is not None:
         return fault
-    if body is not None and not body.outgoing.sent:
-        if body.reused:
+    if not trip.outgoing.sent:
+        if trip.reused:
             return StaleConnection("closed while it was idle")
         return httpx.ConnectError("the server ended the connection, or spoke, before anything was sent")
-    if body is not None and body.raced:
+    if _raced(trip):
         return StaleConnection("closed while it was idle")
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         return MalformedReply(" ".join(error.message.split()))
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return httpx.ReadError("closed without an answer")
     return httpx.ReadError(_reason(error))
+
+
+def _raced(trip: Trip) -> bool:
+    """Whether the connection, if it broke now, did so because the server had closed it while it was idle."""
+    if trip.wire is None or trip.wire.heard:
+        return False
+    return trip.reused and asyncio.get_running_loop().time() - trip.written < RACE_SECONDS
 
 
 def _connect_fault(error: BaseException) -> httpx.TransportError | None:

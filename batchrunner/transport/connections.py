@@ -1,5 +1,6 @@
 """aiohttp's connections, made to know what happened on them and never to hand one call another call's answer."""
 
+import asyncio
 import functools
 import select
 import socket
@@ -9,6 +10,8 @@ import aiohttp
 from aiohttp import AddrInfoType
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+
+from batchrunner.transport.wire import Outgoing
 
 
 class Wire(ResponseHandler):
@@ -46,6 +49,27 @@ class Wire(ResponseHandler):
         body = getattr(self, "_payload", None)
         if body is not None and not body.is_eof() and body.exception() is None:
             body.set_exception(aiohttp.ClientPayloadError("broken off"))
+
+
+class Trip:
+    """How far a call has got: on which connection, and when its first byte left."""
+
+    __slots__ = ("outgoing", "wire", "written")
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.outgoing = outgoing
+        self.wire: Wire | None = None
+        self.written = 0.0
+
+    def leave(self) -> None:
+        """Note that the first byte is handed to the socket, just before it is."""
+        self.written = asyncio.get_running_loop().time()
+        self.outgoing.sent = True
+
+    @property
+    def reused(self) -> bool:
+        """Whether the connection had served a call before."""
+        return self.wire is not None and self.wire.calls > 1
 
 
 class Connector(aiohttp.TCPConnector):

@@ -15,7 +15,7 @@ from batchrunner.transport.deadlines import Deadlines
 from batchrunner.transport.failures import deadline_failure, failure_of, interrupted_failure, refusal_of, too_large
 from batchrunner.transport.hosts import host_label, join, normalise
 from batchrunner.transport.secret import Secret
-from batchrunner.transport.wire import Outgoing
+from batchrunner.transport.wire import Outgoing, Whole
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -87,9 +87,7 @@ class HttpTransport:
         it is used wrongly.
         """
         body = Outgoing(call.body)
-        request = httpx.Request("POST", self._url(call.path), headers=self._headers, stream=body)
-        request.headers["X-Client-Request-Id"] = call.client_request_id
-        request.headers["Content-Length"] = str(len(call.body))
+        request = self._post(call, body)
         return await self._call(request, body, call.deadline, call.max_response)
 
     async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
@@ -140,6 +138,15 @@ class HttpTransport:
             body = body.replace(self._key.reveal().encode(), b"***")
         return HttpReply(status, headers, body, self._clock.now(), ttfb)
 
+    def _post(self, call: HttpCall, body: Outgoing) -> httpx.Request:
+        """Build a call's request; not in ``send``, in whose frame an error could show the fields, and so the key."""
+        fields = [
+            *self._headers.raw,
+            (b"X-Client-Request-Id", call.client_request_id.encode("ascii")),
+            (b"Content-Length", b"%d" % len(call.body)),
+        ]
+        return httpx.Request("POST", self._url(call.path), headers=fields, stream=body)
+
     def _url(self, path: str) -> httpx.URL:
         url = self._urls.get(path)
         if url is None:
@@ -185,6 +192,8 @@ def _first_values(headers: httpx.Headers) -> dict[str, str]:
 
 async def _read(stream: AsyncIterable[bytes], max_response: int) -> bytes | None:
     """Read a body to its end; None when it passes the cap, and then no more than a chunk over it is held."""
+    if isinstance(stream, Whole):
+        return stream.data if len(stream.data) <= max_response else None
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream:

@@ -1,4 +1,4 @@
-"""What an engine tells of a call's way out: how far it got, and the faults that httpx has no name for."""
+"""What an engine tells of a call: how far it got, if its answer is all here, and faults that httpx has no name for."""
 
 import httpx
 
@@ -14,6 +14,14 @@ class Outgoing(httpx.ByteStream):
         super().__init__(data)
         self.data = data
         self.sent = True
+
+
+class Whole(httpx.ByteStream):
+    """The body of an answer that came at once: there is nothing to wait for and nothing to close."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.data = data
 
 
 class StaleConnection(httpx.RemoteProtocolError):

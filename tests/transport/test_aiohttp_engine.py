@@ -44,6 +44,13 @@ OVER = answer(b"x" * 1001)
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
+@pytest.fixture(autouse=True, params=["shortcut", "session"])
+def way(request, monkeypatch):
+    """Every promise holds on both ways: straight on aiohttp's connections, and by its session where that can't be."""
+    if request.param == "session":
+        monkeypatch.setattr(aiohttp_engine, "works_with_this_aiohttp", lambda: False)
+
+
 async def one_call(behave: Behaviour, **options) -> HttpReply | Failure:
     async with serving(behave) as server, client(server.url) as transport:
         return await transport.send(call(**options))

@@ -11,9 +11,17 @@ import pytest
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind
 from batchrunner.core.http import HttpReply
+from batchrunner.transport import aiohttp_engine
 from tests.transport.raw import answer, call, client, good, hangs, served, serving
 
 WRONG = answer(b"the answer to another question")
+
+
+@pytest.fixture(autouse=True, params=["shortcut", "session"])
+def way(request, monkeypatch):
+    """Every promise holds on both ways: straight on aiohttp's connections, and by its session where that can't be."""
+    if request.param == "session":
+        monkeypatch.setattr(aiohttp_engine, "works_with_this_aiohttp", lambda: False)
 
 
 async def test_calls_in_flight_have_a_connection_each():
