@@ -29,8 +29,8 @@ IDLE_SECONDS = 4.0
 RACE_SECONDS = 0.25
 """A close on a reused connection this soon after the send is the keep-alive race; later, it may have been served.
 
-A server that had closed the connection answers our bytes after one round trip, which spans the globe in this time. A
-model that answers faster and breaks off is taken for a race too: short enough to be rare, cheap enough to be paid.
+A server that had closed the connection says so one round trip after our bytes, and a quarter of a second spans the
+globe. Longer would take a fast call that was served, such as an embedding, for one that was not billed.
 """
 HEAD_BYTES = 64 * 1024
 DNS_SECONDS = 60
