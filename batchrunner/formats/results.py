@@ -111,13 +111,17 @@ def _to_stdout(rows: Iterable[Row], exporter: Exporter, stdout: BinaryIO) -> Exp
 def _write(rows: Iterable[Row], exporter: Exporter, answers: BinaryIO, failures: BinaryIO) -> Counter[RequestState]:
     """Write the finished rows and return all of them by state."""
     counts: Counter[RequestState] = Counter()
+    succeeded = 0
     answers.write(exporter.head())
     for row in rows:
-        counts[row.state] += 1
         if row.state == RequestState.SUCCEEDED:
+            succeeded += 1
             answers.write(exporter.line(row))
-        elif row.state in FINISHED:
+            continue
+        counts[row.state] += 1
+        if row.state in FINISHED:
             failures.write(exporter.line(row))
+    counts[RequestState.SUCCEEDED] = succeeded
     return counts
 
 

@@ -1,17 +1,18 @@
 """The writer's side of jobs on SQLite: load, discard, retry."""
 
 import hashlib
+import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import IntegrityError
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
 from batchrunner.store.base import DuplicateIds
+from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.rows import Tags, job_columns, job_value, source_columns, tags_text, text_list
 from batchrunner.store.selecting import listed
@@ -21,10 +22,12 @@ from batchrunner.store.tables import bodies, counts, jobs, models, requests, tag
 DISCARDED_AT_ONCE = 10_000
 """Rows that one transaction of ``discard`` deletes."""
 
-_REQUEST = """INSERT INTO requests
- (id, job_id, line, custom_id, digest, endpoint, model_id, tag_set_id, priority, est_in, max_out)
- VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_BODY = "INSERT INTO bodies (request_id, extras, data) VALUES (?, ?, ?)"
+_REQUEST = ManyRows(
+    """INSERT INTO requests
+ (id, job_id, line, custom_id, digest, endpoint, model_id, tag_set_id, priority, est_in, max_out) VALUES %s""",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+_BODY = ManyRows("INSERT INTO bodies (request_id, extras, data) VALUES %s", "(?, ?, ?)")
 _NAMED = requests.c.custom_id.in_(listed("texts"))
 _OF_JOB = requests.c.job_id == bindparam("job")
 
@@ -80,7 +83,7 @@ class SqliteJobs:
         try:
             with self._session.write() as connection:
                 self._add(connection, job_id, requests)
-        except IntegrityError:
+        except sqlite3.IntegrityError:
             self._forget()
             found = self._duplicates(job_id, requests)
             if not found:
@@ -108,8 +111,9 @@ class SqliteJobs:
             data.append((key, extras, body))
             queued[lane_id] += 1
             extra_lines += extras is not None
-        connection.exec_driver_sql(_REQUEST, rows)
-        connection.exec_driver_sql(_BODY, data)
+        cursor = driver(connection)
+        _REQUEST.execute(cursor, rows)
+        _BODY.execute(cursor, data)
         add_counts(connection, {(job_id, lane_id, "queued"): n for lane_id, n in queued.items()})
         connection.execute(
             update(jobs)

@@ -1,7 +1,7 @@
 """The statements of a group commit: attempts are opened, closed, and the rollups move with them.
 
-This is the hot path of the whole program, so its statements are strings that run once a group (``executemany``), and
-what they are given are plain tuples. Everything that is not hot lives in ``queue``.
+This is the hot path of the whole program, so its statements are strings that take a group at once, past SQLAlchemy
+(``driver``), and what they are given are plain tuples. Everything that is not hot lives in ``queue``.
 """
 
 import zlib
@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
 from batchrunner.core.request import Closing, Opened, Opening
-from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed, Verdict
+from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed
+from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list
 
@@ -27,10 +28,13 @@ MOST_TOKENS = 10**9
 MOST_MONEY = 2**56
 """Pico-dollars, 72,000 dollars: a call that would cost more has no known cost. A sum holds 9.2 million dollars."""
 
-_ATTEMPT = """INSERT INTO attempts (id, request_id, n, runner_id, job_id, model_id, tag_set_id, endpoint, account,
- class, opened, rate_id, hold, sent_digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', ?, ?, ?, ?)"""
+_ATTEMPT = ManyRows(
+    """INSERT INTO attempts (id, request_id, n, runner_id, job_id, model_id, tag_set_id, endpoint, account, class,
+ opened, rate_id, hold, sent_digest) VALUES %s""",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, 'live', ?, ?, ?, ?)",
+)
 _RUN = """UPDATE requests SET state = 'running', runner_id = ?, attempts = attempts + 1
- WHERE id = ? AND state = 'queued' AND attempts = ?"""
+ WHERE id IN (SELECT value FROM json_each(?)) AND state = 'queued' AND attempts = ?"""
 _BODIES = """SELECT b.request_id, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
 
 _STANDING = """SELECT a.id, a.request_id, a.ended IS NULL, a.outcome, r.state
@@ -40,7 +44,12 @@ _CLOSE = """UPDATE attempts SET ended = ?, outcome = ?, failure = ?, status = ?,
  cost = ?, ttfb = ?, error = ? WHERE id = ?"""
 _MOVE = """UPDATE requests SET state = ?, not_before = ?, tries = tries + ?, attempt_id = ?, failure = ?,
  runner_id = NULL WHERE id = ?"""
-_RESPONSE = "INSERT INTO responses (request_id, attempt_id, crc, body) VALUES (?, ?, ?, ?)"
+_SUCCEED = ManyRows(
+    """UPDATE requests SET state = 'succeeded', not_before = 0, attempt_id = v.column2, failure = NULL,
+ runner_id = NULL FROM (VALUES %s) AS v WHERE requests.id = v.column1""",
+    "(?, ?)",
+)
+_RESPONSE = ManyRows("INSERT INTO responses (request_id, attempt_id, crc, body) VALUES %s", "(?, ?, ?, ?)")
 _DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body) VALUES (?, ?, ?)"
 
 Row = tuple[Any, ...]
@@ -61,30 +70,27 @@ def open_attempts(
     attempted since it was claimed: then nothing may be sent.
     """
     attempts: list[Row] = []
-    moves: list[Row] = []
+    fresh: dict[int, list[int]] = defaultdict(list)  # by the attempts that their heads know of
     counts: Counts = defaultdict(int)
     for attempt_id, (head, opened, rate_id, hold) in enumerate(openings, first_id):
-        lane_id = head.lane_id
+        request_id, job_id, lane_id, endpoint, tag_set_id, _, made, _, _, _, digest = head
         attempts.append(
             (
-                *(attempt_id, head.id, head.attempts + 1, runner_id, head.job_id, lane_id, head.tag_set_id),
-                *(head.endpoint, account(lane_id), opened, rate_id, _money(hold), head.digest),
+                *(attempt_id, request_id, made + 1, runner_id, job_id, lane_id, tag_set_id, endpoint),
+                *(account(lane_id), opened, rate_id, _money(hold), digest),
             )
         )
-        moves.append((runner_id, head.id, head.attempts))
-        counts[head.job_id, lane_id, "queued"] -= 1
-        counts[head.job_id, lane_id, "running"] += 1
-    moved = connection.exec_driver_sql(_RUN, moves).rowcount
-    if moved != len(moves):
-        raise RuntimeError(f"{len(moves) - moved} of {len(moves)} requests were not queued when they were opened")
-    connection.exec_driver_sql(_ATTEMPT, attempts)
+        fresh[made].append(request_id)
+        counts[job_id, lane_id, "queued"] -= 1
+        counts[job_id, lane_id, "running"] += 1
+    cursor = driver(connection)
+    moved = sum(cursor.execute(_RUN, (runner_id, id_list(ids), made)).rowcount for made, ids in fresh.items())
+    if moved != len(attempts):
+        raise RuntimeError(f"{len(attempts) - moved} of {len(attempts)} requests were not queued when they were opened")
+    _ATTEMPT.execute(cursor, attempts)
     add_counts(connection, counts)
-    bodies = _bodies(connection, [opening.head.id for opening in openings])
+    bodies = dict(cursor.execute(_BODIES, (id_list([row[1] for row in attempts]),)))
     return [Opened(row[0], bodies[row[1]]) for row in attempts]
-
-
-def _bodies(connection: Connection, ids: Sequence[int]) -> Mapping[int, bytes]:
-    return dict(connection.exec_driver_sql(_BODIES, (id_list(ids),)).all())
 
 
 def record_attempts(
@@ -96,8 +102,8 @@ def record_attempts(
     failed (it was paid for); everything else moves a request only while that very attempt is running it. What loses
     is kept as a wasted attempt. Raises RuntimeError for an attempt that does not exist or was closed before.
     """
-    found = connection.exec_driver_sql(_STANDING, (id_list([closing.attempt_id for closing in closings]),))
-    group = _Group(now, {row[0]: row[1:] for row in found}, account)
+    found = driver(connection).execute(_STANDING, (id_list([closing[0] for closing in closings]),))
+    group = _Group(now, {row[0]: row for row in found}, account)
     for closing in closings:
         group.add(closing)
     group.write(connection)
@@ -107,7 +113,7 @@ class _Group:
     """What a group of closings comes to, statement by statement."""
 
     def __init__(
-        self, now: int, standing: Mapping[int, tuple[int, int, str | None, str]], account: Callable[[int], str]
+        self, now: int, standing: Mapping[int, tuple[int, int, int, str | None, str]], account: Callable[[int], str]
     ) -> None:
         self._now = now
         self._standing = standing
@@ -116,6 +122,7 @@ class _Group:
         self._late: list[int] = []
         self._attempts: list[Row] = []
         self._moves: list[Row] = []
+        self._successes: list[Row] = []
         self._responses: list[Row] = []
         self._discards: list[Row] = []
         self._counts: Counts = defaultdict(int)
@@ -123,34 +130,47 @@ class _Group:
 
     def add(self, closing: Closing) -> None:
         request_id, is_open, state = self._where(closing.attempt_id)
-        succeeds = type(closing.verdict) is Succeed
-        decides = state != "succeeded" if succeeds else is_open and state == "running"
-        if decides:
-            self._move(closing, request_id, state)
-        if succeeds and decides:
-            body = _answer(closing)
-            self._responses.append((request_id, closing.attempt_id, zlib.crc32(body), body))
+        verdict, use = closing.verdict, closing.use._value_
+        if isinstance(verdict, Succeed):
+            if state != "succeeded":
+                self._succeed(closing, request_id, state)
+            else:
+                use = "wasted"
+                self._discard(closing)
         else:
+            if is_open and state == "running":
+                self._move(closing, request_id, verdict)
             self._discard(closing)
-        use = "wasted" if succeeds and not decides else closing.use.value
         self._attempts.append(self._close(closing, use))
 
     def _where(self, attempt_id: int) -> tuple[int, int, str]:
         """Return the attempt's request, whether the attempt is open, and the request's state by now."""
-        if attempt_id not in self._standing:
+        standing = self._standing.get(attempt_id)
+        if standing is None:
             raise RuntimeError(f"attempt {attempt_id} does not exist")
-        request_id, is_open, outcome, state = self._standing[attempt_id]
+        _, request_id, is_open, outcome, state = standing
         if not is_open:
             if outcome != "lost" or attempt_id in self._late:
                 raise RuntimeError(f"attempt {attempt_id} was closed before")
             self._late.append(attempt_id)
         return request_id, is_open, self._states.get(request_id, state)
 
-    def _move(self, closing: Closing, request_id: int, state: str) -> None:
-        head = closing.opening.head
-        to, not_before, tries, settles, failure = _follow(closing.verdict, self._now)
-        self._states[request_id] = to
+    def _succeed(self, closing: Closing, request_id: int, state: str) -> None:
+        if type(closing.outcome) is not Reply:
+            raise TypeError(f"attempt {closing.attempt_id}: only a reply can succeed")
+        body = closing.outcome.body
+        self._responses.append((request_id, closing.attempt_id, zlib.crc32(body), body))
+        self._successes.append((request_id, closing.attempt_id))
+        self._count(closing, request_id, state, "succeeded")
+
+    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop) -> None:
+        to, not_before, tries, settles, failure = _follow(verdict, self._now)
         self._moves.append((to, not_before, tries, closing.attempt_id if settles else None, failure, request_id))
+        self._count(closing, request_id, "running", to)
+
+    def _count(self, closing: Closing, request_id: int, state: str, to: str) -> None:
+        head = closing.opening.head
+        self._states[request_id] = to
         self._counts[head.job_id, head.lane_id, state] -= 1
         self._counts[head.job_id, head.lane_id, to] += 1
 
@@ -166,49 +186,47 @@ class _Group:
 
     def _close(self, closing: Closing, use: str) -> Row:
         """Add the closing to the totals; return the row that closes its attempt."""
-        attempt_id, opening, ended, outcome, _, billing, _, usage, usage_from, cost, ttfb = closing
-        head, hold, cost = opening.head, _money(opening.hold), _money(cost)
-        paid, source = billing.value, usage_from.value
+        attempt_id, (head, opened, rate_id, hold), ended, outcome, _, billing, _, usage, source, cost, ttfb = closing
+        hold, cost, paid, usage_from = _money(hold), _money(cost), billing._value_, source._value_
         if usage is not None and not 0 <= min(usage) <= max(usage) <= MOST_TOKENS:
-            usage, source, cost = None, "none", None
+            usage, usage_from, cost = None, "none", None
         tokens = usage or _NO_USAGE
-        kind, failure, message = _named(outcome)
+        if type(outcome) is Reply:
+            kind, failure, message = "reply", None, None
+        else:
+            kind, failure, message = _named(outcome)
         unpriced = (paid == "billed" and cost is None) or (paid == "unknown" and hold is None)
-        if attempt_id not in self._late:
-            tally(
-                self._totals,
-                (
-                    *(opening.opened // DAY, head.job_id, head.lane_id, head.endpoint, head.tag_set_id or 0),
-                    *(opening.rate_id or 0, self._account(head.lane_id), "live", paid, use, source, kind),
-                ),
-                (1, *tokens, cost, hold, int(unpriced)),
+        if not self._late or attempt_id not in self._late:
+            key = (
+                *(opened // DAY, head.job_id, head.lane_id, head.endpoint, head.tag_set_id or 0, rate_id or 0),
+                *(self._account(head.lane_id), "live", paid, use, usage_from, kind),
             )
+            tally(self._totals, key, usage, (cost or 0, hold or 0, unpriced))
         return (
-            *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model)),
-            *(paid, use, source, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, attempt_id),
+            *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model), paid, use),
+            *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, attempt_id),
         )
 
     def write(self, connection: Connection) -> None:
         if self._late:
             take_closed(connection, self._late)
-        connection.exec_driver_sql(_CLOSE, self._attempts)
+        cursor = driver(connection)
+        cursor.executemany(_CLOSE, self._attempts)
         if self._moves:
-            connection.exec_driver_sql(_MOVE, self._moves)
-        if self._responses:
-            connection.exec_driver_sql(_RESPONSE, self._responses)
+            cursor.executemany(_MOVE, self._moves)
+        _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
+        _RESPONSE.execute(cursor, self._responses)
         if self._discards:
-            connection.exec_driver_sql(_DISCARD, self._discards)
+            cursor.executemany(_DISCARD, self._discards)
         add_counts(connection, self._counts)
         add_totals(connection, self._totals)
         if self._late:
             add_closed(connection, self._late)  # as their rows say, which another runner opened
 
 
-def _follow(verdict: Verdict, now: int) -> tuple[str, int, int, bool, str | None]:
+def _follow(verdict: RetryAt | GiveUp | Stop, now: int) -> tuple[str, int, int, bool, str | None]:
     """Return state, not_before, tries to add, whether this attempt settles the request, and its failure."""
     match verdict:
-        case Succeed():
-            return "succeeded", 0, 0, True, None
         case RetryAt(not_before, counts):
             return "queued", max(1, not_before), int(counts), False, None
         case GiveUp(kind):
@@ -222,12 +240,6 @@ def _named(outcome: Outcome) -> tuple[str, str | None, str | None]:
     if isinstance(outcome, Reply):
         return "reply", None, None
     return "failure", outcome.kind.value, _clean(outcome.message)
-
-
-def _answer(closing: Closing) -> bytes:
-    if type(closing.outcome) is not Reply:
-        raise TypeError(f"attempt {closing.attempt_id}: only a reply can succeed")
-    return closing.outcome.body
 
 
 def _money(pico: int | None) -> int | None:

@@ -3,20 +3,14 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from sqlalchemy import (
-    Connection,
-    bindparam,
-    func,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, Lane, Opened, Opening
 from batchrunner.store import claims
 from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection
+from batchrunner.store.driver import driver
 from batchrunner.store.ledger import open_attempts, record_attempts
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
@@ -26,13 +20,9 @@ from batchrunner.store.tables import attempts, buckets, counts, meta, models, ra
 from batchrunner.store.tables import jobs as job_table
 from batchrunner.store.tables import pauses as pause_table
 
-_LEVEL = insert(buckets)
-_KEEP_LEVEL = _LEVEL.values(
-    {name: bindparam(name) for name in ("model_id", "kind", "level", "at", "paused_until")}
-).on_conflict_do_update(
-    index_elements=["model_id", "kind"],
-    set_={name: _LEVEL.excluded[name] for name in ("level", "at", "paused_until")},
-)
+_KEEP_LEVEL = """INSERT INTO buckets (model_id, kind, level, at, paused_until) VALUES (?, ?, ?, ?, ?)
+ ON CONFLICT (model_id, kind) DO UPDATE SET level = excluded.level, at = excluded.at,
+ paused_until = excluded.paused_until"""
 
 
 class SqliteQueue:
@@ -133,7 +123,7 @@ class SqliteQueue:
                     account=self._account,
                 )
             if levels:
-                _keep_levels(connection, levels)
+                driver(connection).executemany(_KEEP_LEVEL, levels)
         self._next_attempt += len(opened)
         return opened
 
@@ -190,13 +180,3 @@ class SqliteQueue:
             connection.execute(row.values(heartbeat=now, ended=now, end_reason=reason))
             last = insert(meta).values(key="last_clean_end", value=str(now))
             connection.execute(last.on_conflict_do_update(index_elements=["key"], set_={"value": last.excluded.value}))
-
-
-def _keep_levels(connection: Connection, levels: Sequence[BucketLevel]) -> None:
-    connection.execute(
-        _KEEP_LEVEL,
-        [
-            {"model_id": lane_id, "kind": kind, "level": level, "at": at, "paused_until": paused_until}
-            for lane_id, kind, level, at, paused_until in levels
-        ],
-    )

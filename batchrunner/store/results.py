@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import RequestState
 from batchrunner.store.base import ResultRow
+from batchrunner.store.driver import driver
 from batchrunner.store.rows import id_list
 from batchrunner.store.sqlite import Session
 
@@ -59,21 +60,22 @@ class _Page:
 
     def __init__(self, connection: Connection, bounds: Row, extras: bool, path: str) -> None:
         self._path = path
-        self._lanes = {row[0]: (row[1], row[2]) for row in connection.exec_driver_sql(_LANES)}
-        self.rows = connection.exec_driver_sql(_PAGE, bounds).all()
+        cursor = driver(connection)
+        self._lanes = {row[0]: (row[1], row[2]) for row in cursor.execute(_LANES)}
+        self.rows: list[Row] = cursor.execute(_PAGE, bounds).fetchall()
         self._extras: dict[int, bytes] = {}
         if extras and self.rows:
             ends = (self.rows[0][0], self.rows[-1][0])
-            self._extras = dict(connection.exec_driver_sql(_EXTRAS, ends).all())
+            self._extras = dict(cursor.execute(_EXTRAS, ends))
         refused = [row[8] for row in self.rows if row[3] != "succeeded" and row[8] is not None]
         self._refusals: dict[int, Row] = {}
         if refused:
-            found = connection.exec_driver_sql(_REFUSALS, (id_list(refused),))
+            found = cursor.execute(_REFUSALS, (id_list(refused),))
             self._refusals = {row[0]: (row[1], row[2]) for row in found}
         repeated = [row[0] for row in self.rows if row[6] > (row[8] is not None)]
         self._costs: dict[int, int | None] = {}
         if repeated:
-            self._costs = dict(connection.exec_driver_sql(_COSTS, (id_list(repeated),)).all())
+            self._costs = dict(cursor.execute(_COSTS, (id_list(repeated),)))
 
     def result(self, row: Row) -> ResultRow:
         request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, *settled = row

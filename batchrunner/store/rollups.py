@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection
 
 from batchrunner.core.clock import DAY
+from batchrunner.store.driver import driver
 from batchrunner.store.rows import id_list
 from batchrunner.store.tables import TOTALS_KEY, TOTALS_SUMS
 
@@ -49,26 +50,35 @@ def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:
     """Move ``counts``. A count below zero is refused by the table: the transaction fails."""
     fewer = [(n, *key) for key, n in counts.items() if n < 0]
     more = [(n, *key) for key, n in counts.items() if n > 0]
-    if fewer and connection.exec_driver_sql(_FEWER, fewer).rowcount != len(fewer):
+    cursor = driver(connection)
+    if fewer and cursor.executemany(_FEWER, fewer).rowcount != len(fewer):
         raise RuntimeError("the counts do not hold a state that requests have just left")
     if more:
-        connection.exec_driver_sql(_MORE, more)
+        cursor.executemany(_MORE, more)
 
 
-def tally(totals: Totals, key: TotalKey, sums: Sequence[int | None]) -> None:
-    """Add one attempt's sums, in the order of TOTALS_SUMS; what is unknown adds nothing."""
+def tally(totals: Totals, key: TotalKey, usage: tuple[int, int, int, int] | None, money: tuple[int, int, bool]) -> None:
+    """Add one attempt's sums: its usage, what is unknown adds nothing; cost, hold and whether it is unpriced."""
     kept = totals.get(key)
     if kept is None:
         kept = totals[key] = [0] * len(TOTALS_SUMS)
-    for place, value in enumerate(sums):
-        if value:
-            kept[place] += value
+    kept[0] += 1
+    if usage is not None:
+        tin, tcached, tout, treason = usage
+        kept[1] += tin
+        kept[2] += tcached
+        kept[3] += tout
+        kept[4] += treason
+    cost, hold, unpriced = money
+    kept[5] += cost
+    kept[6] += hold
+    kept[7] += unpriced
 
 
 def add_totals(connection: Connection, totals: Totals) -> None:
     """Move ``totals``."""
     if totals:
-        connection.exec_driver_sql(_ADD, [(*key, *sums) for key, sums in totals.items()])
+        driver(connection).executemany(_ADD, [(*key, *sums) for key, sums in totals.items()])
 
 
 def add_closed(connection: Connection, attempt_ids: Sequence[int]) -> None:

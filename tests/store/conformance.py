@@ -436,6 +436,40 @@ def test_a_late_success_wins_over_a_failure_but_a_late_failure_over_nothing(engi
     store.close()
 
 
+@pytest.mark.parametrize("late_first", [True, False], ids=["late first", "late last"])
+@pytest.mark.parametrize("end", [give_up, try_later, stop])
+def test_a_late_success_wins_over_a_failure_of_the_same_commit(engine, end, late_first):
+    store = engine.open()
+    store.start(INFO, NOW, ACCOUNTS)
+    job = load(store, 1)
+    (late,) = start_calls(store, heads(store, job))
+    store = crash_and_rescue(engine, store)
+    (call,) = start_calls(store, heads(store, job))
+    closings = [succeed(late, b"late"), end(call)]
+    store.commit([], closings if late_first else closings[::-1], [], NOW)
+    reader = engine.reader()
+    (row,) = rows(reader, job)
+    assert (row.state, row.body, row.attempt_id) == (RequestState.SUCCEEDED, b"late", late[0].attempt_id)
+    assert reader.counts(job.id, NOW).succeeded == 1
+    reader.close()
+    store.close()
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 150])
+def test_a_commit_of_any_size_keeps_every_attempt_with_its_own_request(running, reader, size):
+    job = load(running, size)
+    claimed = heads(running, job, size)[::-1]
+    calls = start_calls(running, claimed)
+    assert [opened.body for opened, _ in calls] == [b'{"n":%d}' % n for n in range(size, 0, -1)]
+    running.commit([], [succeed(call, b'{"of":%d}' % call[1].head.id, cost=call[1].head.id) for call in calls], [], NOW)
+    made = {call[1].head.id: call[0].attempt_id for call in calls}
+    rows = list(reader.results(job.id))
+    assert len(rows) == size
+    for row in rows:
+        assert (row.state, row.attempts, row.attempt_id) == (RequestState.SUCCEEDED, 1, made[row.id])
+        assert (row.body, row.cost, row.custom_id) == (b'{"of":%d}' % row.id, row.id, f"id-{row.line}")
+
+
 @pytest.mark.parametrize("late_end", [give_up, try_later, stop])
 def test_a_late_failure_leaves_the_attempt_that_runs_now_alone(engine, late_end):
     store = engine.open()

@@ -1,7 +1,9 @@
 """What must stay fast with ten million rows never scans or sorts them. Plans, not seconds: they do not flicker."""
 
+import sqlite3
+from unittest.mock import patch
+
 import pytest
-from sqlalchemy import event
 
 from batchrunner.store.base import ALL, Selection
 from batchrunner.store.database import open_reader, open_store
@@ -20,17 +22,22 @@ def opened(tmp_path):
 
 
 def plans(owner, action):
-    """The query plan of every statement that an action executes."""
-    connection = owner._session._connection
+    """The query plan of every statement that an action executes, through SQLAlchemy or past it."""
+    pooled = owner._session._connection.connection
+    driver = pooled.driver_connection
     seen = []
 
-    def listen(_connection, _cursor, statement, *_):
-        seen.append(statement)
+    class Noting(sqlite3.Cursor):
+        def execute(self, statement, *values):
+            seen.append(statement)
+            return super().execute(statement, *values)
 
-    event.listen(connection.engine, "before_cursor_execute", listen)
-    action()
-    event.remove(connection.engine, "before_cursor_execute", listen)
-    driver = connection.connection.driver_connection
+        def executemany(self, statement, *values):
+            seen.append(statement)
+            return super().executemany(statement, *values)
+
+    with patch.object(type(pooled), "cursor", lambda _: driver.cursor(Noting)):
+        action()
     found = []
     for statement in seen:
         if statement.split()[0] in ("SELECT", "UPDATE", "INSERT", "DELETE"):
