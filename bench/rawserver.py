@@ -1,0 +1,110 @@
+"""A small provider on raw asyncio: the answer after a fixed time, and a record of when calls came in.
+
+Started by server.py in a process of its own; it parses just enough HTTP/1.1 for clients that send Content-Length.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import time
+from pathlib import Path
+
+
+class Record:
+    """When calls came in, on the clock that all processes of this machine share (CLOCK_MONOTONIC)."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self.calls, self.first, self.in_flight, self.most = 0, None, 0, 0
+
+    def call(self) -> None:
+        """Count one call that has come in whole."""
+        if self.first is None:
+            self.first = time.monotonic()
+        self.calls += 1
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
+
+    def shown(self) -> bytes:
+        """Return the record as JSON."""
+        shown = {"calls": self.calls, "first": self.first, "in_flight": self.in_flight, "most": self.most}
+        return json.dumps(shown).encode()
+
+
+class Connection(asyncio.Protocol):
+    """One kept-alive connection; every POST is answered alike, GET /record and /reset are for the benchmark."""
+
+    def __init__(self, record: Record, answer: bytes, latency: float) -> None:
+        self.record, self.answer, self.latency = record, answer, latency
+        self.buffer = b""
+        self.loop = asyncio.get_running_loop()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while (head_ends := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:head_ends]
+            length = _content_length(head)
+            if len(self.buffer) < head_ends + 4 + length:
+                return
+            self.buffer = self.buffer[head_ends + 4 + length :]
+            self._called(head)
+
+    def _called(self, head: bytes) -> None:
+        if head.startswith(b"POST "):
+            self.record.call()
+            if self.latency:
+                self.loop.call_later(self.latency, self._reply)
+            else:
+                self._reply()
+        else:
+            body = self.record.shown()
+            if head.startswith(b"GET /reset"):
+                self.record.reset()
+            self.transport.write(response(body))
+
+    def _reply(self) -> None:
+        self.record.in_flight -= 1
+        if not self.transport.is_closing():
+            self.transport.write(self.answer)
+
+
+def _content_length(head: bytes) -> int:
+    at = head.lower().find(b"\r\ncontent-length:")
+    if at < 0:
+        return 0
+    ends = head.find(b"\r\n", at + 2)
+    return int(head[at + 17 : ends if ends > 0 else None])
+
+
+def response(body: bytes) -> bytes:
+    """Return the bytes of a 200 with this JSON body."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def main(body: bytes, latency: float, port_file: Path) -> None:
+    """Serve on a free port of the loopback, written to a file, until the process is ended."""
+    record, answer, loop = Record(), response(body), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(record, answer, latency), "127.0.0.1", 0, backlog=4096)
+    unfinished = port_file.with_suffix(".tmp")
+    unfinished.write_text(str(server.sockets[0].getsockname()[1]))
+    unfinished.rename(port_file)
+    gc.freeze()
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--body", type=Path, required=True, help="file with the JSON that answers every call")
+    parser.add_argument("--latency", type=float, required=True, help="seconds")
+    parser.add_argument("--port-file", type=Path, required=True)
+    given = parser.parse_args()
+    asyncio.run(main(given.body.read_bytes(), given.latency, given.port_file))
