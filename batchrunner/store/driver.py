@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from sqlalchemy import Connection
 
-LARGEST = 64
-"""Rows that one statement takes at most: larger ones gain nothing."""
+LARGEST = 1024
+"""Rows that one statement takes at most: below SQLite's bound on parameters (32,766), and long enough for a thread
+beside it to get something done meanwhile."""
 
 
 def driver(connection: Connection) -> sqlite3.Cursor:
