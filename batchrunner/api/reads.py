@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from batchrunner.api.tuning import tuned
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.config import Loaded
 from batchrunner.core.clock import SystemClock
@@ -54,7 +55,8 @@ class Reads:
 
     def export(self, ref: str | Job, out: str, *, force: bool = False) -> ExportSummary:
         """Write what is there of a job's results; failures go beside them. Raises ConfigurationError."""
-        return export(self._reader, self.job(ref), out, force=force)
+        with tuned():
+            return export(self._reader, self.job(ref), out, force=force)
 
     def failures(self, ref: str | Job) -> list[FailureGroup]:
         """Return a job's failures by kind and status, most frequent first."""

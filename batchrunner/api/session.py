@@ -1,13 +1,12 @@
 """The right to write: one process at a time holds a database, loads into it and runs from it."""
 
-import gc
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchrunner.api.reads import Reads
+from batchrunner.api.tuning import tuned
 from batchrunner.api.values import Estimate, estimate
 from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import limits_for
@@ -24,12 +23,6 @@ from batchrunner.store.base import ALL, Reader, Rescue, Selection
 from batchrunner.store.database import SqliteStore
 from batchrunner.transport.base import Transport
 from batchrunner.wiring import Access, access, price_book, reading, run_parts, writing
-
-SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread gives way: with the default of 5 ms the database thread starves beside a busy loop."""
-COLLECT_AFTER = 20_000
-"""New objects after which the collector looks for cycles; the interpreter's 700 are a few rows of a run."""
-
 
 _FILES = (".jsonl", ".gz", ".json")
 
@@ -85,7 +78,7 @@ class Session(Reads):
             raise ConfigurationError(f"{path} is the database, not a job file", hint="give the job file's path")
         loader = Loader(self._store, SystemClock())
         tags = self.settings.tags if tags is None else tags
-        with _tuned():
+        with tuned():
             return loader.load(path, options or self.settings.job, name=name, tags=tags, add=add)
 
     def retry(self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = ()) -> int:
@@ -166,31 +159,11 @@ class Planned:
 
     async def execute(self) -> RunReport:
         """Run it, with the process tuned for a busy loop beside a database thread."""
-        with _tuned():
+        with tuned():
             try:
                 return await self.run.execute()
             finally:
                 self.offload.close()
-
-
-@contextmanager
-def _tuned() -> Iterator[None]:
-    """Threads give way sooner, and the collector looks less often: rows make few cycles, and each look costs.
-
-    Measured with ``bench/whole_job.py`` and ``bench/load_export.py``: a sixth of the CPU of a row of a run, and a fifth
-    more rows loaded a second.
-    """
-    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *thresholds[1:])
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 @contextmanager

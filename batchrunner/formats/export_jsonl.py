@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NoReturn
 
 import msgspec
@@ -10,12 +11,13 @@ from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
 from batchrunner.formats.base import Row, exact_usd, latency_ms
 
-LINE = (
-    b'{"id":"batch_req_%d","custom_id":%b,"response":%b,"error":%b,"batchrunner":{"job":%b,"line":%d,"state":%b,'
+BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
+AFTER = (
+    b',"error":%b,"batchrunner":{"job":%b,"line":%d,"state":%b,'
     b'"attempts":%d,"latency_ms":%b,"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b,"usage":%b,'
     b'"usage_from":%b,"billing":%b,"cost_usd":%b,"extras":%b%b'
 )
-RESPONSE = b'{"status_code":%d,"request_id":%b,"body":%b}'
+RESPONSE = b'{"status_code":%d,"request_id":%b,"body":'
 USAGE = b'{"input_tokens":%d,"cached_tokens":%d,"output_tokens":%d,"reasoning_tokens":%d}'
 NULL = b"null"
 
@@ -46,27 +48,32 @@ class JsonlExporter:
         A refusal has both the provider's response and our error; what never was answered has no response.
         """
         latency = latency_ms(row)
-        return LINE % (
-            row.id,
-            _encode(row.custom_id),
-            _response(row),
+        before = BEFORE % (row.id, _encode(row.custom_id))
+        after = AFTER % (
             NULL if row.state == RequestState.SUCCEEDED else _error(row),
             self._job,
             row.line,
-            _encode(row.state),
+            _word(row.state),
             row.attempts,
             NULL if latency is None else b"%d" % latency,
-            _encode(row.provider),
-            _encode(row.model),
-            _encode(row.echoed_model),
-            _encode(row.endpoint),
+            _word(row.provider),
+            _word(row.model),
+            _word(row.echoed_model),
+            _word(row.endpoint),
             NULL if row.usage is None else USAGE % row.usage,
-            _encode(row.usage_from),
-            _encode(row.billing),
+            _word(row.usage_from),
+            _word(row.billing),
             NULL if row.cost is None else b'"%b"' % exact_usd(row.cost).encode(),
             NULL if row.extras is None else one_line_json(row.extras),
             self._mark,
         )
+        return b"".join((before, *_response(row), after))
+
+
+@lru_cache(maxsize=1024)
+def _word(value: str | None) -> bytes:
+    """Return a word that comes again on most lines as JSON."""
+    return _encode(value)
 
 
 def one_line_json(body: bytes) -> bytes:
@@ -74,17 +81,24 @@ def one_line_json(body: bytes) -> bytes:
 
     A line break can stand only between the tokens of JSON, so a space does as well.
     """
-    if not _is_json(body):
-        return _encode(body.decode("utf-8", "replace"))
+    return _on_one_line(body) if _is_json(body) else _encode(body.decode("utf-8", "replace"))
+
+
+def _on_one_line(body: bytes) -> bytes:
     if b"\n" in body or b"\r" in body:
         return body.replace(b"\n", b" ").replace(b"\r", b" ")
     return body
 
 
-def _response(row: Row) -> bytes:
+def _response(row: Row) -> tuple[bytes, ...]:
+    """Return the response in parts, so that a long answer is copied once."""
     if row.status is None:
-        return NULL
-    return RESPONSE % (row.status, _encode(row.request_id), NULL if row.body is None else one_line_json(row.body))
+        return (NULL,)
+    body = NULL
+    if row.body is not None:
+        # An answer was parsed before it was taken, and its checksum was just checked; a refusal may be anything.
+        body = _on_one_line(row.body) if row.state == RequestState.SUCCEEDED else one_line_json(row.body)
+    return RESPONSE % (row.status, _encode(row.request_id)), body, b"}"
 
 
 def _error(row: Row) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import anyio
+import anyio.to_thread
 import pytest
 
 import batchrunner
@@ -25,8 +26,7 @@ class Served:
     async def _serve(self) -> None:
         async with serve(self.provider) as self.url:
             self._ready.set()
-            while not self._stop.is_set():
-                await anyio.sleep(0.02)
+            await anyio.to_thread.run_sync(self._stop.wait)
 
     def __enter__(self) -> "Served":
         self._thread.start()
