@@ -7,6 +7,7 @@ import anyio
 import click
 
 from batchrunner.api import Job, Planned, RunReport, Session, Snapshot, session, watch
+from batchrunner.cli import interrupts
 from batchrunner.cli.confirm import confirm
 from batchrunner.cli.live import Mode, choose, show
 from batchrunner.cli.options import job_options, limit_options, provider_options, verb, wait_option
@@ -82,7 +83,10 @@ def _work(held: Session, jobs: list[Job] | None) -> RunReport | None:
         return None
     planned = held.plan(jobs, selection)
     confirm(held, estimate)
-    return anyio.run(partial(_watched, planned, held))
+    report = anyio.run(partial(_watched, planned, held))
+    if report.interrupted is not None:
+        interrupts.never()  # it is stopping already: what is left to do is to export what is there, and to say so
+    return report
 
 
 async def _watched(planned: Planned, held: Session) -> RunReport:

@@ -62,7 +62,7 @@ def test_a_run_with_faults_keeps_the_key_to_itself(at: Start) -> None:
     assert holders(place) == [], "while it runs: the write-ahead log and its index too"
     assert {path.name for path in place.folder.iterdir()} >= {"q.db", "q.db-wal", "q.db-shm", "q.db.lock"}
     ended = child.end()
-    assert ended.code in (0, 3), ended.err
+    assert ended.code in (0, 3, 6), ended.err  # 6: the dice may refuse the key twice in a row, and that stops a run
     for words in (("status",), ("errors", "job"), ("config",), ("doctor",)):
         place.run(*words, "--db", "q.db", "--debug")
     assert {call.fault for call in place.box.calls()} > {"401", "500", "reset_mid"}
