@@ -10,6 +10,7 @@ import msgspec
 
 from batchrunner.cli.pipes import until_unread
 from batchrunner.cli.text import safe
+from batchrunner.formats.base import exact_usd
 
 if TYPE_CHECKING:
     from batchrunner.store.base import CostRow
@@ -59,10 +60,7 @@ def talk(message: str, *, quiet: bool = False) -> None:
 
 def exact(pico: int | None) -> str | None:
     """Return pico-dollars as a decimal string with every digit, for ``--json``; None where it is unknown."""
-    if pico is None:
-        return None
-    whole, part = divmod(pico, 10**12)
-    return f"{whole}.{part:012d}".rstrip("0").rstrip(".")
+    return None if pico is None else exact_usd(pico)
 
 
 def when(microseconds: int | None) -> str | None:

@@ -100,4 +100,4 @@ def latency_ms(row: Row) -> int | None:
 def exact_usd(pico: int) -> str:
     """Return pico-dollars as USD, every digit: nothing is rounded in an export."""
     whole, part = divmod(pico, PICO)
-    return f"{whole}.{part:012}".rstrip("0").rstrip(".") if part else str(whole)
+    return f"{whole}.{part:012}".rstrip("0") if part else str(whole)
