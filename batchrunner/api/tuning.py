@@ -20,8 +20,7 @@ def tuned() -> Iterator[None]:
     """
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # what is there already is not looked at again
     gc.set_threshold(COLLECT_AFTER, *thresholds[1:])
     try:
         yield
