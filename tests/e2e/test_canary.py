@@ -51,7 +51,7 @@ def in_process_table(key: str = CANARY_KEY) -> list[str]:
 def test_a_run_with_faults_keeps_the_key_to_itself(at: Start) -> None:
     place = at(
         key=CANARY_KEY,
-        faults={"401": 0.02, "403": 0.02, "500": 0.05, "502html": 0.05, "reset_mid": 0.05, "truncated_json": 0.05},
+        faults={"401": 0.008, "403": 0.02, "500": 0.05, "502html": 0.05, "reset_mid": 0.05, "truncated_json": 0.05},
         latency=0.05,
         seed=5,
     )
@@ -62,7 +62,7 @@ def test_a_run_with_faults_keeps_the_key_to_itself(at: Start) -> None:
     assert holders(place) == [], "while it runs: the write-ahead log and its index too"
     assert {path.name for path in place.folder.iterdir()} >= {"q.db", "q.db-wal", "q.db-shm", "q.db.lock"}
     ended = child.end()
-    assert ended.code in (0, 3, 6), ended.err  # 6: the dice may refuse the key twice in a row, and that stops a run
+    assert ended.code in (0, 3), ended.err
     for words in (("status",), ("errors", "job"), ("config",), ("doctor",)):
         place.run(*words, "--db", "q.db", "--debug")
     assert {call.fault for call in place.box.calls()} > {"401", "500", "reset_mid"}
