@@ -14,12 +14,14 @@ from batchrunner.formats.base import Row, exact_usd, latency_ms
 BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
     b',"error":%b,"batchrunner":{"job":%b,"line":%d,"state":%b,'
-    b'"attempts":%d,"latency_ms":%b,"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b,"usage":%b,'
+    b'"attempts":%d,"latency_ms":%b,%b,"usage":%b,'
     b'"usage_from":%b,"billing":%b,"cost_usd":%b,"extras":%b%b'
 )
+NAMES = b'"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b'
 RESPONSE = b'{"status_code":%d,"request_id":%b,"body":'
 USAGE = b'{"input_tokens":%d,"cached_tokens":%d,"output_tokens":%d,"reasoning_tokens":%d}'
 NULL = b"null"
+SUCCEEDED = RequestState.SUCCEEDED
 
 _check: Callable[[bytes], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
 _encode = msgspec.json.encode
@@ -47,23 +49,20 @@ class JsonlExporter:
 
         A refusal has both the provider's response and our error; what never was answered has no response.
         """
-        latency = latency_ms(row)
+        state, usage, cost, latency = row.state, row.usage, row.cost, latency_ms(row)
         before = BEFORE % (row.id, _encode(row.custom_id))
         after = AFTER % (
-            NULL if row.state == RequestState.SUCCEEDED else _error(row),
+            NULL if state is SUCCEEDED else _error(row),
             self._job,
             row.line,
-            _word(row.state),
+            _word(state._value_),
             row.attempts,
             NULL if latency is None else b"%d" % latency,
-            _word(row.provider),
-            _word(row.model),
-            _word(row.echoed_model),
-            _word(row.endpoint),
-            NULL if row.usage is None else USAGE % row.usage,
+            _names(row.provider, row.model, row.echoed_model, row.endpoint),
+            NULL if usage is None else USAGE % usage,
             _word(row.usage_from),
             _word(row.billing),
-            NULL if row.cost is None else b'"%b"' % exact_usd(row.cost).encode(),
+            NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
             NULL if row.extras is None else one_line_json(row.extras),
             self._mark,
         )
@@ -74,6 +73,12 @@ class JsonlExporter:
 def _word(value: str | None) -> bytes:
     """Return a word that comes again on most lines as JSON."""
     return _encode(value)
+
+
+@lru_cache(maxsize=1024)
+def _names(*names: str | None) -> bytes:
+    """Return provider, model, echoed model and endpoint, of which a job has few combinations, as JSON."""
+    return NAMES % tuple(map(_encode, names))
 
 
 def one_line_json(body: bytes) -> bytes:
@@ -97,7 +102,7 @@ def _response(row: Row) -> tuple[bytes, ...]:
     body = NULL
     if row.body is not None:
         # An answer was parsed before it was taken, and its checksum was just checked; a refusal may be anything.
-        body = _on_one_line(row.body) if row.state == RequestState.SUCCEEDED else one_line_json(row.body)
+        body = _on_one_line(row.body) if row.state is SUCCEEDED else one_line_json(row.body)
     return RESPONSE % (row.status, _encode(row.request_id)), body, b"}"
 
 

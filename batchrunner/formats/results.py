@@ -114,7 +114,7 @@ def _write(rows: Iterable[Row], exporter: Exporter, answers: BinaryIO, failures:
     succeeded = 0
     answers.write(exporter.head())
     for row in rows:
-        if row.state == RequestState.SUCCEEDED:
+        if row.state is RequestState.SUCCEEDED:
             succeeded += 1
             answers.write(exporter.line(row))
             continue

@@ -78,9 +78,12 @@ class _Page:
             self._costs = dict(cursor.execute(_COSTS, (id_list(repeated),)))
 
     def result(self, row: Row) -> ResultRow:
-        request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, *settled = row
-        status, message, provider_id, echoed, opened, ended, tin, cached, tout, reason, *paid = settled
-        usage_from, billing, cost, body, crc = paid
+        # fmt: off
+        (
+            request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, status, message,
+            provider_id, echoed, opened, ended, tin, cached, tout, reason, usage_from, billing, cost, body, crc,
+        ) = row
+        # fmt: on
         if body is None:
             body, crc = self._refusals.get(attempt_id, (None, None))
         if body is not None and zlib.crc32(body) != crc:
