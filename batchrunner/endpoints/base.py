@@ -1,7 +1,9 @@
 """The seam of the wire formats."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from batchrunner.core.attempt import Failure, Outcome
 from batchrunner.core.http import HttpReply
@@ -16,7 +18,7 @@ class BadBody(Exception):  # noqa: N818 - it describes the body, and is always c
         self.field = field
 
 
-class Facts(NamedTuple):
+class Facts(msgspec.Struct, frozen=True, gc=False):
     """What the queue must know of a body without reading it again."""
 
     model: str

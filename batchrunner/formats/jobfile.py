@@ -8,12 +8,12 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
 from batchrunner.core.errors import InputError, Problem
-from batchrunner.formats.lines import LineTooLong, is_blank, split_lines
+from batchrunner.formats.lines import LineTooLong, split_lines
 from batchrunner.formats.occurrences import BareNames, first_name
 from batchrunner.formats.screen import LineProblem, check_depth, refuse_duplicates, strict, value_at
 from batchrunner.formats.source import MAX_LINE, Source
@@ -54,7 +54,7 @@ _decode_four: Callable[[bytes], _Four] = msgspec.json.Decoder(_Four).decode
 _decode_members: Callable[[bytes], dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One good line of a job file."""
 
     number: int
@@ -143,9 +143,14 @@ def iter_lines(source: Source, cap: int = MAX_LINE) -> Iterator[Line | Problem]:
     with closing(BareNames()) as names:
         try:
             for number, raw in enumerate(split_lines(source.chunks(), cap), 1):
-                if not is_blank(raw):
-                    rows += 1
-                    yield _line_or_problem(raw, number, names)
+                if not raw or raw.isspace():
+                    continue
+                rows += 1
+                try:
+                    line: Line | Problem = parse_line(raw, number, names)
+                except LineProblem as problem:
+                    line = Problem(number, problem.column, problem.reason)
+                yield line
         except LineTooLong:
             rows += 1
             yield Problem(number + 1, cap + 1, f"longer than {cap:,} bytes; nothing after this line was read")
@@ -153,13 +158,6 @@ def iter_lines(source: Source, cap: int = MAX_LINE) -> Iterator[Line | Problem]:
         raise InputError(
             f"{source.path} has no rows", hint="a job file holds one JSON object per line", path=source.path
         )
-
-
-def _line_or_problem(raw: bytes, number: int, name: Callable[[bytes], str]) -> Line | Problem:
-    try:
-        return parse_line(raw, number, name)
-    except LineProblem as problem:
-        return Problem(number, problem.column, problem.reason)
 
 
 def _bare(raw: bytes, number: int, found: dict[str, Any], name: Callable[[bytes], str]) -> Line:

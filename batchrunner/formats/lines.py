@@ -32,11 +32,6 @@ def split_lines(chunks: Iterable[bytes], cap: int = MAX_LINE) -> Iterator[bytes]
     yield from _checked([b"".join(tail)], cap)
 
 
-def is_blank(line: bytes) -> bool:
-    """Tell whether a line holds nothing but white space."""
-    return not line or line.isspace()
-
-
 def _checked(lines: Iterable[bytes], cap: int) -> Iterator[bytes]:
     for line in lines:
         if len(line) > cap:

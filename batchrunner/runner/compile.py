@@ -7,7 +7,7 @@ from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.base import BadBody, Endpoint
 from batchrunner.endpoints.patch import patch
-from batchrunner.endpoints.registry import infer, resolve
+from batchrunner.endpoints.registry import BY_PATH, infer, resolve
 from batchrunner.formats.jobfile import Line
 
 
@@ -23,7 +23,7 @@ class Compiler:
     def request(self, line: Line) -> NewRequest | Problem:
         """Return the request that a line asks for, or what is wrong with the line."""
         try:
-            endpoint = self._endpoint(line)
+            endpoint = BY_PATH.get(line.url) or self._endpoint(line)  # type: ignore[arg-type]  # None is in no dict
         except BadBody as bad:
             return Problem(line.number, line.column("url") if line.url is not None else 1, bad.reason)
         try:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrunner.endpoints.base import BadBody
+from batchrunner.endpoints.base import BadBody, Facts
 from batchrunner.endpoints.registry import CHAT, COMPLETIONS, EMBEDDINGS, RERANK
 
 USER = {"role": "user", "content": "Hi"}
@@ -178,7 +178,7 @@ def test_no_text_to_be_embedded_may_be_empty(empty):
 
 
 def test_tokens_are_counted_not_estimated():
-    assert inspect(EMBEDDINGS, {"model": "m", "input": [[1] * 70, [2] * 30]}) == ("m", 100, 0)
+    assert inspect(EMBEDDINGS, {"model": "m", "input": [[1] * 70, [2] * 30]}) == Facts("m", 100, 0)
     assert inspect(COMPLETIONS, {"model": "m", "prompt": [1] * 100}).est_in == 100
 
 
