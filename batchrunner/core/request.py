@@ -92,6 +92,13 @@ class Opened(NamedTuple):
     body: bytes
 
 
+class Release(NamedTuple):
+    """An open attempt that was never sent, taken back: as if it had not been."""
+
+    attempt_id: int
+    head: Head
+
+
 class Closing(NamedTuple):
     """The end of an attempt and what follows for its request: written in one transaction."""
 

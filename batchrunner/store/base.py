@@ -9,7 +9,7 @@ from typing import Protocol
 
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening
+from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.values import (
     ALL,
     BucketLevel,
@@ -93,13 +93,20 @@ class Queue(Protocol):
         ...
 
     def commit(
-        self, openings: Sequence[Opening], closings: Sequence[Closing], levels: Sequence[BucketLevel], now: int
+        self,
+        openings: Sequence[Opening],
+        closings: Sequence[Closing],
+        levels: Sequence[BucketLevel],
+        now: int,
+        *,
+        released: Sequence[Release] = (),
     ) -> list[Opened]:
         """Open and record in one transaction that is on the disk when this returns.
 
         Opening writes the attempt and sets the request running; what comes back holds the bodies, in the order asked.
         Closing writes the outcome only where the request is not finished yet: the first complete answer wins, a
-        later one is kept as a wasted attempt. The rollups move in the same transaction.
+        later one is kept as a wasted attempt. What was ``released`` leaves no trace, and its head may be opened again,
+        by the same commit too. The rollups move in the same transaction.
         """
         ...
 

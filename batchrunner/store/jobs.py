@@ -97,18 +97,16 @@ class SqliteJobs:
     def _add(self, connection: Connection, job_id: int, new: Sequence[NewRequest]) -> None:
         first = self._next_request
         provider = connection.execute(select(jobs.c.provider).where(jobs.c.id == job_id)).scalar_one()
-        rows: list[tuple[Any, ...]] = []
-        data: list[tuple[Any, ...]] = []
+        rows: list[Any] = []
+        data: list[Any] = []
         queued: dict[int, int] = defaultdict(int)
         extra_lines = 0
         for key, one in enumerate(new, first):
             line, custom_id, endpoint, model, body, digest, est_in, max_out, priority, extras, tags = one
             lane_id = self._lanes.get((provider, model)) or self._lane(connection, provider, model)
             tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)
-            rows.append(
-                (key, job_id, line, custom_id, digest, endpoint, lane_id, tag_set_id, -priority, est_in, max_out)
-            )
-            data.append((key, extras, body))
+            rows += key, job_id, line, custom_id, digest, endpoint, lane_id, tag_set_id, -priority, est_in, max_out
+            data += key, extras, body
             queued[lane_id] += 1
             extra_lines += extras is not None
         cursor = driver(connection)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
-from batchrunner.core.request import Closing, Opened, Opening
+from batchrunner.core.request import Closing, Opened, Opening, Release
 from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
@@ -36,6 +36,10 @@ _ATTEMPT = ManyRows(
 _RUN = """UPDATE requests SET state = 'running', runner_id = ?, attempts = attempts + 1
  WHERE id IN (SELECT value FROM json_each(?)) AND state = 'queued' AND attempts = ?"""
 _BODIES = """SELECT b.request_id, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
+
+_FORGET = "DELETE FROM attempts WHERE id IN (SELECT value FROM json_each(?)) AND ended IS NULL"
+_REQUEUE = """UPDATE requests SET state = iif(state = 'running', 'queued', state), runner_id = NULL,
+ attempts = attempts - 1 WHERE id IN (SELECT value FROM json_each(?)) RETURNING job_id, model_id, state"""
 
 _STANDING = """SELECT a.id, a.request_id, a.ended IS NULL, a.outcome, r.state
  FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.id = j.value CROSS JOIN requests AS r ON r.id = a.request_id"""
@@ -69,28 +73,42 @@ def open_attempts(
     ``account`` gives the label of a lane's account. Raises RuntimeError for a request that is not queued, or was
     attempted since it was claimed: then nothing may be sent.
     """
-    attempts: list[Row] = []
+    attempts: list[Any] = []
     fresh: dict[int, list[int]] = defaultdict(list)  # by the attempts that their heads know of
     counts: Counts = defaultdict(int)
     for attempt_id, (head, opened, rate_id, hold) in enumerate(openings, first_id):
         request_id, job_id, lane_id, endpoint, tag_set_id, _, made, _, _, _, digest = head
-        attempts.append(
-            (
-                *(attempt_id, request_id, made + 1, runner_id, job_id, lane_id, tag_set_id, endpoint),
-                *(account(lane_id), opened, rate_id, _money(hold), digest),
-            )
-        )
+        attempts += attempt_id, request_id, made + 1, runner_id, job_id, lane_id, tag_set_id, endpoint
+        attempts += account(lane_id), opened, rate_id, _money(hold), digest
         fresh[made].append(request_id)
         counts[job_id, lane_id, "queued"] -= 1
         counts[job_id, lane_id, "running"] += 1
     cursor = driver(connection)
     moved = sum(cursor.execute(_RUN, (runner_id, id_list(ids), made)).rowcount for made, ids in fresh.items())
-    if moved != len(attempts):
-        raise RuntimeError(f"{len(attempts) - moved} of {len(attempts)} requests were not queued when they were opened")
+    if moved != len(openings):
+        raise RuntimeError(f"{len(openings) - moved} of {len(openings)} requests were not queued when they were opened")
     _ATTEMPT.execute(cursor, attempts)
     add_counts(connection, counts)
-    bodies = dict(cursor.execute(_BODIES, (id_list([row[1] for row in attempts]),)))
-    return [Opened(row[0], bodies[row[1]]) for row in attempts]
+    asked = [opening.head.id for opening in openings]
+    bodies = dict(cursor.execute(_BODIES, (id_list(asked),)))
+    return [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
+
+
+def release_attempts(connection: Connection, released: Sequence[Release]) -> None:
+    """Forget attempts that were never sent, and queue their requests as they were, unless a late answer finished them.
+
+    Raises RuntimeError for an attempt that is not open.
+    """
+    cursor = driver(connection)
+    counts: Counts = defaultdict(int)
+    gone = cursor.execute(_FORGET, (id_list([attempt_id for attempt_id, _ in released]),)).rowcount
+    if gone != len(released):
+        raise RuntimeError(f"{len(released)} attempts were released, but {gone} of them were open")
+    for job_id, lane_id, state in cursor.execute(_REQUEUE, (id_list([head.id for _, head in released]),)).fetchall():
+        if state == "queued":
+            counts[job_id, lane_id, "running"] -= 1
+            counts[job_id, lane_id, "queued"] += 1
+    add_counts(connection, counts)
 
 
 def record_attempts(
@@ -122,8 +140,8 @@ class _Group:
         self._late: list[int] = []
         self._attempts: list[Row] = []
         self._moves: list[Row] = []
-        self._successes: list[Row] = []
-        self._responses: list[Row] = []
+        self._successes: list[Any] = []
+        self._responses: list[Any] = []
         self._discards: list[Row] = []
         self._counts: Counts = defaultdict(int)
         self._totals: Totals = {}
@@ -159,8 +177,8 @@ class _Group:
         if type(closing.outcome) is not Reply:
             raise TypeError(f"attempt {closing.attempt_id}: only a reply can succeed")
         body = closing.outcome.body
-        self._responses.append((request_id, closing.attempt_id, zlib.crc32(body), body))
-        self._successes.append((request_id, closing.attempt_id))
+        self._responses += request_id, closing.attempt_id, zlib.crc32(body), body
+        self._successes += request_id, closing.attempt_id
         self._count(closing, request_id, state, "succeeded")
 
     def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop) -> None:

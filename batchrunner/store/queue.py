@@ -7,11 +7,11 @@ from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Closing, Head, Lane, Opened, Opening
+from batchrunner.core.request import Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
 from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection
 from batchrunner.store.driver import driver
-from batchrunner.store.ledger import open_attempts, record_attempts
+from batchrunner.store.ledger import open_attempts, record_attempts, release_attempts
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
 from batchrunner.store.selecting import of_jobs, selected
@@ -103,15 +103,24 @@ class SqliteQueue:
             return claims.next_due(connection, jobs, lane_id, after, selection)
 
     def commit(
-        self, openings: Sequence[Opening], closings: Sequence[Closing], levels: Sequence[BucketLevel], now: int
+        self,
+        openings: Sequence[Opening],
+        closings: Sequence[Closing],
+        levels: Sequence[BucketLevel],
+        now: int,
+        *,
+        released: Sequence[Release] = (),
     ) -> list[Opened]:
-        """Open and record in one transaction that is on the disk when this returns.
+        """Open, record and release in one transaction that is on the disk when this returns.
 
-        Raises RuntimeError for an opening of a request that is not queued, and for a closing of an attempt that is
-        closed already (a lost one may be answered late); then nothing of the group is written.
+        Raises RuntimeError for an opening of a request that is not queued, for a closing of an attempt that is closed
+        already (a lost one may be answered late), and for the release of one that is not open; then nothing of the
+        group is written.
         """
         opened: list[Opened] = []
         with self._session.write() as connection:
+            if released:
+                release_attempts(connection, released)
             if closings:
                 record_attempts(connection, closings, now, self._account)
             if openings:

@@ -6,7 +6,7 @@ from batchrunner.core.attempt import Billing, FailureKind
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions, JobState
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import RequestState
+from batchrunner.core.request import Release, RequestState
 from batchrunner.core.retry import RetryAt, Succeed
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.store.base import BucketLevel, Counts, DuplicateIds, Pause, Rescue, Selection
@@ -23,6 +23,7 @@ from tests.store.making import (
     heads,
     line,
     load,
+    opening,
     refusal,
     reply,
     source,
@@ -299,6 +300,31 @@ def test_a_stop_gives_the_row_back_as_it_was(running):
     running.commit([], [stop(call)], [], NOW + 7)
     (head,) = running.claim_due([job.id], lane, NOW + 7, 10)
     assert (head.tries, head.attempts) == (0, 1)
+
+
+def test_a_released_attempt_leaves_no_trace_and_its_head_can_be_opened_again(running, reader):
+    job = load(running, [line(1), line(2), line(3)])
+    claimed = heads(running, job)
+    (_, kept), *unsent = start_calls(running, claimed)
+    released = [Release(opened.attempt_id, intent.head) for opened, intent in unsent]
+    again = running.commit([opening(claimed[1])], [], [], NOW, released=released)
+    assert again[0].attempt_id > max(opened.attempt_id for opened, _ in unsent)
+    assert again[0].body == unsent[0][0].body
+    assert [row.attempts for row in reader.results(job.id)] == [1, 1, 0]
+    assert [row.state for row in reader.results(job.id)] == ["running", "running", "queued"]
+    assert [head.id for head in heads(running, job)] == [claimed[2].id]
+    assert kept.head.attempts == 0
+
+
+@pytest.mark.parametrize("end", [succeed, try_later])
+def test_an_attempt_that_has_ended_can_not_be_released(running, end):
+    job = load(running, [line(1), line(2)])
+    ended, still_open = start_calls(running, heads(running, job))
+    running.commit([], [end(ended)], [], NOW)
+    released = [Release(opened.attempt_id, intent.head) for opened, intent in (still_open, ended)]
+    with pytest.raises(RuntimeError, match="released"):
+        running.commit([], [], [], NOW, released=released)
+    running.commit([], [succeed(still_open)], [], NOW)
 
 
 def test_giving_up_keeps_the_refusal_to_read_but_not_all_of_a_flood(running, reader):

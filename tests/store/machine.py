@@ -6,6 +6,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from sqlalchemy import text
 
 from batchrunner.core.attempt import Billing, FailureKind
+from batchrunner.core.request import Release
 from batchrunner.core.retry import RetryAt, Succeed
 from batchrunner.core.usage import Usage
 from batchrunner.store import rollups
@@ -120,6 +121,16 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(call=consumes(calls))
     def stop(self, call):
         self.record(stop(call), "queued")
+
+    @rule(call=consumes(calls))
+    def release(self, call):
+        opened, opening = call
+        self.time += 1
+        self.store.commit([], [], [], self.time, released=[Release(opened.attempt_id, opening.head)])
+        row = self.rows[opening.head.id]
+        row.open, row.attempts = None, row.attempts - 1
+        if row.state == "running":
+            row.state = "queued"
 
     @rule(call=consumes(lost), good=st.booleans())
     def late(self, call, good):
