@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 
 from batchrunner.transport.connections import Connector, Trip, Wire, life_sign_socket
 from batchrunner.transport.direct import Shortcut, works_with_this_aiohttp
-from batchrunner.transport.wire import MalformedReply, Outgoing, StaleConnection
+from batchrunner.transport.wire import Answered, Direct, Engine, MalformedReply, Outgoing, Post, StaleConnection
 
 CONNECT_SECONDS = 10.0
 IDLE_SECONDS = 4.0
@@ -38,8 +38,8 @@ DNS_SECONDS = 60
 FOREIGN_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, asyncio.TimeoutError)
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends httpx requests over one aiohttp session.
+class AiohttpTransport(Engine):
+    """Sends httpx requests over one aiohttp session, and POSTs straight over its connections where that works.
 
     As many connections as calls in flight, kept alive between calls. No deadline but the one for connecting: a call's
     deadline is its caller's, who cancels. No cookies, redirects, decompression, environment or second tries of its own.
@@ -69,16 +69,31 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         outgoing.sent = not outgoing.data
         trip = Trip(outgoing)
         try:
-            if self._shortcut is not None and outgoing.data and request.method == "POST":
-                return await self._shortcut.post(request, trip)
             return await self._by_session(session, request, trip)
         except FOREIGN_ERRORS as error:
             fault = _fault(error, trip)
         # Outside the except block: aiohttp's errors hold the request's headers, so nothing may chain to them.
         raise fault
 
+    def direct(self) -> Direct | None:
+        """Return this as the short way for POSTs, unless there is a proxy or aiohttp is built otherwise."""
+        return self if self._proxy is None and works_with_this_aiohttp() else None
+
+    async def post(self, post: Post) -> Answered:
+        """Send a POST the short way; ask ``direct`` before."""
+        if self._shortcut is None:
+            self._open()
+        assert self._shortcut is not None  # noqa: S101 - for the type checker: opened above
+        post.sent = False
+        trip = Trip(post)
+        try:
+            return await self._shortcut.post(post, trip)
+        except FOREIGN_ERRORS as error:
+            fault = _fault(error, trip)
+        raise fault
+
     async def _by_session(self, session: aiohttp.ClientSession, request: httpx.Request, trip: Trip) -> httpx.Response:
-        """Send by aiohttp's front door: what has no body, what goes through a proxy, and all where that alone works."""
+        """Send by aiohttp's front door."""
         response = await session.request(
             request.method,
             _url(str(request.url)),
@@ -112,8 +127,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_line_size=HEAD_BYTES,
             max_field_size=HEAD_BYTES,
         )
-        if self._proxy is None and works_with_this_aiohttp():
-            self._shortcut = Shortcut(connector, self._timeout, HEAD_BYTES)
+        self._shortcut = Shortcut(connector, self._timeout, HEAD_BYTES)
         return self._session
 
 

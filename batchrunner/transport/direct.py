@@ -20,9 +20,8 @@ from aiohttp.http import RawResponseMessage
 from aiohttp.streams import StreamReader
 
 from batchrunner.transport.connections import Connector, Trip, Wire
-from batchrunner.transport.wire import Whole
+from batchrunner.transport.wire import Answered, Post, Whole
 
-CONTROLS = bytes(code for code in (*range(32), 127) if code != ord("\t"))
 PARAMETERS = {"skip_payload", "read_until_eof", "auto_decompress", "max_line_size", "max_field_size"}
 
 
@@ -68,24 +67,22 @@ class Shortcut:
         self._head_bytes = head_bytes
         self._target = functools.lru_cache(maxsize=16)(self._make_target)
 
-    async def post(self, request: httpx.Request, trip: Trip) -> httpx.Response:
-        """Send a request with a body and return its answer, whole if it came at once, else with its stream.
+    async def post(self, post: Post, trip: Trip) -> Answered:
+        """Send a call and return its answer, whole if it came at once, else with its stream.
 
         Tells ``trip`` how far it gets. Raises aiohttp's errors, HttpProcessingError and OSError.
         """
-        connection = await self._connect(str(request.url))
+        connection = await self._connect(post.url)
         try:
             wire = trip.wire = _wire_of(connection)
-            self._write(wire, request, trip)
+            self._write(wire, post, trip)
             message, payload = await wire.read()
             while 100 <= message.code < 200 and message.code != 101:  # interim; after a 101 it is no longer HTTP
                 message, payload = await wire.read()
         except BaseException:
             connection.close()
             raise
-        return httpx.Response(
-            message.code, headers=message.raw_headers, stream=_body(connection, payload), request=request
-        )
+        return Answered(message.code, message.raw_headers, _body(connection, payload))
 
     async def _connect(self, url: str) -> Connection:
         try:
@@ -96,8 +93,8 @@ class Shortcut:
     def _make_target(self, url: str) -> Target:
         return Target("POST", yarl.URL(url, encoded=True), loop=asyncio.get_running_loop())
 
-    def _write(self, wire: Wire, request: httpx.Request, trip: Trip) -> None:
-        """Hand a request to the socket. The head, which holds the key, is in no frame that an error could show later.
+    def _write(self, wire: Wire, post: Post, trip: Trip) -> None:
+        """Hand a call to the socket.
 
         No other task runs between the look at an idle connection and this.
         """
@@ -110,24 +107,9 @@ class Shortcut:
         transport = wire.transport
         if transport is None or wire.heard or not wire.is_connected():
             raise aiohttp.ClientConnectionResetError("bad before anything was written")
-        data = head_of(request) + trip.outgoing.data
+        data = post.message()
         trip.leave()
         transport.write(data)
-
-
-def head_of(request: httpx.Request) -> bytes:
-    """Return a request's head as HTTP/1.1 writes it (RFC 9112 3 and 5).
-
-    Raises ValueError, which does not quote it, where a control character would end a line of it early.
-    """
-    fields = request.headers.raw
-    lines = [name + b": " + value for name, value in fields]
-    start = b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)
-    head = b"\r\n".join([start, *lines, b"", b""])
-    if len(head) - len(head.translate(None, CONTROLS)) != 2 * len(fields) + 4:
-        del fields, lines, head  # they hold the key, and tracebacks can show them
-        raise ValueError("a header of a call holds a control character")
-    return head
 
 
 def _wire_of(connection: Connection) -> Wire:

@@ -1,6 +1,6 @@
 """Sends calls: one host, one key, one deadline per call; what goes wrong comes back as a Failure."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -15,7 +15,7 @@ from batchrunner.transport.deadlines import Deadlines
 from batchrunner.transport.failures import deadline_failure, failure_of, interrupted_failure, refusal_of, too_large
 from batchrunner.transport.hosts import host_label, join, normalise
 from batchrunner.transport.secret import Secret
-from batchrunner.transport.wire import Outgoing, Whole
+from batchrunner.transport.wire import Answered, Engine, Head, Outgoing, Post, Whole
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -40,7 +40,8 @@ class HttpTransport:
         self._key = key
         self._clock = clock or SystemClock()
         self._headers = _constant_headers(self._host, key)
-        self._urls: dict[str, httpx.URL] = {}
+        self._direct = engine.direct() if isinstance(engine, Engine) else None
+        self._targets: dict[str, tuple[httpx.URL, str, Head]] = {}
         self._deadlines = Deadlines()
         self._group: TaskGroup | None = None
         self._interrupted = False
@@ -86,18 +87,21 @@ class HttpTransport:
         Ends within the call's deadline. Raises nothing but cancellation, and RuntimeError or ConfigurationError where
         it is used wrongly.
         """
-        body = Outgoing(call.body)
-        request = self._post(call, body)
-        return await self._call(request, body, call.deadline, call.max_response)
+        if self._direct is None or not call.body:
+            body = Outgoing(call.body)
+            return await self._call(self._request(call, body), body, call.deadline, call.max_response)
+        _, url, head = self._target(call.path)
+        post = Post(url, head, call.client_request_id, call.body)
+        return await self._call(post, post, call.deadline, call.max_response)
 
     async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
         """GET a path that costs nothing; otherwise as ``send``."""
         body = Outgoing(b"")
-        request = httpx.Request("GET", self._url(path), headers=self._headers, stream=body)
+        request = httpx.Request("GET", self._target(path)[0], headers=self._headers, stream=body)
         return await self._call(request, body, deadline, max_response)
 
     async def _call(
-        self, request: httpx.Request, body: Outgoing, deadline: float, max_response: int
+        self, request: httpx.Request | Post, body: Outgoing, deadline: float, max_response: int
     ) -> HttpReply | Failure:
         if self._interrupted:
             return interrupted_failure(self._host, sent=False)
@@ -118,13 +122,11 @@ class HttpTransport:
             return interrupted_failure(self._host, sent=sent)
         return deadline_failure(self._host, deadline, sent=sent)
 
-    async def _exchange(self, request: httpx.Request, max_response: int) -> HttpReply | Failure:
+    async def _exchange(self, request: httpx.Request | Post, max_response: int) -> HttpReply | Failure:
         started = self._clock.monotonic()
-        response = await self._engine.handle_async_request(request)
+        status, fields, stream = await self._answer(request)
         ttfb = self._clock.monotonic() - started
-        stream = cast(httpx.AsyncByteStream, response.stream)
-        status = response.status_code
-        headers = self._headers_without_key(_first_values(response.headers))
+        headers = self._headers_without_key(_first_values(fields))
         try:
             refusal = refusal_of(status, headers, self._host, max_response)
             if refusal is not None:
@@ -138,20 +140,29 @@ class HttpTransport:
             body = body.replace(self._key.reveal().encode(), b"***")
         return HttpReply(status, headers, body, self._clock.now(), ttfb)
 
-    def _post(self, call: HttpCall, body: Outgoing) -> httpx.Request:
+    async def _answer(self, request: httpx.Request | Post) -> Answered:
+        if isinstance(request, Post):
+            assert self._direct is not None  # noqa: S101 - for the type checker: only then are there Posts
+            return await self._direct.post(request)
+        response = await self._engine.handle_async_request(request)
+        return Answered(response.status_code, response.headers.raw, cast(httpx.AsyncByteStream, response.stream))
+
+    def _request(self, call: HttpCall, body: Outgoing) -> httpx.Request:
         """Build a call's request; not in ``send``, in whose frame an error could show the fields, and so the key."""
         fields = [
             *self._headers.raw,
             (b"X-Client-Request-Id", call.client_request_id.encode("ascii")),
             (b"Content-Length", b"%d" % len(call.body)),
         ]
-        return httpx.Request("POST", self._url(call.path), headers=fields, stream=body)
+        return httpx.Request("POST", self._target(call.path)[0], headers=fields, stream=body)
 
-    def _url(self, path: str) -> httpx.URL:
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = httpx.URL(join(self._base_url, path))
-        return url
+    def _target(self, path: str) -> tuple[httpx.URL, str, Head]:
+        """Return what is the same for all calls to a path: its URL, as text too, and their head."""
+        target = self._targets.get(path)
+        if target is None:
+            url = httpx.URL(join(self._base_url, path))
+            target = self._targets[path] = url, str(url), Head(url, self._headers.raw)
+        return target
 
     def _headers_without_key(self, headers: dict[str, str]) -> dict[str, str]:
         """Cut out a key that a gateway repeats, say as its own id of the request: ids are stored."""
@@ -185,9 +196,9 @@ def _user_agent() -> str:
         return "batchrunner"
 
 
-def _first_values(headers: httpx.Headers) -> dict[str, str]:
+def _first_values(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return lower-case names with their first values; bytes beyond ASCII are read as Latin-1 (RFC 9110 5.5)."""
-    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(headers.raw)}
+    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(fields)}
 
 
 async def _read(stream: AsyncIterable[bytes], max_response: int) -> bytes | None:

@@ -1,6 +1,11 @@
-"""What an engine tells of a call: how far it got, if its answer is all here, and faults that httpx has no name for."""
+"""What an engine is told of a call, and what it tells: how far it got, its answer, faults httpx has no name for."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import httpx
+
+CONTROLS = bytes(code for code in (*range(32), 127) if code != ord("\t"))
 
 
 class Outgoing(httpx.ByteStream):
@@ -14,6 +19,72 @@ class Outgoing(httpx.ByteStream):
         super().__init__(data)
         self.data = data
         self.sent = True
+
+
+class Head:
+    """The head of every POST to one address, as HTTP/1.1 writes it (RFC 9112 3 and 5), but for what differs by call.
+
+    It holds the key and does not show it. Raises ValueError, which does not quote it either, where a control character
+    would end a line early.
+    """
+
+    __slots__ = ("_start",)
+
+    def __init__(self, url: httpx.URL, fields: Sequence[tuple[bytes, bytes]]) -> None:
+        lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+        start = b"POST %b HTTP/1.1\r\n%b" % (url.raw_path, lines)
+        if len(start) - len(start.translate(None, CONTROLS)) != 2 * len(fields) + 2:
+            del fields, lines, start  # they hold the key, and tracebacks can show them
+            raise ValueError("a header of a call holds a control character")
+        self._start = start
+
+    def __repr__(self) -> str:
+        return "Head(***)"
+
+    def with_body(self, body: bytes, client_request_id: str) -> bytes:
+        """Return the head and the body of one call. Raises ValueError for an id that is not printable ASCII."""
+        if not (client_request_id.isascii() and client_request_id.isprintable()):
+            raise ValueError("the id of a call holds a control character")
+        mark = client_request_id.encode("ascii")
+        return b"%bX-Client-Request-Id: %b\r\nContent-Length: %d\r\n\r\n%b" % (self._start, mark, len(body), body)
+
+
+class Post(Outgoing):
+    """A POST that needs no more than a connection."""
+
+    def __init__(self, url: str, head: Head, client_request_id: str, data: bytes) -> None:
+        super().__init__(data)
+        self.url = url
+        self._head = head
+        self._client_request_id = client_request_id
+
+    def message(self) -> bytes:
+        """Return all its bytes: the key is in them, so they belong into no frame that an error could show later."""
+        return self._head.with_body(self.data, self._client_request_id)
+
+
+class Answered(NamedTuple):
+    """An answer, whose body is still to be read."""
+
+    status: int
+    fields: Sequence[tuple[bytes, bytes]]
+    stream: httpx.AsyncByteStream
+
+
+class Direct(Protocol):
+    """A way to the wire past httpx's requests and responses, which cost a call more than its parsing does."""
+
+    async def post(self, post: Post) -> Answered:
+        """Send a POST; raises what httpx's transports raise."""
+        ...
+
+
+class Engine(httpx.AsyncBaseTransport):
+    """An httpx transport that may have a short way for POSTs beside it."""
+
+    def direct(self) -> Direct | None:
+        """Return the short way, None where calls have to go the long one."""
+        return None
 
 
 class Whole(httpx.ByteStream):

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind
 from batchrunner.core.http import HttpReply
-from batchrunner.transport import direct
+from batchrunner.transport import direct, wire
 from batchrunner.transport.connections import Connector
-from batchrunner.transport.direct import head_of, works_with_this_aiohttp
+from batchrunner.transport.direct import works_with_this_aiohttp
+from batchrunner.transport.wire import Head
 from tests.canary import CANARY_KEY
 from tests.transport.raw import PATH, answer, call, client, every, good, hangs, served, serving, taken, waits, writes
 
@@ -144,23 +145,33 @@ async def test_a_call_starts_no_task_of_its_own():
 
 
 TEXT = st.binary(max_size=20).filter(lambda text: not set(text) & {*range(9), *range(10, 32), 127})
+URL = httpx.URL(f"http://localhost{PATH}")
 
 
-@given(st.lists(st.tuples(st.from_regex(rb"[A-Za-z-]{1,12}", fullmatch=True), TEXT), max_size=8))
-def test_a_head_holds_each_field_once_in_its_order(fields):
-    head = head_of(httpx.Request("POST", f"http://localhost{PATH}", headers=fields, stream=httpx.ByteStream(b"")))
-    start, *lines, empty, rest = head.split(b"\r\n")
-    assert (start, empty, rest) == (f"POST {PATH} HTTP/1.1".encode(), b"", b"")
-    assert [tuple(line.split(b": ", 1)) for line in lines] == fields
+@given(st.lists(st.tuples(st.from_regex(rb"[A-Za-z-]{1,12}", fullmatch=True), TEXT), max_size=8), st.binary())
+def test_a_message_holds_each_field_once_in_its_order_and_then_the_body(fields, body):
+    head, _, rest = Head(URL, fields).with_body(body, "a-7").partition(b"\r\n\r\n")
+    start, *lines = head.split(b"\r\n")
+    assert (start, rest) == (f"POST {PATH} HTTP/1.1".encode(), body)
+    last = [(b"X-Client-Request-Id", b"a-7"), (b"Content-Length", b"%d" % len(body))]
+    assert [tuple(line.split(b": ", 1)) for line in lines] == [*fields, *last]
 
 
 @given(st.sampled_from([*range(9), *range(10, 32), 127]), st.integers(0, 4))
 def test_a_control_character_in_a_field_is_refused_without_quoting_any(code, at):
     value = b"abcd"[:at] + bytes([code]) + b"abcd"[at:]
-    fields = [(b"Authorization", CANARY_KEY.encode()), (b"X-Client-Request-Id", value)]
-    request = httpx.Request("POST", f"http://localhost{PATH}", headers=fields, stream=httpx.ByteStream(b""))
     with pytest.raises(ValueError, match="control character") as refused:
-        head_of(request)
+        Head(URL, [(b"Authorization", CANARY_KEY.encode()), (b"X-Other", value)])
     frames = traceback.TracebackException.from_exception(refused.value, capture_locals=True).stack
     assert CANARY_KEY not in str(refused.value)
-    assert [frame for frame in frames if frame.filename == direct.__file__ and CANARY_KEY in str(frame.locals)] == []
+    assert [frame for frame in frames if frame.filename == wire.__file__ and CANARY_KEY in str(frame.locals)] == []
+
+
+@pytest.mark.parametrize("mark", ["1\r\nX-Evil: 1", "a\x00", "\u00e9", "\x7f"])
+def test_an_id_that_would_change_the_head_is_refused(mark):
+    with pytest.raises(ValueError, match="id of a call"):
+        Head(URL, []).with_body(b"{}", mark)
+
+
+def test_a_head_does_not_show_its_key():
+    assert CANARY_KEY not in repr(Head(URL, [(b"Authorization", CANARY_KEY.encode())]))
