@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from measure import (
+    CORES,
     MIB,
     Child,
     ChildFailed,
@@ -45,9 +46,9 @@ COLUMNS = (
 
 
 def load(job: Path, db: Path) -> Child:
-    """Load a job file into a database."""
+    """Load a job file into a database, on every core: one of its threads parses while another one stores."""
     command = product("load", str(job), "--db", str(db))
-    return run(command, env=product_env(NOWHERE, job.parent), cwd=job.parent)
+    return run(command, env=product_env(NOWHERE, job.parent), cwd=job.parent, cores=CORES)
 
 
 def export(db: Path, output: Path) -> Child:
@@ -85,6 +86,7 @@ def measure_loads(rows: int, repeats: int) -> None:
     for _ in range(repeats):
         for ids, done in runs.items():
             done.append(load_anew(rows, ids))
+    print(f"loading may use {len(CORES)} cores\n")
     rates, cells, sizes = {}, [], []
     for ids, done in runs.items():
         size, stored = done[0][1:]

@@ -35,7 +35,9 @@ class Child(NamedTuple):
     said: str
     """The last of its output: what to show when it failed."""
     others: float = 0.0
-    """Share of its core that went to other processes and to interrupts meanwhile: near 0 on a quiet machine."""
+    """Share of its cores that went to other processes and to interrupts meanwhile: near 0 on a quiet machine."""
+    cores: int = 1
+    """Cores that it could use."""
 
 
 class ChildFailed(Exception):  # noqa: N818 - it reads as the sentence it prints
@@ -46,10 +48,10 @@ class ChildFailed(Exception):  # noqa: N818 - it reads as the sentence it prints
         return " / ".join(line.strip() for line in str(self).splitlines()[-3:] if line.strip())
 
 
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """Return the command that runs on one core only, where this machine has taskset and more than one core."""
+def pinned(cores: Sequence[int], command: Sequence[str]) -> list[str]:
+    """Return the command that runs on these cores only, where this machine has taskset and more than one core."""
     if len(CORES) > 1 and shutil.which("taskset"):
-        return ["taskset", "-c", str(core), *command]
+        return ["taskset", "-c", ",".join(map(str, cores)), *command]
     return list(command)
 
 
@@ -72,12 +74,17 @@ def product_env(base_url: str, home: Path) -> dict[str, str]:
 
 
 def start(
-    command: Sequence[str], *, env: Mapping[str, str] | None, cwd: Path, output: Path, core: int = CLIENT_CORE
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path,
+    output: Path,
+    cores: Sequence[int] = (CLIENT_CORE,),
 ) -> subprocess.Popen[bytes]:
     """Start a child on the client's core, its output in a file: a pipe would have to be read while it runs."""
     with output.open("wb") as file:
         return subprocess.Popen(
-            pinned(core, command), env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            pinned(cores, command), env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
 
 
@@ -90,11 +97,18 @@ def reap(process: subprocess.Popen[bytes], began: float, output: Path) -> Child:
     return Child(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode, said)
 
 
-def run(command: Sequence[str], *, env: Mapping[str, str] | None, cwd: Path, patience: float = 3600) -> Child:
+def run(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None,
+    cwd: Path,
+    patience: float = 3600,
+    cores: Sequence[int] = (CLIENT_CORE,),
+) -> Child:
     """Run a child on the client's core to its end. Raises ChildFailed where it did not end with 0 in ``patience`` s."""
     output = cwd / "child.log"
-    began, busy = time.monotonic(), _busy(CLIENT_CORE)
-    process = start(command, env=env, cwd=cwd, output=output)
+    began, busy = time.monotonic(), sum(map(_busy, cores))
+    process = start(command, env=env, cwd=cwd, output=output, cores=cores)
     watchdog = threading.Timer(patience, process.kill)
     watchdog.start()
     try:
@@ -103,7 +117,8 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None, cwd: Path, pat
         watchdog.cancel()
         if process.returncode is None:
             process.kill()
-    child = child._replace(others=max(0.0, (_busy(CLIENT_CORE) - busy - child.cpu) / child.seconds))
+    others = max(0.0, (sum(map(_busy, cores)) - busy - child.cpu) / child.seconds / len(cores))
+    child = child._replace(others=others, cores=len(cores))
     if child.code == -signal.SIGKILL and child.seconds >= patience:
         raise ChildFailed(f"not finished after {patience:.0f} s ({child.cpu:.0f} s of CPU)")
     if child.code != 0:
@@ -112,14 +127,14 @@ def run(command: Sequence[str], *, env: Mapping[str, str] | None, cwd: Path, pat
 
 
 def net_rate(rows: int, run: Child, start: Child) -> float:
-    """Return rows per second without the start: a lower bound, for on one core no row is quicker than its CPU time.
+    """Return rows per second without the start: a lower bound, for no row is quicker than its share of CPU time.
 
     Raises ChildFailed for a run so short that the start is most of it.
     """
     if run.seconds < 1.5 * start.seconds:
         took = f"{rows:,} rows took {run.seconds:.2f} s, starting alone {start.seconds:.2f} s"
         raise ChildFailed(f"too few rows to tell a rate: {took}; give more rows")
-    return rows / max(run.seconds - start.seconds, run.cpu - start.cpu)
+    return rows / max(run.seconds - start.seconds, (run.cpu - start.cpu) / run.cores)
 
 
 def quickest(runs: Sequence[Child]) -> Child:

@@ -132,7 +132,7 @@ def _nginx(folder: Path, module: Path, latency: float) -> tuple[subprocess.Popen
         f"location / {{ {wait} }}\n"
         f"location @answer {{ return 200 '{ANSWER}'; }} }} }}\n"
     )
-    command = pinned(SERVER_CORE, ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)])
+    command = pinned([SERVER_CORE], ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)])
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
     shown = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr
@@ -147,7 +147,7 @@ def _raw(folder: Path, latency: float) -> tuple[subprocess.Popen[bytes], str, st
     arguments = ["--body", str(body), "--latency", str(latency), "--port-file", str(port_file)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
-            pinned(SERVER_CORE, [sys.executable, script, *arguments]), cwd=folder, stdout=log, stderr=log
+            pinned([SERVER_CORE], [sys.executable, script, *arguments]), cwd=folder, stdout=log, stderr=log
         )
     ends = time.monotonic() + 10
     while not port_file.exists() and time.monotonic() < ends and process.poll() is None:
