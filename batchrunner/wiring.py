@@ -16,8 +16,9 @@ import msgspec
 from batchrunner.config import Loaded, Settings, fingerprint, key_for, limits_for
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
-from batchrunner.core.gate import Gate, LaneLimits
+from batchrunner.core.gate import Gate
 from batchrunner.core.http import HttpReply
+from batchrunner.core.permit import LaneLimits
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy

@@ -15,7 +15,7 @@ from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.loader import Loaded, Loader
-from batchrunner.runner.offload import InlineOffload, Offload, ThreadOffload
+from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
 from batchrunner.runner.selection import first, sample
@@ -34,8 +34,8 @@ class Outside:
     clock: Clock | None = None
     dice: Callable[[], float] | None = None
     transport: Callable[[str], Transport] | None = None
-    inline: bool = False
-    """Run the store's calls inline, for a clock that jumps."""
+    offload: Callable[[], Offload] = ThreadOffload
+    """Makes what runs the store's calls; inline for a clock that jumps."""
 
 
 class Session(Reads):
@@ -118,7 +118,7 @@ class Session(Reads):
         providers = self.providers(jobs)
         keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
         concurrency = self._concurrency(jobs)
-        offload: Offload = InlineOffload() if outside.inline else ThreadOffload()
+        offload = outside.offload()
         parts = run_parts(
             self.loaded,
             keys,

@@ -80,6 +80,10 @@ class Breaker:
         self._out += 1
         return self._episode
 
+    def is_current(self, ticket: int) -> bool:
+        """Whether the breaker has not opened since this call was admitted."""
+        return ticket == self._episode
+
     def shared(self, ticket: int) -> bool:
         """Whether a failure of this call, already told to the breaker, is the outage's and not its row's."""
         return self.state is not BreakerState.CLOSED or ticket != self._episode

@@ -2,100 +2,17 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal, NamedTuple
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome
 from batchrunner.core.breaker import Breaker, Evidence
 from batchrunner.core.estimate import Calibration, upper
-from batchrunner.core.ratelimit import LastMinute, Reservation, TokenBucket
+from batchrunner.core.permit import Bottleneck, Go, Headroom, LaneLimits, Permit, Stopped, Wait
+from batchrunner.core.ratelimit import LastMinute, TokenBucket
 from batchrunner.core.retryafter import MAX_RETRY_AFTER
 
 LONGEST_DEBT = 60.0
 """Seconds of rate by which one answer may exceed its reserve: no per-minute limit remembers longer, and a provider that
 reports an absurd usage must not close the lane for years."""
-
-
-class Bottleneck(StrEnum):
-    """What a lane waits for. The words are shown: never rename one."""
-
-    CONCURRENCY = "concurrency"
-    RPM = "rpm"
-    TPM = "tpm"
-    PAUSED = "paused"
-    """The provider asked us to stay away (Retry-After)."""
-    OUTAGE = "outage"
-    """The breaker is open, or lets a service that came back grow into its load."""
-
-
-class Go(NamedTuple):
-    """The next call may be admitted now."""
-
-
-class Wait(NamedTuple):
-    """Ask again at ``until``."""
-
-    until: float
-    """Monotonic seconds; infinite where only an answer changes anything: ask again after ``landed`` or ``settle``."""
-    why: Bottleneck
-
-
-class Stopped(NamedTuple):
-    """The lane is closed until a person acts."""
-
-    kind: FailureKind
-    message: str
-
-
-class Headroom(NamedTuple):
-    """How much of one limit is in use, for people."""
-
-    what: Bottleneck
-    used: float
-    """Calls in the air now; requests, or tokens as far as they are known, of the last minute."""
-    limit: float | None
-    """None: not limited."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaneLimits:
-    """The limits of one lane, as they were configured."""
-
-    concurrency: int
-    """Most calls in the air."""
-    rpm: float | None = None
-    """Requests per minute; None: not limited."""
-    tpm: float | None = None
-    """Tokens per minute, input and output together; None: not limited."""
-    reserve: Literal["learned", "upper"] = "learned"
-    """What is reserved of ``tpm`` for a call in the air: what it will probably use, or the most that it can use."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where a limit would let nothing through, or is no number."""
-        if self.concurrency < 1:
-            raise ValueError(f"concurrency must be at least 1, not {self.concurrency}")
-        for name, limit in (("rpm", self.rpm), ("tpm", self.tpm)):
-            if limit is not None and not 0 < limit < math.inf:
-                raise ValueError(f"{name} must be a number above 0, not {limit}")
-
-
-class Permit:
-    """One admitted call, from before its attempt is opened until its outcome is recorded. Opaque but for reading."""
-
-    __slots__ = ("at", "est_in", "in_air", "max_out", "reservation", "reserve", "settled", "ticket")
-
-    def __init__(self, at: float, est_in: int, max_out: int | None, reserve: float, ticket: int) -> None:
-        self.at = at
-        self.est_in = est_in
-        self.max_out = max_out
-        self.reserve = reserve
-        """Tokens reserved for it."""
-        self.ticket = ticket
-        self.reservation: Reservation | None = None
-        self.in_air = True
-        self.settled = False
-
 
 _GO = Go()
 # Not billed, but the provider may have counted its tokens: no refund, which would only earn the next refusal.
@@ -105,8 +22,9 @@ _NOT_REFUNDED = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})
 class Gate:
     """Pause, breaker, concurrency, request and token bucket of one lane behind one question: ``ask``.
 
-    For each head: ``ask``; on Go ``admit``, at the same ``now``; ``landed`` when the answer is in; ``settle`` with the
-    outcome before it is judged, so that ``shared`` and ``evidence`` know of it. All times are monotonic seconds.
+    For each head: ``ask``; on Go ``admit``, at the same ``now``; once its attempt is open and there is ``room``,
+    ``depart``, and send it only while it is ``clear``; ``settle`` with the outcome before it is judged, so that
+    ``shared`` and ``evidence`` know of it. All times are monotonic seconds.
     """
 
     def __init__(
@@ -130,14 +48,19 @@ class Gate:
         self._evidence = Evidence()
         self.air = 0
         """Calls in the air."""
+        self.admitted = 0
+        """Calls in the air, and those that were admitted and did not depart yet."""
         self.pause_until = -math.inf
         """Monotonic seconds; nothing is admitted before."""
         self.stopped: Stopped | None = None
 
     # --------------------------------------------------------------------------------------------------- the corridor
 
-    def ask(self, now: float, est_in: int, max_out: int | None) -> Go | Wait | Stopped:
-        """Say whether a call with this estimate and bound may go now. Asking changes nothing."""
+    def ask(self, now: float, est_in: int, max_out: int | None, ahead: int = 0) -> Go | Wait | Stopped:
+        """Say whether a call with this estimate and bound may go now. Asking changes nothing.
+
+        ``ahead`` calls may be admitted before there is room for them in the air.
+        """
         if self.stopped is not None:
             return self.stopped
         if now < self.pause_until:
@@ -145,7 +68,7 @@ class Gate:
         if not self._breaker.allow(now):
             until = self._breaker.until
             return Wait(until if until > now else math.inf, Bottleneck.OUTAGE)
-        if self.air >= self._limits.concurrency:
+        if self.admitted >= self._limits.concurrency + ahead:
             return Wait(math.inf, Bottleneck.CONCURRENCY)
         wait, why = 0.0, Bottleneck.RPM
         if self._requests is not None:
@@ -157,22 +80,39 @@ class Gate:
         return Wait(now + wait, why) if wait else _GO
 
     def admit(self, now: float, est_in: int, max_out: int | None) -> Permit:
-        """Let the call through that ``ask`` said go for: takes its request and its tokens, counts it as in the air."""
+        """Let the call through that ``ask`` said go for: takes its request and its tokens."""
         reserve = self.expected(est_in, max_out)
         permit = Permit(now, est_in, max_out, reserve, self._breaker.admitted())
         if self._requests is not None:
             self._requests.spend(now, 1.0)
         if self._tokens is not None:
             permit.reservation = self._tokens.take(now, reserve)
-        self.air += 1
+        self.admitted += 1
         self._requests_seen.add(now, 1.0)
         self._tokens_seen.add(now, reserve)
         return permit
 
+    @property
+    def room(self) -> bool:
+        """Whether one more call may be in the air."""
+        return self.air < self._limits.concurrency
+
+    def depart(self, permit: Permit) -> None:
+        """Give an admitted call its room in the air."""
+        permit.in_air = True
+        self.air += 1
+
+    def clear(self, permit: Permit, now: float) -> bool:
+        """Whether an admitted call may still be sent: its lane was neither stopped nor paused since, nor broke down."""
+        return self.stopped is None and now >= self.pause_until and self._breaker.is_current(permit.ticket)
+
     def landed(self, permit: Permit) -> None:
         """Note that the call is over: its place in the air is free. Noting it twice changes nothing."""
+        if permit.landed:
+            return
+        permit.landed = True
+        self.admitted -= 1
         if permit.in_air:
-            permit.in_air = False
             self.air -= 1
 
     def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
@@ -194,7 +134,7 @@ class Gate:
             self._calibration.observe(permit.est_in, permit.max_out, outcome.usage)
 
     def release(self, permit: Permit) -> None:
-        """Take back a permit whose call was never begun. Its tokens return; its request stays spent, which is safe."""
+        """Take back a permit whose call was never sent. Its tokens return; its request stays spent, which is safe."""
         self.landed(permit)
         if not permit.settled:
             permit.settled = True

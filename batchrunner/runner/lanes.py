@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from batchrunner.core.clock import SECOND
-from batchrunner.core.gate import Gate, Permit
+from batchrunner.core.clock import DAY, SECOND
+from batchrunner.core.gate import Gate
+from batchrunner.core.permit import Permit
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Head, Lane
+from batchrunner.core.request import Head, Lane, Opened, Opening
 from batchrunner.endpoints.base import Classifier
 from batchrunner.store.base import BucketLevel
 from batchrunner.transport.base import Transport
@@ -18,11 +19,18 @@ PAUSE = "pause"
 
 
 class Ticket(NamedTuple):
-    """A head that the gate let through, on its way to a worker."""
+    """A head that the gate let through, on its way into the ledger."""
 
     lane: "RunLane"
-    head: Head
+    opening: Opening
     permit: Permit
+
+
+class Ready(NamedTuple):
+    """A ticket whose attempt is open: all that a worker needs to send it."""
+
+    ticket: Ticket
+    opened: Opened
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +52,8 @@ class RunLane:
     """Where the next claim of that job goes on."""
     next_due: int | None = None
     """The earliest ``not_before`` of the rows that wait; None: none waits."""
+    ready: deque[Ready] = field(default_factory=deque)
+    """Open attempts for which there was no room in the air yet."""
     busy: set[int] = field(default_factory=set)
     """Requests that are claimed and not yet recorded: a claim that meets them again passes them over."""
 
@@ -62,6 +72,15 @@ class RunLane:
                 self.gate.pause(monotonic + (level.paused_until - now) / SECOND)
             else:
                 self.gate.restore(level.kind, level.level, (now - level.at) / SECOND)
+
+    def drop_heads(self) -> None:
+        """Give claimed heads back: claiming wrote nothing, so forgetting them is all."""
+        self.busy.difference_update(head.id for head in self.heads)
+        self.heads.clear()
+
+    def is_priced(self, now: int) -> bool:
+        """Whether ``rate`` is today's, as every attempt's that is opened now has to be."""
+        return self.rate_day == now // DAY
 
     @property
     def fresh(self) -> bool:

@@ -5,29 +5,30 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from batchrunner.core.clock import Clock
-from batchrunner.core.request import Closing, Opened, Opening
+from batchrunner.core.request import Closing, Opened, Release
+from batchrunner.runner.lanes import Ticket
 from batchrunner.runner.offload import Offload
 from batchrunner.store.base import BucketLevel, Queue
 
 
 class _Group:
-    """The operations that are committed together, and the event their callers wait for."""
+    """What is committed together, and the event for who waits for it."""
 
-    __slots__ = ("closings", "done", "error", "opened", "openings")
+    __slots__ = ("closings", "done", "released", "tickets")
 
     def __init__(self) -> None:
-        self.openings: list[Opening] = []
+        self.tickets: list[Ticket] = []
         self.closings: list[Closing] = []
+        self.released: list[Release] = []
         self.done = anyio.Event()
-        self.opened: Sequence[Opened] = ()
-        self.error: BaseException | None = None
 
 
 class Ledger:
-    """Opens and closes attempts.
+    """Opens, closes and releases attempts. Nobody waits here: ``committed`` says what is on the disk.
 
     ``levels`` is asked for the buckets' levels at each commit, so that what a restart finds always includes every
-    call that was sent. ``committed`` is told the closings of each group once they are durable.
+    call that was sent. ``committed`` gets the closings of each group, and its tickets with their open attempts, once
+    they are durable.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Ledger:
         clock: Clock,
         *,
         levels: Callable[[], Sequence[BucketLevel]],
-        committed: Callable[[Sequence[Closing]], None],
+        committed: Callable[[Sequence[Closing], Sequence[Ticket], Sequence[Opened]], None],
     ) -> None:
         self._queue = queue
         self._offload = offload
@@ -47,37 +48,32 @@ class Ledger:
         self._group = _Group()
         self._committing: _Group | None = None
         self._work = anyio.Event()
+        self.seconds = 0.0
+        """What the last commit took."""
 
-    async def open(self, opening: Opening) -> Opened:
-        """Commit the intent to buy; return the attempt's id and the body to send."""
-        group = self._group
-        place = len(group.openings)
-        group.openings.append(opening)
-        await self._commit_of(group)
-        return group.opened[place]
+    def open(self, ticket: Ticket) -> None:
+        """Hand over the intent to buy."""
+        self._group.tickets.append(ticket)
+        self._work.set()
 
     def record(self, closing: Closing) -> None:
-        """Hand over the end of an attempt and what follows for its request.
-
-        It does not wait: what is handed over and not yet committed is an open attempt, and the claimer bounds those.
-        """
+        """Hand over the end of an attempt and what follows for its request."""
         self._group.closings.append(closing)
+        self._work.set()
+
+    def release(self, release: Release) -> None:
+        """Hand over an open attempt that was not sent and never will be."""
+        self._group.released.append(release)
         self._work.set()
 
     async def flush(self) -> None:
         """Wait until everything that was handed over is on the disk."""
         for group in (self._committing, self._group):
-            if group is not None and (group.openings or group.closings):
-                await self._commit_of(group)
-
-    async def _commit_of(self, group: _Group) -> None:
-        self._work.set()
-        await group.done.wait()
-        if group.error is not None:
-            raise group.error
+            if group is not None and (group.tickets or group.closings or group.released):
+                await group.done.wait()
 
     async def run(self) -> None:
-        """Commit groups until cancelled; a commit that has begun is always finished."""
+        """Commit groups until cancelled; a commit that has begun is always finished. Raises what a commit raised."""
         while True:
             await self._work.wait()
             self._work = anyio.Event()
@@ -89,14 +85,11 @@ class Ledger:
 
     async def _commit(self, group: _Group) -> None:
         levels, now = self._levels(), self._clock.now()
-        try:
-            group.opened = await self._offload.run(
-                lambda: self._queue.commit(group.openings, group.closings, levels, now)
-            )
-        except BaseException as error:
-            group.error = error
-            raise
-        else:
-            self._committed(group.closings)
-        finally:
-            group.done.set()
+        openings = [ticket.opening for ticket in group.tickets]
+        began = self._clock.monotonic()
+        opened = await self._offload.run(
+            lambda: self._queue.commit(openings, group.closings, levels, now, released=group.released)
+        )
+        self.seconds = self._clock.monotonic() - began
+        self._committed(group.closings, group.tickets, opened)
+        group.done.set()

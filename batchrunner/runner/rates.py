@@ -17,19 +17,21 @@ class Rates:
         self._queue = queue
         self._offload = offload
 
-    async def opening(self, lane: RunLane, head: Head, now: int) -> Opening:
-        """Return the opening of an attempt with its rate card and hold."""
-        if lane.rate_day != now // DAY:
-            await self._look_up(lane, now)
-        if lane.rate is None:
-            return Opening(head, now, None, None)
-        rate_id, card = lane.rate
-        return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out))
-
-    async def _look_up(self, lane: RunLane, now: int) -> None:
+    async def look_up(self, lane: RunLane, now: int) -> None:
+        """Give a lane the card of the day, unless it has it."""
+        if lane.is_priced(now):
+            return
         card = self._book.card(lane.lane.provider, lane.lane.model, now)
         lane.rate = None if card is None else (await self._offload.run(lambda: self._queue.rate(card)), card)
         lane.rate_day = now // DAY
+
+
+def opening(lane: RunLane, head: Head, now: int) -> Opening:
+    """Return the opening of an attempt with its rate card and hold; its lane is priced for today."""
+    if lane.rate is None:
+        return Opening(head, now, None, None)
+    rate_id, card = lane.rate
+    return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out))
 
 
 def card_of(lane: RunLane) -> RateCard | None:

@@ -13,11 +13,12 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from batchrunner.core.clock import Clock
 from batchrunner.core.gate import Gate
 from batchrunner.core.pricing import PriceBook
-from batchrunner.core.request import Closing, Lane
+from batchrunner.core.request import Closing, Lane, Opened
 from batchrunner.core.retry import RetryPolicy, Scope, Stop
 from batchrunner.endpoints.base import Classifier
 from batchrunner.runner.claimer import Claimer
-from batchrunner.runner.lanes import RunLane, Ticket
+from batchrunner.runner.dispatcher import Dispatcher
+from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.rates import Rates
@@ -70,6 +71,7 @@ class Run:
     _unwritten: list[Halt] = field(default_factory=list)
     _interrupted: Interrupt | None = None
     _claimer: Claimer | None = None
+    _dispatcher: Dispatcher | None = None
     _stop_asked: anyio.Event | None = None
     _runner_id: int = 0
     _started: int = 0
@@ -103,12 +105,16 @@ class Run:
         if self._stop_asked is None:
             self._stop_asked = anyio.Event()
         self._stop_asked.set()
-        if self._claimer is not None:
+        self._stop_corridor()
+
+    def _stop_corridor(self) -> None:
+        if self._dispatcher is not None and self._claimer is not None:
+            self._dispatcher.stop()
             self._claimer.stop()
 
     def snapshot(self) -> Snapshot:
         """Return what a live view shows now."""
-        air = self._claimer.air if self._claimer is not None else 0
+        air = self._dispatcher.air if self._dispatcher is not None else 0
         return take(
             self._lanes,
             self.tally,
@@ -152,23 +158,26 @@ class Run:
     async def _walk(self) -> None:
         """The corridor itself: claimer, workers and ledger side by side until the claimer has nothing more."""
         parts = self.parts
-        send, receive = anyio.create_memory_object_stream[Ticket](self.concurrency)
+        send, receive = anyio.create_memory_object_stream[Ready](self.concurrency)
         ledger = Ledger(parts.queue, parts.offload, parts.clock, levels=self._levels, committed=self._committed)
-        self._claimer = Claimer(
+        rates = Rates(parts.prices, parts.queue, parts.offload)
+        self._claimer = claimer = Claimer(
             self._lanes,
             parts.queue,
             parts.offload,
+            rates,
             parts.clock,
-            send,
             concurrency=self.concurrency,
             selection=self.selection,
         )
+        self._dispatcher = dispatcher = Dispatcher(
+            self._lanes, ledger, parts.clock, send, concurrency=self.concurrency, wake=claimer.wake
+        )
         if self._interrupted is not None:
-            self._claimer.stop()
+            self._stop_corridor()
         workers = Workers(
             ledger=ledger,
-            claimer=self._claimer,
-            rates=Rates(parts.prices, parts.queue, parts.offload),
+            dispatcher=dispatcher,
             policy=parts.policy,
             clock=parts.clock,
             dice=parts.dice,
@@ -179,21 +188,24 @@ class Run:
             background.start_soon(self._beat)
             background.start_soon(self._end_grace)
             async with anyio.create_task_group() as corridor:
-                corridor.start_soon(self._claimer.run)
                 self._start_workers(corridor, workers, receive)
+                async with send:
+                    await claimer.run(dispatcher)
             await ledger.flush()
             background.cancel_scope.cancel()
 
-    def _start_workers(self, corridor: TaskGroup, workers: Workers, receive: MemoryObjectReceiveStream[Ticket]) -> None:
+    def _start_workers(self, corridor: TaskGroup, workers: Workers, receive: MemoryObjectReceiveStream[Ready]) -> None:
         with receive:
             for _ in range(self.concurrency):
                 corridor.start_soon(workers.run, receive.clone())
 
-    def _committed(self, closings: Sequence[Closing]) -> None:
-        if not closings or self._claimer is None:
-            return
+    def _committed(self, closings: Sequence[Closing], tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
+        assert self._claimer is not None  # noqa: S101 - for the type checker: nothing is committed before it is made
+        assert self._dispatcher is not None  # noqa: S101 - as above
+        self._dispatcher.opened(tickets, opened)
         self._claimer.committed(closings)
-        self.tally.add(closings, self.parts.clock.now())
+        if closings:
+            self.tally.add(closings, self.parts.clock.now())
 
     def _levels(self) -> list[BucketLevel]:
         monotonic, now = self.parts.clock.monotonic(), self.parts.clock.now()

@@ -1,4 +1,4 @@
-"""The fixed workers: open, send, read, judge, record. Nothing here waits for a limit or for a retry."""
+"""The fixed workers: send, read, judge, record. Nothing here waits for a limit, for a retry or for the disk."""
 
 from collections.abc import Callable
 
@@ -12,53 +12,54 @@ from batchrunner.core.request import Head, Opened, Opening
 from batchrunner.core.retry import RetryPolicy, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.registry import BY_PATH
-from batchrunner.runner.claimer import Claimer
-from batchrunner.runner.lanes import RunLane, Ticket
+from batchrunner.runner.dispatcher import Dispatcher
+from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
-from batchrunner.runner.rates import Rates, card_of
+from batchrunner.runner.rates import card_of
 from batchrunner.runner.settle import close, estimate_usage
 
 
 class Workers:
     """What every worker of a run shares. ``stopped`` is told a Stop verdict that the evidence bears out."""
 
-    def __init__(  # noqa: PLR0913 - each is a seam of its own
+    def __init__(
         self,
         *,
         ledger: Ledger,
-        claimer: Claimer,
-        rates: Rates,
+        dispatcher: Dispatcher,
         policy: RetryPolicy,
         clock: Clock,
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
     ) -> None:
         self._ledger = ledger
-        self._claimer = claimer
-        self._rates = rates
+        self._dispatcher = dispatcher
         self._policy = policy
         self._clock = clock
         self._dice = dice
         self._stopped = stopped
 
-    async def run(self, inbox: MemoryObjectReceiveStream[Ticket]) -> None:
-        """Buy what comes in until the inbox is closed and empty."""
+    async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
+        """Send what comes in until the inbox is closed and empty."""
         async with inbox:
-            async for ticket in inbox:
-                following: Ticket | None = ticket
+            async for ready in inbox:
+                following: Ready | None = ready
                 while following is not None:
                     await self._buy(following)
-                    following = self._claimer.take()
+                    following = self._dispatcher.landed()
 
-    async def _buy(self, ticket: Ticket) -> None:
+    async def _buy(self, ready: Ready) -> None:
         """One purchase, from the committed intent to the verdict."""
-        opening = await self._rates.opening(ticket.lane, ticket.head, self._clock.now())
-        opened = await self._ledger.open(opening)
-        answer = await ticket.lane.transport.send(_call(opening, opened))
-        self._settle(ticket, opening, opened, answer)
+        ticket, opened = ready
+        if not self._dispatcher.clear(ticket):
+            self._dispatcher.release(ready)
+            return
+        answer = await ticket.lane.transport.send(_call(ticket.opening, opened))
+        self._settle(ticket, opened, answer)
 
-    def _settle(self, ticket: Ticket, opening: Opening, opened: Opened, answer: HttpReply | Failure) -> None:
-        lane, head, permit = ticket
+    def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> None:
+        lane, opening, permit = ticket
+        head = opening.head
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
         now = self._clock.now()
@@ -74,11 +75,11 @@ class Workers:
             ended=now,
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
-        self._claimer.landed()
         self._ledger.record(closing)
 
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
-        lane, head, permit = ticket
+        lane, opening, permit = ticket
+        head = opening.head
         shared = lane.gate.shared(permit)
         verdict = self._policy.judge(outcome, head.tries, now, self._dice, attempts=head.attempts, shared=shared)
         if not isinstance(verdict, Stop):

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply
-from batchrunner.core.gate import Bottleneck, Gate, Go, Headroom, LaneLimits, Stopped, Wait
+from batchrunner.core.gate import Gate
+from batchrunner.core.permit import Bottleneck, Go, Headroom, LaneLimits, Stopped, Wait
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.core.usage import Usage
 
@@ -28,7 +29,9 @@ def failure(kind, billing=Billing.NOT_BILLED, retry_after=None, usage=None):
 
 def admitted(one, now=0.0, est_in=100, max_out=100):
     assert isinstance(one.ask(now, est_in, max_out), Go)
-    return one.admit(now, est_in, max_out)
+    permit = one.admit(now, est_in, max_out)
+    one.depart(permit)
+    return permit
 
 
 def call(one, outcome, now=0.0):
@@ -341,3 +344,50 @@ def test_deciding_costs_a_row_microseconds(limits, most):
             in_air[place] = one.admit(1.0, 100, 100)
         best = min(best, (time.perf_counter() - begin) / 500)
     assert best < most
+
+
+def test_what_is_admitted_ahead_waits_for_room_in_the_air():
+    one = gate(concurrency=2)
+    first, _ = admitted(one), admitted(one)
+    assert waits(one).why is Bottleneck.CONCURRENCY
+    assert isinstance(one.ask(0.0, 100, 100, 1), Go)
+    third = one.admit(0.0, 100, 100)
+    assert isinstance(one.ask(0.0, 100, 100, 1), Wait)
+    assert (one.room, one.air, one.admitted) == (False, 2, 3)
+    one.settle(first, reply(), 0.0)
+    assert one.room
+    one.depart(third)
+    assert (one.room, one.air, one.admitted) == (False, 2, 2)
+
+
+def test_what_was_admitted_and_never_departed_leaves_the_air_as_it_is():
+    one = gate(tpm=60_000)
+    admitted(one, 5.0)
+    before = one.levels(5.0)
+    one.release(one.admit(5.0, 100, 100))
+    assert (one.air, one.admitted) == (1, 1)
+    assert one.levels(5.0) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one.stop(FailureKind.AUTH, "refused"),
+        lambda one: one.pause(5.0),
+        lambda one: [call(one, failure(FailureKind.CONNECTION)) for _ in range(10)],
+    ],
+    ids=["stopped", "paused", "broken"],
+)
+def test_a_call_is_clear_to_go_until_its_lane_closes(change):
+    one = gate()
+    permit = admitted(one)
+    assert one.clear(permit, 0.0)
+    change(one)
+    assert not one.clear(permit, 0.0)
+
+
+def test_a_probe_is_clear_to_go():
+    one = gate()
+    for _ in range(10):
+        call(one, failure(FailureKind.CONNECTION))
+    assert one.clear(admitted(one, 60.0), 60.0)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome, Reply
 from batchrunner.core.breaker import BreakerState
-from batchrunner.core.gate import Gate, Go, LaneLimits, Wait
+from batchrunner.core.gate import Gate
+from batchrunner.core.permit import Go, LaneLimits, Wait
 from batchrunner.core.retry import GiveUp, RetryAt, RetryPolicy
 from batchrunner.core.usage import Usage
 from tests.core.window import most_in_any_window
@@ -89,6 +90,8 @@ class Lane:
             self.now = until
         assert self.mono >= self.gate.pause_until
         permit = self.gate.admit(self.mono, call.est_in, call.max_out)
+        assert self.gate.room
+        self.gate.depart(permit)
         assert self.gate.air <= self.limits.concurrency
         self.admitted.append((self.now, counted(call.outcome, permit.reserve)))
         heapq.heappush(self.in_air, (self.now + call.seconds, next(self.number), permit, call.outcome))
@@ -209,6 +212,7 @@ def run_through(outage, *, concurrency=200, until):
         if isinstance(answer, Go):
             _, _, tries, attempts = heapq.heappop(waiting) if waiting and waiting[0][0] <= lane.now else (0, 0, 0, 0)
             permit = lane.gate.admit(lane.now, 100, 100)
+            lane.gate.depart(permit)
             lane.admitted.append((lane.now, 1.0))
             outcome, seconds = weather(outage, lane.now)
             heapq.heappush(lane.in_air, (lane.now + seconds, next(number), (permit, tries, attempts), outcome))

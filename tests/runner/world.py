@@ -10,6 +10,7 @@ import httpx
 
 from batchrunner.api import Outside, RunReport, session
 from batchrunner.config import Loaded, load_settings
+from batchrunner.runner.offload import InlineOffload, Offload
 from batchrunner.runner.run import Run
 from batchrunner.simulator import Answer, FaultFor, Provider, Settings
 from batchrunner.transport.base import Transport
@@ -69,6 +70,7 @@ class World:
             fault_for=fault_for,
         )
         self.run: Run | None = None
+        self.offload: Callable[[], Offload] = InlineOffload
 
     def loaded(self, **flags: Any) -> Loaded:
         flags = {"db": str(self.folder / "q.db"), "concurrency": 8, **flags}
@@ -113,7 +115,7 @@ class World:
             return report
 
     def outside(self) -> Outside:
-        return Outside(clock=self.clock, dice=_Dice(), transport=self._transport, inline=True)
+        return Outside(clock=self.clock, dice=_Dice(), transport=self._transport, offload=self.offload)
 
     def _transport(self, provider: str) -> Transport:
         return HttpTransport(SimulatedHost(self.provider), "http://127.0.0.1:1", Secret(CANARY_KEY), clock=self.clock)

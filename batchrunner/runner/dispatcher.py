@@ -1,0 +1,141 @@
+"""Between the gates and the workers: what may be bought now is opened, and what is open is sent as room comes.
+
+Attempts are opened a little ahead of their room in the air, so that no call waits for a commit while others land.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from anyio.streams.memory import MemoryObjectSendStream
+
+from batchrunner.core.ahead import Ahead
+from batchrunner.core.clock import Clock
+from batchrunner.core.permit import Go, Stopped
+from batchrunner.core.request import Opened, Release
+from batchrunner.runner.lanes import Ready, RunLane, Ticket
+from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.rates import opening
+
+
+class Dispatcher:
+    """Keeps the calls in the air at ``concurrency`` while the gates allow.
+
+    What is admitted and has not landed never exceeds the concurrency by more than ``SLACK``, nor do therefore the open
+    attempts on the disk: a group commit takes every closing that was handed over before the last of its openings was.
+
+    Lanes share fairly: the next one goes to the lane with the fewest calls among those that may go. ``wake`` is called
+    when ``admit`` should be called again: a gate refused, or heads ran out.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[RunLane],
+        ledger: Ledger,
+        clock: Clock,
+        inbox: MemoryObjectSendStream[Ready],
+        *,
+        concurrency: int,
+        wake: Callable[[], None],
+    ) -> None:
+        self.air = 0
+        """Calls in the air."""
+        self.admitted = 0
+        """Calls in the air, and those that are being opened or wait for room."""
+        self._lanes = lanes
+        self._ledger = ledger
+        self._clock = clock
+        self._inbox = inbox
+        self._concurrency = concurrency
+        self._wake = wake
+        self._ahead = Ahead()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Admit and send nothing more: what is open and was not sent is given back."""
+        self._stopping = True
+
+    def admit(self) -> float:
+        """Open what the gates allow now; return the monotonic time at which to ask again without being woken."""
+        now, resume = self._clock.monotonic(), None
+        while resume is None:
+            resume = self._admit_next(now)
+        return resume
+
+    def opened(self, tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
+        """Send what was just opened as far as there is room."""
+        self._ahead.committed(self._ledger.seconds, self._clock.monotonic())
+        for ticket, attempt in zip(tickets, opened, strict=True):
+            ticket.lane.ready.append(Ready(ticket, attempt))
+        while (ready := self._next_ready()) is not None:
+            self._inbox.send_nowait(ready)
+
+    def clear(self, ticket: Ticket) -> bool:
+        """Whether a call that a worker was given may still be sent: neither its lane nor the run closed meanwhile."""
+        return not self._stopping and ticket.lane.gate.clear(ticket.permit, self._clock.monotonic())
+
+    def release(self, ready: Ready) -> None:
+        """Take back an open attempt that may not be sent any more; its head is the next one to go when the lane opens.
+
+        Left open it would hold up other lanes, and a crash would take it for a call that may have been billed.
+        """
+        lane, (head, *_), permit = ready.ticket
+        lane.gate.release(permit)
+        lane.heads.appendleft(head)
+        self._ledger.release(Release(ready.opened.attempt_id, head))
+
+    def landed(self) -> Ready | None:
+        """Note that a call is over, and recorded or released; return the next one for its worker.
+
+        None: wait at the inbox, a hop that is saved where something waits for room.
+        """
+        self.air -= 1
+        self.admitted -= 1
+        self._ahead.landed()
+        if self._stopping or self.admit() < math.inf:
+            self._wake()
+        return self._next_ready()
+
+    def _next_ready(self) -> Ready | None:
+        """Give the next open attempt its room in the air."""
+        if self.air >= self._concurrency:
+            return None
+        for lane in self._by_need():
+            if lane.ready and lane.gate.room:
+                ready = lane.ready.popleft()
+                lane.gate.depart(ready.ticket.permit)
+                self.air += 1
+                return ready
+        return None
+
+    def _admit_next(self, now: float) -> float | None:
+        """Let one head through; if none may go, return when a gate may let one through by itself."""
+        resume, ahead = math.inf, self._ahead.now_allowed
+        if self._stopping or self.admitted >= self._concurrency + ahead:
+            return resume
+        wall = self._clock.now()
+        for lane in self._by_need():
+            if not lane.heads or not lane.is_priced(wall):
+                continue
+            head = lane.heads[0]
+            answer = lane.gate.ask(now, head.est_in, head.max_out, ahead)
+            if isinstance(answer, Go):
+                self._open_next(lane, now, wall)
+                return None
+            if isinstance(answer, Stopped):
+                lane.drop_heads()
+            else:
+                resume = min(resume, answer.until)
+        return resume
+
+    def _open_next(self, lane: RunLane, now: float, wall: int) -> None:
+        head = lane.heads.popleft()
+        permit = lane.gate.admit(now, head.est_in, head.max_out)
+        self.admitted += 1
+        self._ledger.open(Ticket(lane, opening(lane, head, wall), permit))
+
+    def _by_need(self) -> Sequence[RunLane]:
+        return self._lanes if len(self._lanes) == 1 else sorted(self._lanes, key=_admitted)
+
+
+def _admitted(lane: RunLane) -> int:
+    return lane.gate.admitted
