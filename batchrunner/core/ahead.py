@@ -2,8 +2,8 @@
 
 SLACK = 64
 """The most: by as many may the open attempts on the disk exceed the concurrency, and a crash make repeated calls."""
-COMMITS = 2
-"""While one commit's attempts are being sent, those of the next one are being opened."""
+COMMITS = 3
+"""An opening waits for the commit that runs, then for its own; the third is for calls that land in waves."""
 WINDOW = 0.5
 """Seconds over which landings are counted: calls of one length land in waves, and a single wave is no pace."""
 _WEIGHT = 1 / 8
@@ -11,7 +11,7 @@ _WEIGHT = 1 / 8
 
 
 class Ahead:
-    """As many as land while two commits run: Little's law, for the line at the disk.
+    """As many as land while three commits run: Little's law, for the line at the disk.
 
     At the pace of short calls that keeps every place in the air taken; at the pace of language models it is none, so
     that a crash leaves nothing open that was not sent. All times are monotonic seconds.
