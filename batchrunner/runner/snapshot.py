@@ -1,10 +1,11 @@
 """A frozen picture of a live run: what the live view draws, and what readers in other processes see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.looplag import Lag
 from batchrunner.runner.tally import Tally
 
 
@@ -51,6 +52,8 @@ class Snapshot:
     errors: dict[str, int]
     lanes: tuple[LaneView, ...]
     stopping: str | None
+    lag: Lag = field(default_factory=Lag)
+    """How late the event loop was."""
 
     @property
     def done(self) -> int:
@@ -80,6 +83,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
     clock: Clock,
     started: int,
     stopping: str | None,
+    lag: Lag,
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -106,6 +110,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         errors=dict(tally.errors),
         lanes=tuple(_view(lane, monotonic, now) for lane in lanes),
         stopping=stopping,
+        lag=lag,
     )
 
 
