@@ -18,7 +18,7 @@ def add_up(db: Path, calls: list[Entry], figures: Figures) -> None:
     figures.calls += len(sheet.calls)
     figures.statuses.update(call.status for call in sheet.calls)
     figures.faults.update(call.fault for call in sheet.calls if call.fault)
-    bodies = Counter(call.body_sha256 for call in sheet.calls if call.processed)
+    bodies = Counter(call.body_sha256 for call in sheet.calls if call.billed)
     figures.repeated += sum(number - 1 for number in bodies.values())
     lost = lost_by_runner(db)
     figures.lost += sum(lost.values())

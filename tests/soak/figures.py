@@ -109,7 +109,7 @@ class Figures:
     statuses: Counter[int] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
-    """Calls for a body that the provider had processed before."""
+    """Calls that were billed for a row that had been billed before."""
     lost: int = 0
     """Attempts that a dead runner left open."""
     worst_lost: int = 0

@@ -79,7 +79,7 @@ def _outcome(figures: Figures) -> Iterator[tuple[str, str]]:
     yield "calls received by the provider", f"{figures.calls:,}"
     yield "answered", _counted((str(code or "nothing"), number) for code, number in figures.statuses.items())
     yield "rows a second while a runner lived", f"{figures.rows / max(1.0, figures.working):,.0f}"
-    yield "calls repeated (the provider had done them before)", f"{figures.repeated:,}"
+    yield "calls bought again (the provider had billed that row before)", f"{figures.repeated:,}"
     yield "attempts lost with their runner", f"{figures.lost:,}; at most {figures.worst_lost} of one runner"
     money = figures.money
     yield "money recorded", dollars(money["recorded"])
