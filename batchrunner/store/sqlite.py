@@ -116,7 +116,7 @@ def _is_ours(path: str, size: int) -> bool:
 def _application_id(path: str) -> int:
     """Ask immutably: no locks, no journal, no side effects on a file that may be somebody else's.
 
-    A checkpoint that a full disk ended leaves a file that is whole only together with its journal: then that is read too.
+    A checkpoint that a full disk ended leaves a file that is whole only with its journal: then that is read too.
     """
     try:
         return _pragma(f"{uri(path, 'ro')}&immutable=1")

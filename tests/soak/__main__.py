@@ -9,6 +9,7 @@ what was seen so far. Exit code 1 on any breach, 130 if it was ended early witho
 
 import argparse
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +42,7 @@ def main() -> int:
 
     soak = Soak(folder, seed, seconds, tell)
     tell(f"{seconds / 60:.0f} minutes, seed {seed}, in {folder}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     simulated: tuple[int, str] | None = None
     early = False
     try:

@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from signal import SIGINT, SIGTERM
+from signal import SIGINT, SIGKILL, SIGTERM
 from typing import Any
 
 from tests.soak.era import CONCURRENCY, ENDED_WELL, POISON, STOPPING, Ended, Era, Event, Running, every_model
-from tests.soak.figures import Figures
+from tests.soak.figures import Figures, Life
 from tests.soak.verbs import Verbs
 
 FAULTS = {
@@ -22,13 +22,16 @@ FAULTS = {
     "closing": 0.002, "status204": 0.0002, "html200": 0.0002,
 }  # fmt: skip
 """What goes wrong at any time, by call."""
-# An answer takes longer than a quarter of a second: a connection used before that is closed without one sooner than that
-# is taken for the keep-alive race, which is not billed.
+RARE = {"hang_mid": 0.00003}
+"""What holds up the end of an act until a deadline strikes: in long soaks only."""
+LONG = 1_800.0
+# An answer takes longer than a quarter of a second: a used connection that is closed without one sooner than that is
+# taken for the keep-alive race, which is not billed.
 PROVIDER: dict[str, Any] = {
     "latency": 0.4, "latency_jitter": 0.3, "poison": POISON, "faults": FAULTS, "embedding_dimensions": 8,
     "drip_interval": 0.002, "retry_after": 0.3,
 }  # fmt: skip
-RPMS = (1_500, 6_000, 3_000, 12_000, 2_400)
+RPMS = (1_800, 6_000, 3_000, 12_000, 2_400)
 """Where the provider's true limit wanders, requests a minute and model."""
 OWN_RPM = 2_400
 """What the runs with a limit of their own are told."""
@@ -67,7 +70,8 @@ class Soak:
         self._eras += 1
         self.tell(f"{what}: {rows:,} rows")
         folder = self.folder / f"{self._eras:03}-{what.replace(' ', '-')}"
-        return Stage(self, Era(folder, rows, self.seed + self._eras, PROVIDER, self.figures, self.tell, **more), what)
+        settings = {**PROVIDER, "faults": FAULTS | (RARE if self.seconds >= LONG else {})}
+        return Stage(self, Era(folder, rows, self.seed + self._eras, settings, self.figures, self.tell, **more), what)
 
 
 @dataclass
@@ -83,6 +87,8 @@ class Stage:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, *_: object) -> bool:
         era, soak = self.era, self.soak
+        if isinstance(error, KeyboardInterrupt):
+            era.judge(Ended(-SIGKILL, "", None, Life("ended early", time.monotonic())), ())
         era.close()
         if isinstance(error, Exception):
             era.broken.append(f"the act itself ended with {error!r} {last_place(error)}")

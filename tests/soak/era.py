@@ -22,7 +22,7 @@ from tests.canary import CANARY_KEY
 from tests.e2e.place import EMBED, GPT, LLAMA, ROOT, SMALL, chat, embedding
 from tests.invariants import Scenario, broken
 from tests.soak.books import add_up, lost_by_runner
-from tests.soak.figures import MIB, Figures, Life, look
+from tests.soak.figures import MIB, WARM, Figures, Life, look
 from tests.soak.provider import Provider
 from tests.soak.readers import Readers, answers
 
@@ -185,7 +185,7 @@ class Era:
         if sample is not None:
             wal = self.work / "q.db-wal"
             running.life.sample(now, sample, wal.stat().st_size if wal.exists() else 0)
-            if now - running.life.began >= 30:
+            if now - running.life.began >= WARM:
                 self.figures.rss.add(now, sample.rss)
 
     def _lag(self, pid: int) -> tuple[float, float, float] | None:

@@ -60,7 +60,7 @@ def look(pid: int) -> Sample | None:
     return Sample(int(facts["VmRSS"]) * 1024, int(facts["VmHWM"]) * 1024, files, int(facts["Threads"]))
 
 
-WARM = 30.0
+WARM = 60.0
 """Seconds after which a life's samples count for the slope: before that the interpreter is still loading."""
 
 
@@ -138,5 +138,5 @@ class Figures:
         self.threads, self.wal = max(self.threads, life.threads), max(self.wal, life.wal)
         if life.lag is not None and life.seconds > 10 and not life.stopped:
             self.lag = [*self.lag[-199:], life.lag]
-        if life.seconds >= 4 * WARM and life.rss.per_hour is not None:
+        if life.seconds >= 2 * WARM and life.rss.per_hour is not None:
             self.long = [*self.long[-19:], life]
