@@ -32,6 +32,8 @@ SLACK = 64
 MOST_BYTES = 200 * MIB
 MOST_THREADS = 8
 MOST_WAL = 64 * MIB
+MOST_GROWTH = 32 * MIB
+"""Of one life's resident memory, from its warming up to its end."""
 POISON = "poisoned-row"
 MODELS = (GPT, LLAMA, SMALL)
 SAMPLE_EVERY = 1.0
@@ -70,8 +72,8 @@ class Running:
 
     def fill_the_disk(self) -> None:
         """Let no file of it grow any more; SQLite meets that as an I/O error."""
-        sizes = [path.stat().st_size for path in self.db.parent.glob(f"{self.db.name}*") if path.is_file()]
-        most = max(sizes, default=0) + 64 * 1024
+        growing = [path for path in (self.db, Path(f"{self.db}-wal")) if path.exists()]
+        most = max((path.stat().st_size for path in growing), default=0) + 64 * 1024
         resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
@@ -244,6 +246,8 @@ class Era:
         life = ended.life
         if life.files > CONCURRENCY + SPARE_FILES:
             yield f"I8: {life.files} open files, {CONCURRENCY + SPARE_FILES} allowed"
+        if life.last is not None and life.first_rss and life.last.rss - life.first_rss > MOST_GROWTH:
+            yield f"I8: resident memory grew by {(life.last.rss - life.first_rss) // MIB} MiB in {life.seconds:.0f} s"
         if life.threads > MOST_THREADS:
             yield f"I8: {life.threads} threads, {MOST_THREADS} allowed"
         if life.wal > MOST_WAL:

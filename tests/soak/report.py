@@ -130,7 +130,8 @@ def _simulated(simulated: tuple[int, str] | None) -> Iterator[str]:
     if simulated is not None:
         code, said = simulated
         yield f"\nThe half hour's outage with 240,000 rows, in made-up time: {'held' if code == 0 else 'NOT HELD'}.\n"
-        yield "\n".join(line for line in said.splitlines() if line.startswith("|"))
+        lines = [line for line in said.splitlines() if line.startswith("|")]
+        yield "\n".join(lines) or said
 
 
 def _counted(pairs: Iterable[tuple[str, int]]) -> str:

@@ -35,7 +35,7 @@ class Verbs:
         at = self._dice.uniform(3.0, BETWEEN)
         while at + PAUSED_FOR + 1 < seconds:
             if self._dice.random() < 0.5:
-                yield at, self._do("tune", "--concurrency", str(self._dice.choice((8, 16, 24, 32))))
+                yield at, self._do("tune", "--concurrency", str(self._dice.choice((16, 32, 64))))
             else:
                 yield at, self._do("pause", "job")
                 yield at + PAUSED_FOR, self._do("resume", "job")
