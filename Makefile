@@ -11,7 +11,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format bench lock clean
+.PHONY: help setup demo test check lint format bench soak lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -40,6 +40,9 @@ format: $(DEV_STAMP) ## rewrite the sources the way `make check` wants them
 
 bench: $(DEV_STAMP) ## measure this machine: throughput, memory, restart (about 20 minutes; ARGS=--quick for less)
 	$(BIN)/python bench/run_all.py $(ARGS)
+
+soak: $(DEV_STAMP) ## hours of faults, kills and outages against one checker (three; ARGS="--minutes 5", "--hours 8 --write")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 lock: ## pin requirements/*.txt anew from pyproject.toml (newest versions: make lock UPGRADE=--upgrade)
 	$(PYTHON) -m venv .venv-lock

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Mode = Literal["auto", "live", "plain", "json", "none"]
 PLAIN_EVERY = 30.0
+STILL = 2.0
+"""Seconds that the program may stand still (a blocking callback, a stopped process, a starved machine) unmentioned."""
 FRAME = 0.25
 
 
@@ -47,7 +49,8 @@ def last_line(picture: Snapshot) -> str:
     eta = f", {duration(picture.eta)} left" if picture.eta else ""
     failed = f", {picture.failed:,} failed" if picture.failed else ""
     pace = f"{picture.calls_per_second:.1f} calls/s, {picture.air}/{picture.concurrency} in flight"
-    return f"{picture.done:,}/{picture.total:,} done{failed}, {pace}, {cost}, limit: {picture.bottleneck}{eta}"
+    still = f", stood still for {duration(picture.lag.most)}" if picture.lag.most > STILL else ""
+    return f"{picture.done:,}/{picture.total:,} done{failed}, {pace}, {cost}, limit: {picture.bottleneck}{eta}{still}"
 
 
 async def _show_lines(snapshot: Callable[[], Snapshot]) -> None:

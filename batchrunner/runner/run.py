@@ -20,6 +20,7 @@ from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.looplag import LoopLag
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt, Interrupt, RunReport
@@ -65,6 +66,7 @@ class Run:
     """Seconds that calls in flight may take to finish after the first stop."""
     selection: Selection = ALL
     tally: Tally = field(default_factory=Tally)
+    _lag: LoopLag = field(default_factory=LoopLag)
     _lanes: list[RunLane] = field(default_factory=list)
     _transports: dict[str, Transport] = field(default_factory=dict)
     _halts: list[Halt] = field(default_factory=list)
@@ -124,6 +126,7 @@ class Run:
             clock=self.parts.clock,
             started=self._started,
             stopping=self._interrupted,
+            lag=self._lag.taken(),
         )
 
     async def _build_lanes(self, stack: AsyncExitStack) -> None:
@@ -186,6 +189,7 @@ class Run:
         async with anyio.create_task_group() as background:
             background.start_soon(ledger.run)
             background.start_soon(self._beat)
+            background.start_soon(self._lag.run, self.parts.clock)
             background.start_soon(self._end_grace)
             async with anyio.create_task_group() as corridor:
                 self._start_workers(corridor, workers, receive)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.looplag import Lag
 from batchrunner.runner.tally import Tally
 
 
@@ -53,6 +54,8 @@ class Snapshot:
     errors: dict[str, int]
     lanes: tuple[LaneView, ...]
     stopping: str | None
+    lag: Lag = field(default_factory=Lag)
+    """How late the event loop was."""
 
     @property
     def done(self) -> int:
@@ -82,6 +85,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
     clock: Clock,
     started: int,
     stopping: str | None,
+    lag: Lag,
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -108,6 +112,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         errors=dict(tally.errors),
         lanes=tuple(_view(lane, monotonic, now) for lane in lanes),
         stopping=stopping,
+        lag=lag,
     )
 
 

@@ -13,18 +13,37 @@ from typing import Final, Literal
 
 FaultBy = Literal["attempt", "body", "number"]
 
-WIRE_KINDS: Final = frozenset({"hang", "reset_before", "close_before", "truncate", "drip", "reset_mid"})
-"""Done and billed like any good call, then the answer is lost (or, with `drip`, comes a byte at a time)."""
+UNANSWERED_KINDS: Final = frozenset({"hang", "hang_head", "reset_before", "close_before", "promises", "not_http"})
+"""Done and billed, and no whole head of an answer ever leaves."""
+
+BROKEN_KINDS: Final = frozenset(
+    {
+        *("truncate", "reset_mid", "hang_mid", "no_length_cut", "short_length", "two_lengths"),
+        *("huge_head", "nul_head", "chunk_cut", "bad_chunk"),
+        *("gzip", "gzip_cut", "bomb", "bomb_twice", "br", "huge", "endless"),
+    }
+)
+"""Done and billed; what leaves begins like an answer and is none that a careful client can use."""
+
+WHOLE_KINDS: Final = frozenset({"drip", "stray", "closing", "no_length", "cookies"})
+"""Done and billed; the answer leaves whole, in an odd way (`stray`: followed by one that belongs to another call)."""
+
+WIRE_KINDS: Final = UNANSWERED_KINDS | BROKEN_KINDS | WHOLE_KINDS
+"""Done and billed like any good call; what then happens on the wire is in `wire.script`."""
 
 UNPROCESSED_KINDS: Final = frozenset({"keepalive_race", "refused"})
 """The call is never looked at: nothing is done, nothing is billed, and no byte is answered."""
 
 BODY_KINDS: Final = frozenset(
-    {"truncated_json", "empty200", "html200", "no_choices", "no_usage", "null_usage", "billed500"}
+    {
+        *("truncated_json", "empty200", "html200", "null200", "array200", "deep200", "no_choices", "no_finish"),
+        *("status204", "status205", "status999"),
+        *("no_usage", "null_usage", "absurd_usage", "same_id", "absurd_limits", "odd_json", "billed500"),
+    }
 )
-"""Done and billed; the answer that comes back whole is not (all of) what was paid for."""
+"""Done and billed; the answer that comes back whole is not (all of) what was paid for, or says odd things beside it."""
 
-NAMED_STATUS_KINDS: Final = frozenset({"502html", "400transient", "error200"})
+NAMED_STATUS_KINDS: Final = frozenset({"502html", "400transient", "error200", "redirect"})
 """Refusals with a name of their own; every other refusal is named by its three digits."""
 
 STATUS_KINDS: Final = frozenset(

@@ -183,14 +183,24 @@ class Provider:
             self._authorized += 1
         return None
 
-    def _admit(self, arrival: Arrival, call: Call, fault: str | None) -> Verdict:
-        settings, model = self._settings, call.model
+    def _turned_away(self, arrival: Arrival, model: str, fault: str | None) -> Verdict | None:
+        """A refusal before the call's own size is looked at."""
+        settings = self._settings
         if settings.credit_calls is not None and self.ledger.totals["billed"] >= settings.credit_calls:
             return self._refused(arrival, errors.no_credit(settings.flavour), model=model)
         if settings.capacity is not None and self.ledger.in_flight >= settings.capacity:
             return self._refused(arrival, errors.overloaded(settings.flavour, settings.retry_after), model=model)
         if fault == "429":
             return self._refused(arrival, self._injected(fault, model), model=model, fault=fault)
+        if fault == "redirect":
+            return Verdict(status=307, headers={"Location": settings.redirect_to}, fault=fault, model=model)
+        return None
+
+    def _admit(self, arrival: Arrival, call: Call, fault: str | None) -> Verdict:
+        settings, model = self._settings, call.model
+        turned_away = self._turned_away(arrival, model, fault)
+        if turned_away is not None:
+            return turned_away
         work = answers.plan(call, settings)
         refused = self._limiter.admit(model, work.admission_tokens, arrival.time)
         if refused is not None:

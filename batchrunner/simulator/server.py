@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import socket
 import struct
 from asyncio import Transport
@@ -19,8 +20,10 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from batchrunner.simulator.control import PREFIX, control
 from batchrunner.simulator.errors import reason
+from batchrunner.simulator.faults import WHOLE_KINDS
 from batchrunner.simulator.provider import Provider
 from batchrunner.simulator.verdicts import Answer
+from batchrunner.simulator.wire import Ending, script
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -32,8 +35,8 @@ _GRACE: Final = 0.02
 """Seconds that calls in flight get when the server stops; some of them hang on purpose."""
 _ROUNDS_TO_END: Final = 5
 """Turns of the loop in which cancelled calls enter their end in the ledger and sockets close."""
-_BEFORE_RESET: Final = 0.01
-"""Seconds that the first half of an answer gets on its way before the reset overtakes it."""
+_MOST_BUFFERED: Final = 1 << 20
+"""Bytes of an answer that wait for a slow client before more of it is made."""
 
 
 @asynccontextmanager
@@ -140,7 +143,7 @@ class _Connections:
 
     async def _send(self, request: BaseRequest, answer: Answer) -> tuple[StreamResponse, bool]:
         if answer.fault is not None:
-            return _Gone(), await self._break(request, answer)
+            return await self._play(request, answer)
         response = web.Response(
             status=answer.status, reason=reason(answer.status), headers=answer.headers, body=answer.body
         )
@@ -151,60 +154,49 @@ class _Connections:
             return _Gone(), False
         return response, True
 
-    async def _break(self, request: BaseRequest, answer: Answer) -> bool:
+    async def _play(self, request: BaseRequest, answer: Answer) -> tuple[StreamResponse, bool]:
         """Do what the fault says to the connection; true if the whole answer was written all the same."""
-        transport, settings = request.transport, self._provider.settings
+        transport = request.transport
         if transport is None:
-            return False
-        fault = answer.fault
-        if fault == "hang":
-            await (anyio.sleep_forever() if settings.hang_seconds is None else anyio.sleep(settings.hang_seconds))
-        elif fault == "drip":
-            return await self._drip(request, answer, settings.drip_interval)
-        elif fault in ("truncate", "reset_mid"):
-            head = _head(answer)
-            transport.write(head + answer.body[: len(answer.body) // 2])
-            if fault == "reset_mid":
-                await anyio.sleep(_BEFORE_RESET)
-        if fault in ("reset_before", "reset_mid", "refused"):
-            _reset(transport)
-        else:
-            transport.close()
-        return False
+            return _Gone(), False
+        for step in script(answer, self._provider.settings):
+            if transport.is_closing():
+                return _Gone(), False
+            if isinstance(step, bytes):
+                transport.write(step)
+                await _drained(transport)
+            elif isinstance(step, float | int):
+                await (anyio.sleep_forever() if math.isinf(step) else anyio.sleep(step))
+            elif step is Ending.KEEP:
+                return _Gone(keep=True), answer.fault in WHOLE_KINDS
+            elif step is Ending.RESET:
+                _reset(transport)
+        transport.close()
+        return _Gone(), answer.fault in WHOLE_KINDS
 
-    async def _drip(self, request: BaseRequest, answer: Answer, interval: float) -> bool:
-        for place, byte in enumerate(_head(answer) + answer.body):
-            if place:
-                await anyio.sleep(interval)
-            transport = request.transport
-            if transport is None or transport.is_closing():
-                return False
-            transport.write(bytes((byte,)))
-        if request.transport is not None:
-            request.transport.close()
-        return True
+
+async def _drained(transport: Transport) -> None:
+    """Wait while the client is slower than we are: an endless answer must not fill our memory."""
+    while transport.get_write_buffer_size() > _MOST_BUFFERED and not transport.is_closing():  # noqa: ASYNC110  # no event tells of it
+        await anyio.sleep(_LOOK_EVERY)
 
 
 class _Gone(StreamResponse):
-    """What a handler returns when nothing more may be written to the connection."""
+    """What a handler returns when nothing more may be written; with `keep` the connection waits for the next call."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool = False) -> None:
         super().__init__()
-        self.force_close()
+        self._kept = keep
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._kept
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         return None
 
     async def write_eof(self, data: bytes | bytearray | memoryview = b"") -> None:
         return None
-
-
-def _head(answer: Answer) -> bytes:
-    """Status line and headers by hand, with the length of the whole body whatever of it is then sent."""
-    lines = [f"HTTP/1.1 {answer.status} {reason(answer.status)}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    lines += [f"Content-Length: {len(answer.body)}", "Connection: close", "", ""]
-    return "\r\n".join(lines).encode("latin-1")
 
 
 def _reset(transport: Transport) -> None:

@@ -94,9 +94,11 @@ class Settings:
     fault_by: FaultBy = "attempt"
     """Throw the dice per body and attempt, per body, or per number of the call."""
     drip_interval: float = 0.5
-    """Seconds between two bytes of a `drip`."""
+    """Seconds between two bytes of a `drip`, and between two of the `promises` that never end."""
+    redirect_to: str = "http://127.0.0.1:9/v1/elsewhere"
+    """Where a `redirect` (307) points."""
     hang_seconds: float | None = None
-    """How long a `hang` lasts before the connection is closed; None: until the client goes."""
+    """How long a `hang` (`hang_head`, `hang_mid`) lasts before the connection closes; None: until the client goes."""
     keepalive_close: int | None = None
     """After so many answers on a connection, the next request on it is read and the connection closed."""
     outages: tuple[tuple[float, float], ...] = ()

@@ -11,8 +11,9 @@ import msgspec
 
 from batchrunner.simulator import errors
 from batchrunner.simulator.answers import Work
-from batchrunner.simulator.faults import WIRE_KINDS
+from batchrunner.simulator.faults import UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KINDS
 from batchrunner.simulator.ledger import Entry
+from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
 
 _LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
 
@@ -30,9 +31,8 @@ class Answer:
     delay: float = 0.0
     """Seconds before the first byte."""
     fault: str | None = None
-    """A fault of the wire: `hang` (never answer), `reset_before` (reset, no reply), `close_before` (orderly close, no
-    reply), `truncate` (close amid the body), `reset_mid` (reset amid the body), `drip` (byte by byte), `refused` (as if
-    nothing listened); None: send it all."""
+    """A fault of the wire, one of `WIRE_KINDS`, or `refused` (as if nothing listened); what each one does is in
+    `wire.script`. None: send it all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +88,7 @@ def served(
     headers: Mapping[str, str],
 ) -> Verdict:
     """A call that was done and is billed, with whatever `fault` then makes of its answer."""
-    if fault == "null_usage":
-        usage = None
-        answer["usage"] = None
-    elif fault == "no_usage":
-        usage = None
-    elif usage is not None:
-        answer["usage"] = usage
-    if fault == "no_choices":
-        answer[_LISTS[work.call.endpoint]] = []
+    usage = spoil(answer, usage, fault, _LISTS[work.call.endpoint])
     body = msgspec.json.encode(answer)
     good = Verdict(
         status=200,
@@ -110,15 +102,17 @@ def served(
         work=work,
     )
     if fault in WIRE_KINDS:
-        status = 0 if fault in ("hang", "reset_before", "close_before") else 200
-        return replace(good, status=status, wire=fault, usage=usage if fault == "drip" else None)
-    if fault == "truncated_json":
-        return replace(good, body=body[: len(body) * 2 // 3], usage=None)
-    if fault == "empty200":
-        return replace(good, body=b"", usage=None)
+        status = 0 if fault in UNANSWERED_KINDS else 200
+        return replace(good, status=status, wire=fault, usage=usage if fault in WHOLE_KINDS else None)
+    if fault == "absurd_limits":
+        return replace(good, headers={**headers, **ABSURD_LIMITS})
     if fault == "html200":
         return replace(good, body=errors.html_page(200), content_type=errors.HTML_TYPE, usage=None)
-    return good
+    if fault is not None and fault.startswith("status"):
+        status = int(fault[-3:])
+        return replace(good, status=status, body=b"" if status < 300 else body, usage=None)
+    ruined = ruined_body(fault, body)
+    return good if ruined == body else replace(good, body=ruined, usage=usage if fault == "odd_json" else None)
 
 
 def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:

@@ -29,13 +29,33 @@ def hold(path: str | os.PathLike[str], *, wait: bool = False, clock: Clock | Non
     """
     name = lock_path(path)
     descriptor = _open(name)
+    _ours.add(descriptor)
     try:
         _acquire(descriptor, name, path, wait=wait)
         since = datetime.fromtimestamp((clock or SystemClock()).now() / SECOND, UTC)
         _describe(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {since:%Y-%m-%d %H:%M:%S} UTC\n")
         yield
     finally:
+        _close(descriptor)
+
+
+_ours: set[int] = set()
+
+
+def _close(descriptor: int) -> None:
+    """Close a lock's file once: not again where a forked child has let go of it already."""
+    if descriptor in _ours:
+        _ours.remove(descriptor)
         os.close(descriptor)
+
+
+def _let_go() -> None:
+    """A forked child is no writer: the descriptors it inherits would keep the locks held when its parent has gone."""
+    for descriptor in list(_ours):
+        _close(descriptor)
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 def _open(name: str) -> int:

@@ -106,12 +106,29 @@ def _is_ours(path: str, size: int) -> bool:
         if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):  # noqa: PTH110, PTH202 - as above
             raise DatabaseError(f"{path} is empty, but its journal is not: it was cut", hint="restore a backup")
         return False
-    # Immutable: no locks, no journal, no side effects on a file that may be somebody else's.
-    with translated(path), closing(sqlite3.connect(f"{uri(path, 'ro')}&immutable=1", uri=True)) as connection:
-        (found,) = connection.execute("PRAGMA application_id").fetchone()
+    with translated(path):
+        found = _application_id(path)
     if found != APPLICATION_ID:
         raise DatabaseError(f"{path} is another program's database", hint="give another path with --db")
     return True
+
+
+def _application_id(path: str) -> int:
+    """Ask immutably: no locks, no journal, no side effects on a file that may be somebody else's.
+
+    A checkpoint that a full disk ended leaves a file that is whole only with its journal: then that is read too.
+    """
+    try:
+        return _pragma(f"{uri(path, 'ro')}&immutable=1")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT or not os.path.exists(f"{path}-wal"):  # noqa: PTH110 - as above
+            raise
+    return _pragma(uri(path, "ro"))
+
+
+def _pragma(name: str) -> int:
+    with closing(sqlite3.connect(name, uri=True)) as connection:
+        return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
 def refuse_triggers(path: str, connection: Connection) -> None:

@@ -1,7 +1,8 @@
 """A whole job through one kill -9 after another: what the two ledgers, the queue and the output say of it.
 
-One story is lived once for all tests of this file. The runner is killed at random moments of its work, and sometimes
-before its first call (while it loads, or takes over from the dead), until the job ends by itself.
+After every kill, and at the end, the one checker of the invariants looks at all of it (I1 to I10). One story is lived
+once for all tests of this file. The runner is killed at random moments of its work, and sometimes before its first call
+(while it loads, or takes over from the dead), until the job ends by itself.
 """
 
 import hashlib
@@ -18,7 +19,9 @@ import pytest
 
 from batchrunner.simulator import Entry
 from batchrunner.store.check import check
+from tests.canary import CANARY_KEY
 from tests.e2e.place import EMBED, GPT, LLAMA, SMALL, Child, Ended, Place, boxed, chat, embedding, placed, quiet, until
+from tests.invariants import Scenario, broken
 
 pytestmark = pytest.mark.slow
 
@@ -42,10 +45,13 @@ class Story:
     place: Place
     lines: list[dict[str, Any]]
     kills: int = 0
-    seen: dict[int, bytes] = field(default_factory=dict)
-    """Answers by request, as soon as any reader could see them."""
+    seen: dict[str, bytes] = field(default_factory=dict)
+    """Answers by custom id, as soon as any reader could see them."""
     lost: list[str] = field(default_factory=list)
     """Answers that were seen and then not there any more, or other ones."""
+    breaches: list[str] = field(default_factory=list)
+    """What the checker found after each kill."""
+    checks: int = 0
     ended: Ended | None = None
     calls: list[Entry] = field(default_factory=list)
     seconds: float = 0.0
@@ -57,12 +63,31 @@ class Story:
         now = {
             key: bytes(body)
             for key, body in self.place.rows(
-                "SELECT r.id, p.body FROM requests AS r JOIN responses AS p ON p.request_id = r.id"
+                "SELECT r.custom_id, p.body FROM requests AS r JOIN responses AS p ON p.request_id = r.id"
                 " WHERE r.state = 'succeeded'"
             )
         }
-        self.lost += [f"request {key} after kill {self.kills}" for key in self.seen if now.get(key) != self.seen[key]]
+        self.lost += [f"row {key} after kill {self.kills}" for key in self.seen if now.get(key) != self.seen[key]]
         self.seen |= now
+
+    def judge(self, ended: Ended | None = None) -> None:
+        """Hold all that is there against the invariants: after a kill, or after a run's own end."""
+        if not self.place.db.exists() or not self.place.rows("SELECT 1 FROM sqlite_schema WHERE name = 'jobs'"):
+            return
+        self.checks += 1
+        found = broken(self.scenario(ended))
+        self.breaches += [f"after kill {self.kills}: {line}" for line in found]
+
+    def scenario(self, ended: Ended | None) -> Scenario:
+        """What is left: of a runner that died (its calls are open, and perhaps not all lines loaded), or that ended."""
+        place, loaded = self.place, self.place.rows("SELECT 1 FROM jobs WHERE state = 'open'")
+        given: dict[str, Any] = {"db": place.db, "calls": place.box.calls(), "acknowledged": self.seen}
+        given |= {"job": place.folder / "job.jsonl"} if loaded else {}
+        if ended is None:
+            return Scenario(running=True, **given)
+        outputs = [place.folder / name for name in ("out.jsonl", "out.errors.jsonl")]
+        words = {"code": ended.code, "expected": [3], "err": ended.err}
+        return Scenario(outputs=outputs, folders=[place.folder, place.talk], key=place.key, **words, **given)
 
 
 def mixed() -> list[dict[str, Any]]:
@@ -82,7 +107,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         "latency": 0.4, "latency_jitter": 0.7, "poison": POISON, "faults": FAULTS, "retry_after_style": "none",
         "embedding_dimensions": 8, "seed": SEED,
     }  # fmt: skip
-    with boxed(ledger=folder / "calls.jsonl", **settings) as box, placed(folder, box) as place:
+    with boxed(ledger=folder / "calls.jsonl", **settings) as box, placed(folder, box, CANARY_KEY) as place:
         told = Story(place, mixed())
         place.file(told.lines)
         live(told)
@@ -96,10 +121,12 @@ def live(story: Story) -> None:
         if killed(story, child, dice):
             story.kills += 1
             story.look()
+            story.judge()
             continue
         story.ended = child.end()
         break
     story.look()
+    story.judge(story.ended)
     story.calls, story.seconds = story.place.box.calls(), time.monotonic() - began
 
 
@@ -131,6 +158,15 @@ def test_the_job_came_to_its_end_over_many_kills(story: Story) -> None:
     assert story.kills >= KILLS
     assert story.seconds < 110
     assert all(quiet(child.said) for child in story.place.children)
+
+
+def test_p1_twenty_kills_at_random_points_break_none_of_the_invariants(story: Story) -> None:
+    assert story.breaches == []
+    assert story.checks >= KILLS - EARLY
+
+
+def test_no_row_is_quarantined_for_having_been_in_the_air_when_a_runner_died(story: Story) -> None:
+    assert story.place.rows("SELECT custom_id FROM requests WHERE state = 'quarantined'") == []
 
 
 def test_nothing_that_was_acknowledged_was_lost(story: Story) -> None:

@@ -8,11 +8,9 @@ import pytest
 
 from batchrunner.simulator import KINDS, parse_faults
 
-BILLED = {
-    *("hang", "reset_before", "close_before", "truncate", "drip", "reset_mid"),
-    *("truncated_json", "empty200", "html200", "no_choices", "no_usage", "null_usage", "billed500"),
-    "keepalive_race",  # on a fresh connection there is no race: a good call
-}
+UNBILLED_NAMES = {"502html", "400transient", "error200", "redirect"}
+BILLED = {kind for kind in KINDS if not kind[:3].isdigit()} - UNBILLED_NAMES
+"""Refusals cost nothing; all else was done, and the race on a fresh connection is none: a good call."""
 
 
 def test_a_line_of_text_becomes_rates():

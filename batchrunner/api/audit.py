@@ -1,0 +1,279 @@
+"""Double entry: a database's calls, answers and money, held against the books of a provider in a box.
+
+It reads the database with the plain driver and its own queries, not through the store that wrote it: an auditor who
+asks the bookkeeper learns what the bookkeeper believes. Only the look for damage is the store's.
+"""
+
+import hashlib
+import re
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from batchrunner.core.pricing import RateCard, dollars
+from batchrunner.core.usage import Usage
+from batchrunner.store.check import check
+
+if TYPE_CHECKING:
+    from batchrunner.simulator import Entry
+
+MOST_SHOWN = 20
+"""Breaches of one claim that are told; the rest is counted."""
+WITH_FINGERPRINT = ("/v1/chat/completions", "/v1/completions")
+"""Endpoints whose answers carry the hash of the call that they answer."""
+ROWS_OWN = ("invalid_request", "context_length", "content_filter", "response_too_large")
+"""Failures that end a row at once, because of what is in it."""
+
+
+class Claim(NamedTuple):
+    """One thing that must hold, and every way in which it does not."""
+
+    name: str
+    """``I1`` and so on, as the project's list of invariants has them."""
+    words: str
+    """What was compared, with its figures."""
+    broken: tuple[str, ...]
+    """Each breach in words; empty where the claim holds."""
+
+
+class Attempt(NamedTuple):
+    """One purchase, by our ledger."""
+
+    id: int
+    request_id: int
+    ended: int | None
+    outcome: str | None
+    failure: str | None
+    status: int | None
+    billing: str | None
+    usage_from: str | None
+    tin: int | None
+    tcached: int | None
+    tout: int | None
+    rate_id: int | None
+    hold: int | None
+    cost: int | None
+
+
+class Row(NamedTuple):
+    """One request, by our queue."""
+
+    custom_id: str
+    state: str
+    failure: str | None
+    endpoint: str
+    sha256: str
+    """Of the body that was to be sent, in hex."""
+
+
+class Sheet:
+    """Both sets of books about the same calls."""
+
+    def __init__(self, db: str | PathLike[str], calls: Iterable["Entry"]) -> None:
+        """Read the database beside whoever writes it. Raises sqlite3.Error for a file that can't be read."""
+        self.db = Path(db)
+        self.calls = [call for call in calls if call.method == "POST"]
+        with closing(_connect(self.db)) as connection:
+            self.attempts = {row[0]: Attempt(*row) for row in connection.execute(_ATTEMPTS)}
+            self.rows = {row[0]: _row(row) for row in connection.execute(_ROWS)}
+            self.answers = [_answer(row) for row in connection.execute(_ANSWERS)]
+            self.cards = {row[0]: _card(row[1]) for row in connection.execute("SELECT id, card FROM rates")}
+            self.lines = connection.execute(_LINES).fetchall()
+        self.by_attempt = {_mark(call): call for call in self.calls}
+
+    def label(self, request_id: int) -> str:
+        """Return how people know a request."""
+        row = self.rows.get(request_id)
+        return f"request {request_id}" if row is None else f"row {row.custom_id!r}"
+
+
+def audit(db: str | PathLike[str], calls: Iterable["Entry"], *, running: bool = False) -> list[Claim]:
+    """Return what must hold between a database and its provider's ledger, each claim with its breaches.
+
+    ``calls`` are all entries of the ledger. ``running`` allows open attempts: a runner lives. Raises sqlite3.Error or
+    DatabaseError for a database that can't be read at all.
+    """
+    sheet = Sheet(db, calls)
+    return [
+        _claim("I1", _states_in_words(sheet), _states(sheet, running=running)),
+        _claim("I3", f"{len(sheet.answers):,} answers, each on its own row", _misplaced(sheet)),
+        _claim("I4", _calls_in_words(sheet), _miscounted(sheet)),
+        _claim("money", _money_in_words(sheet), _misbilled(sheet)),
+        _claim("tries", "no row failed that was not refused for itself or broken at every try", _innocent(sheet)),
+        _claim("I7", "the database is sound: pages, references, checksums, sums", iter(check(db))),
+    ]
+
+
+def _mark(call: "Entry") -> int:
+    """Return the attempt's id that a call carried; 0, which none has, where it carried none of ours."""
+    mark = call.client_request_id or ""
+    return int(mark) if mark.isdecimal() and mark.isascii() and len(mark) < 19 else 0
+
+
+def _claim(name: str, words: str, breaches: Iterator[str]) -> Claim:
+    shown = list(islice(breaches, MOST_SHOWN))
+    more = sum(1 for _ in breaches)
+    return Claim(name, words, (*shown, *([f"... and {more:,} more"] if more else [])))
+
+
+def _connect(db: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
+
+
+_ATTEMPTS = """SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
+ rate_id, hold, cost FROM attempts ORDER BY id"""
+_ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.data FROM requests AS r
+ JOIN bodies AS b ON b.request_id = r.id"""
+_ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
+_LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.job_id = j.id) FROM jobs AS j
+ WHERE j.state <> 'loading'"""
+
+
+def _row(row: tuple[Any, ...]) -> Row:
+    _, custom_id, state, failure, endpoint, body = row
+    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest())
+
+
+class _Printed(msgspec.Struct):
+    system_fingerprint: str | None = None
+
+
+_PRINTED = msgspec.json.Decoder(_Printed)
+_PLAIN = re.compile(rb'"system_fingerprint": ?"([0-9a-z_]+)"')
+
+
+def _answer(row: tuple[Any, ...]) -> tuple[int, int, str]:
+    """Return request, attempt and the fingerprint that the answer carries; empty where it carries none."""
+    request_id, attempt_id, body = row
+    try:
+        return request_id, attempt_id, _PRINTED.decode(body).system_fingerprint or ""
+    except msgspec.DecodeError:  # an answer may hold what no strict reader takes, and be a good one
+        found = _PLAIN.search(body)
+        return request_id, attempt_id, found[1].decode() if found else ""
+
+
+def _card(text: str) -> RateCard:
+    return msgspec.json.decode(text, type=RateCard)
+
+
+def _states_in_words(sheet: Sheet) -> str:
+    states = Counter(row.state for row in sheet.rows.values())
+    return f"{len(sheet.rows):,} rows: {', '.join(f'{n:,} {state}' for state, n in sorted(states.items())) or 'none'}"
+
+
+def _states(sheet: Sheet, *, running: bool) -> Iterator[str]:
+    for name, lines, rows in sheet.lines:
+        if lines != rows:
+            yield f"job {name!r} has {rows:,} rows for {lines:,} lines"
+    if running:
+        return
+    for key, row in sheet.rows.items():
+        if row.state == "running":
+            yield f"{sheet.label(key)} is running, and no runner lives"
+    for attempt in sheet.attempts.values():
+        if attempt.ended is None:
+            yield f"attempt {attempt.id} of {sheet.label(attempt.request_id)} is open, and no runner lives"
+
+
+def _misplaced(sheet: Sheet) -> Iterator[str]:
+    answered = {request_id for request_id, _, _ in sheet.answers}
+    for key, row in sheet.rows.items():
+        if (row.state == "succeeded") != (key in answered):
+            yield f"{sheet.label(key)} is {row.state} {'with' if key in answered else 'without'} an answer"
+    for request_id, attempt_id, fingerprint in sheet.answers:
+        row, attempt = sheet.rows[request_id], sheet.attempts.get(attempt_id)
+        if row.endpoint in WITH_FINGERPRINT and fingerprint != f"fp_{row.sha256[:12]}":
+            yield f"{sheet.label(request_id)} holds the answer to another call ({fingerprint or 'no fingerprint'})"
+        if attempt is None or attempt.request_id != request_id or attempt.outcome != "reply":
+            yield f"{sheet.label(request_id)} holds the answer of attempt {attempt_id}, which brought it none"
+
+
+def _calls_in_words(sheet: Sheet) -> str:
+    outcomes = Counter(attempt.outcome or "open" for attempt in sheet.attempts.values())
+    told = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items()))
+    return f"{len(sheet.calls):,} calls received, {len(sheet.attempts):,} in our ledger ({told or 'none'})"
+
+
+def _miscounted(sheet: Sheet) -> Iterator[str]:
+    for mark, number in Counter(call.client_request_id for call in sheet.calls).items():
+        if number > 1:
+            yield f"attempt {mark} was sent {number:,} times"
+    for call in sheet.calls:
+        attempt = sheet.attempts.get(_mark(call))
+        if attempt is None:
+            yield f"call {call.number} ({call.client_request_id}) is in no ledger of ours"
+        else:
+            yield from _differing(sheet, call, attempt)
+    for attempt in sheet.attempts.values():
+        if attempt.id not in sheet.by_attempt and not _may_be_missing(attempt):
+            yield f"attempt {attempt.id} ({attempt.outcome}, {attempt.failure}) never arrived, and may be on the bill"
+
+
+def _differing(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
+    where = f"call {call.number} of {sheet.label(attempt.request_id)}"
+    if sheet.rows[attempt.request_id].sha256 != call.body_sha256:
+        yield f"{where} carried another row's body"
+    if attempt.outcome == "reply" and not (call.status == 200 and call.written and call.billed):
+        yield f"{where} was not answered ({call.status}, {call.fault}), and we hold its answer"
+    if attempt.status is not None and attempt.status != call.status:
+        yield f"{where} was answered {call.status}, and we wrote down {attempt.status}"
+    if call.billed and attempt.billing == "not_billed":
+        yield f"{where} ({call.fault}) was billed, and we say that it was not ({attempt.failure})"
+
+
+def _may_be_missing(attempt: Attempt) -> bool:
+    """Whether an attempt explains itself why the provider saw nothing of it."""
+    return attempt.outcome in (None, "lost") or attempt.billing == "not_billed" or attempt.failure == "interrupted"
+
+
+def _innocent(sheet: Sheet) -> Iterator[str]:
+    good: Counter[int] = Counter()
+    for attempt in sheet.attempts.values():
+        call = sheet.by_attempt.get(attempt.id)
+        if call is not None and attempt.ended is not None and call.fault is None and call.status == 200:
+            good[attempt.request_id] += attempt.outcome != "lost"
+    for key, row in sheet.rows.items():
+        if row.state == "quarantined":
+            yield f"{sheet.label(key)} is quarantined"
+        if row.state == "failed" and row.failure not in ROWS_OWN and good[key]:
+            yield f"{sheet.label(key)} failed ({row.failure}), and the provider had answered it well"
+
+
+def _money_in_words(sheet: Sheet) -> str:
+    known = sum(attempt.cost or 0 for attempt in sheet.attempts.values() if attempt.usage_from == "provider")
+    risk = sum(attempt.hold or 0 for attempt in sheet.attempts.values() if attempt.billing == "unknown")
+    return f"{dollars(known)} recorded, to the token what the provider counted; {dollars(risk)} possibly billed"
+
+
+def _misbilled(sheet: Sheet) -> Iterator[str]:
+    for attempt_id, call in sheet.by_attempt.items():
+        attempt = sheet.attempts.get(attempt_id)
+        if attempt is not None and call.billed:
+            yield from _mispriced(sheet, call, attempt)
+
+
+def _mispriced(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
+    where = f"attempt {attempt.id} of {sheet.label(attempt.request_id)}"
+    real = Usage(call.input_tokens, call.cached_tokens, call.output_tokens)
+    card = sheet.cards.get(attempt.rate_id or 0)
+    if attempt.usage_from == "provider":
+        ours = (attempt.tin, attempt.tcached, attempt.tout)
+        if ours != (real.input, real.cached, real.output):
+            yield f"{where}: {ours} tokens here, {(real.input, real.cached, real.output)} on the provider's bill"
+        if card is not None and attempt.cost != card.cost(real):
+            yield f"{where}: {attempt.cost} pico-dollars here, {card.cost(real)} on the provider's bill"
+        return
+    if attempt.billing == "unknown" and card is not None and card.cost(real) > (attempt.hold or 0):
+        yield f"{where}: at most {attempt.hold} pico-dollars were feared, {card.cost(real)} are on the bill"
+
+
+def shown(claims: Iterable[Claim]) -> list[str]:
+    """Return every breach of these claims as a line: ``I4: ...``."""
+    return [f"{claim.name}: {breach}" for claim in claims for breach in claim.broken]

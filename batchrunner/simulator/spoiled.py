@@ -1,0 +1,67 @@
+"""Good answers made bad, or odd: what the faults of the body do to them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+SAME_ID: Final = "the-same-id-for-everybody"
+_DEEP: Final = 100_000
+
+ABSURD_LIMITS: Final[Mapping[str, str]] = {
+    "x-ratelimit-limit": "0",
+    "x-ratelimit-remaining": "-1",
+    "x-ratelimit-reset": "1e999",
+    "x-tokenlimit-limit": "NaN",
+    "x-tokenlimit-remaining": "-99999999999999999999",
+    "x-ratelimit-limit-requests": "0",
+    "x-ratelimit-remaining-requests": "soon",
+    "x-ratelimit-reset-requests": "Thu, 01 Jan 1970 00:00:00 GMT",
+    "x-ratelimit-reset-tokens": "999999h",
+}
+"""Limit headers that nobody should obey."""
+
+_ABSURD_USAGES: Final[tuple[Any, ...]] = (
+    {"prompt_tokens": -5, "completion_tokens": -1, "total_tokens": -6},
+    {"prompt_tokens": "many", "completion_tokens": [], "total_tokens": None},
+    {"prompt_tokens": 1e308, "completion_tokens": 1e308, "total_tokens": 1e308},
+    "a lot",
+    {"prompt_tokens": 2**63, "completion_tokens": 2**64, "total_tokens": 0},
+)
+
+
+def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | None, items: str) -> dict[str, Any] | None:
+    """Put `usage` into a good `answer`, changed as `fault` says; return the usage that it then truly carries.
+
+    `items` is the key of the answer's list (`choices`, `data`, `results`).
+    """
+    if fault == "no_choices":
+        answer[items] = []
+    elif fault == "no_finish":
+        for item in answer[items]:
+            item.pop("finish_reason", None)
+    elif fault == "same_id":
+        answer["id"] = SAME_ID
+    if fault == "no_usage":
+        return None
+    if fault == "null_usage":
+        answer["usage"] = None
+        return None
+    if fault == "absurd_usage":
+        answer["usage"] = _ABSURD_USAGES[len(str(answer)) % len(_ABSURD_USAGES)]
+        return None
+    if usage is not None:
+        answer["usage"] = usage
+    return usage
+
+
+def ruined_body(fault: str | None, body: bytes) -> bytes:
+    """The bytes that leave in place of a good body."""
+    if fault == "truncated_json":
+        return body[: len(body) * 2 // 3]
+    if fault == "odd_json":
+        odd = b'{"odd":["\\ud83d","\\u0000",' + b"9" * 5000 + b',{"a":1,"a":2}],'
+        return odd + body.removeprefix(b"{")
+    if fault == "deep200":
+        return b"[" * _DEEP + b"]" * _DEEP
+    return {"empty200": b"", "null200": b"null", "array200": b"[" + body + b"]"}.get(fault or "", body)
