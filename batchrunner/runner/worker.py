@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from batchrunner.core.attempt import Failure, Outcome
+from batchrunner.core.attempt import Failure, Outcome, Reply
 from batchrunner.core.clock import Clock
+from batchrunner.core.doubles import Doubles
 from batchrunner.core.estimate import deadline
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
@@ -38,6 +39,8 @@ class Workers:
         self._clock = clock
         self._dice = dice
         self._stopped = stopped
+        self.doubles = Doubles()
+        """What keeps one answer from two requests."""
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -62,6 +65,8 @@ class Workers:
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
+        if isinstance(outcome, Reply):
+            outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
         now = self._clock.now()
         lane.gate.settle(permit, outcome, self._clock.monotonic())
         verdict = self._judge(ticket, outcome, now)

@@ -61,6 +61,7 @@ class Provider:
         self._limiter = Limiter(self._settings)
         self._number = 0
         self._authorized = 0
+        self._latest: dict[str, Verdict] = {}
 
     @property
     def settings(self) -> Settings:
@@ -260,7 +261,12 @@ class Provider:
             answer = vectors.rerank_answer(work, settings, call_id=call_id)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
-        return verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)
+        verdict = verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)
+        if fault == "double":
+            return verdicts.doubled(verdict, self._latest.get(endpoint))
+        if fault is None:
+            self._latest[endpoint] = verdict
+        return verdict
 
     def _listed(self, route: str) -> Verdict:
         models = catalogue.offered(self._settings.flavour, self._settings.models)
