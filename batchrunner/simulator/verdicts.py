@@ -115,9 +115,9 @@ def served(
     return good if ruined == body else replace(good, body=ruined, usage=usage if fault == "odd_json" else None)
 
 
-def doubled(verdict: Verdict, earlier: Verdict | None) -> Verdict:
-    """This call is done and billed, and gets the `earlier` answer to another call, id and all; its own if none was."""
-    return verdict if earlier is None else replace(verdict, body=earlier.body, headers=earlier.headers, usage=None)
+def doubled(verdict: Verdict, earlier: Verdict) -> Verdict:
+    """This call is done and billed, and gets the `earlier` answer to another call, id and all."""
+    return replace(verdict, body=earlier.body, headers=earlier.headers, usage=None)
 
 
 def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
