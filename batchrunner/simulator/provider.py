@@ -114,7 +114,7 @@ class Provider:
         return Answer(
             number=arrival.number,
             status=verdict.status,
-            headers={"Content-Type": verdict.content_type, "x-sim-echo": arrival.echo, **verdict.headers},
+            headers={"Content-Type": verdict.content_type, **arrival.marks, **verdict.headers},
             body=verdict.body,
             delay=self._delay(arrival, verdict),
             fault=verdict.wire,

@@ -56,6 +56,15 @@ class Arrival:
         """The first 12 hex digits of the body's SHA-256, which every answer carries."""
         return self.sha256[:12]
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """Headers that say which call an answer belongs to: its body's hash, and the id that the client gave it."""
+        given = self.headers.get("x-client-request-id", "")
+        return {
+            "x-sim-echo": self.echo,
+            **({"x-sim-for": given} if given and given.isascii() and given.isprintable() else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:

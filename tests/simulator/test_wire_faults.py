@@ -50,6 +50,7 @@ def test_a_stray_is_a_whole_second_answer_to_another_call_on_a_connection_that_s
     assert parts(first)[1] == GOOD
     body = json.loads(parts(second)[1])
     assert body == {"system_fingerprint": "fp_000000000000", "text": "[echo 000000000000] yes"}
+    assert "x-sim-for: stray" in parts(second)[0]
     assert ends == [Ending.KEEP]
 
 
