@@ -1,23 +1,16 @@
 """Double entry: a database's calls, answers and money, held against the books of a provider in a box.
 
-It reads the database with the plain driver and its own queries, not through the store that wrote it: an auditor who
-asks the bookkeeper learns what the bookkeeper believes. Only the look for damage is the store's.
+Only the look for damage is the store's; everything else is read and compared here and in ``books``.
 """
 
-import hashlib
-import re
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from itertools import islice
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from batchrunner.core.pricing import RateCard, dollars
+from batchrunner.api.books import Attempt, Sheet, mark_of
+from batchrunner.core.pricing import dollars
 from batchrunner.core.usage import Usage
 from batchrunner.store.check import check
 
@@ -43,57 +36,6 @@ class Claim(NamedTuple):
     """Each breach in words; empty where the claim holds."""
 
 
-class Attempt(NamedTuple):
-    """One purchase, by our ledger."""
-
-    id: int
-    request_id: int
-    ended: int | None
-    outcome: str | None
-    failure: str | None
-    status: int | None
-    billing: str | None
-    usage_from: str | None
-    tin: int | None
-    tcached: int | None
-    tout: int | None
-    rate_id: int | None
-    hold: int | None
-    cost: int | None
-
-
-class Row(NamedTuple):
-    """One request, by our queue."""
-
-    custom_id: str
-    state: str
-    failure: str | None
-    endpoint: str
-    sha256: str
-    """Of the body that was to be sent, in hex."""
-
-
-class Sheet:
-    """Both sets of books about the same calls."""
-
-    def __init__(self, db: str | PathLike[str], calls: Iterable["Entry"]) -> None:
-        """Read the database beside whoever writes it. Raises sqlite3.Error for a file that can't be read."""
-        self.db = Path(db)
-        self.calls = [call for call in calls if call.method == "POST"]
-        with closing(_connect(self.db)) as connection:
-            self.attempts = {row[0]: Attempt(*row) for row in connection.execute(_ATTEMPTS)}
-            self.rows = {row[0]: _row(row) for row in connection.execute(_ROWS)}
-            self.answers = [_answer(row) for row in connection.execute(_ANSWERS)]
-            self.cards = {row[0]: _card(row[1]) for row in connection.execute("SELECT id, card FROM rates")}
-            self.lines = connection.execute(_LINES).fetchall()
-        self.by_attempt = {_mark(call): call for call in self.calls}
-
-    def label(self, request_id: int) -> str:
-        """Return how people know a request."""
-        row = self.rows.get(request_id)
-        return f"request {request_id}" if row is None else f"row {row.custom_id!r}"
-
-
 def audit(db: str | PathLike[str], calls: Iterable["Entry"], *, running: bool = False) -> list[Claim]:
     """Return what must hold between a database and its provider's ledger, each claim with its breaches.
 
@@ -111,56 +53,10 @@ def audit(db: str | PathLike[str], calls: Iterable["Entry"], *, running: bool = 
     ]
 
 
-def _mark(call: "Entry") -> int:
-    """Return the attempt's id that a call carried; 0, which none has, where it carried none of ours."""
-    mark = call.client_request_id or ""
-    return int(mark) if mark.isdecimal() and mark.isascii() and len(mark) < 19 else 0
-
-
 def _claim(name: str, words: str, breaches: Iterator[str]) -> Claim:
     shown = list(islice(breaches, MOST_SHOWN))
     more = sum(1 for _ in breaches)
     return Claim(name, words, (*shown, *([f"... and {more:,} more"] if more else [])))
-
-
-def _connect(db: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
-
-
-_ATTEMPTS = """SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
- rate_id, hold, cost FROM attempts ORDER BY id"""
-_ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.data FROM requests AS r
- JOIN bodies AS b ON b.request_id = r.id"""
-_ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
-_LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.job_id = j.id) FROM jobs AS j
- WHERE j.state <> 'loading'"""
-
-
-def _row(row: tuple[Any, ...]) -> Row:
-    _, custom_id, state, failure, endpoint, body = row
-    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest())
-
-
-class _Printed(msgspec.Struct):
-    system_fingerprint: str | None = None
-
-
-_PRINTED = msgspec.json.Decoder(_Printed)
-_PLAIN = re.compile(rb'"system_fingerprint": ?"([0-9a-z_]+)"')
-
-
-def _answer(row: tuple[Any, ...]) -> tuple[int, int, str]:
-    """Return request, attempt and the fingerprint that the answer carries; empty where it carries none."""
-    request_id, attempt_id, body = row
-    try:
-        return request_id, attempt_id, _PRINTED.decode(body).system_fingerprint or ""
-    except msgspec.DecodeError:  # an answer may hold what no strict reader takes, and be a good one
-        found = _PLAIN.search(body)
-        return request_id, attempt_id, found[1].decode() if found else ""
-
-
-def _card(text: str) -> RateCard:
-    return msgspec.json.decode(text, type=RateCard)
 
 
 def _states_in_words(sheet: Sheet) -> str:
@@ -206,7 +102,7 @@ def _miscounted(sheet: Sheet) -> Iterator[str]:
         if number > 1:
             yield f"attempt {mark} was sent {number:,} times"
     for call in sheet.calls:
-        attempt = sheet.attempts.get(_mark(call))
+        attempt = sheet.attempts.get(mark_of(call))
         if attempt is None:
             yield f"call {call.number} ({call.client_request_id}) is in no ledger of ours"
         else:

@@ -27,6 +27,7 @@ VERBS = (
     "db",
     "config",
     "simulate",
+    "selftest",
 )
 """In the order in which people meet them."""
 
@@ -88,6 +89,7 @@ _SUMMARIES = {
     "db": "The database: path, upgrade, check, backup.",
     "config": "Settings, and where each came from.",
     "simulate": "A provider in a box, on loopback.",
+    "selftest": "Show on this machine that the promises hold: kills, limits, faults.",
 }
 
 

@@ -1,6 +1,5 @@
 """``demo``: the whole thing in 20 seconds, against the provider in a box: a kill, a resume, a bill, an audit."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import click
 
 from batchrunner.cli.audit import Books, Killed, audit
 from batchrunner.cli.options import verb
+from batchrunner.cli.proving import environment
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural, safe
 from batchrunner.config import Loaded, load_settings
@@ -38,7 +38,6 @@ KILL_AT: Final = 0.4
 PATIENCE: Final = 60.0
 """Seconds within which the first run must get there."""
 LOOK_EVERY: Final = 0.02
-FOREIGN: Final = ("BATCHRUNNER_", "TOGETHER_", "OPENAI_")
 KEY: Final = "demo-no-real-key"
 
 
@@ -69,7 +68,7 @@ def command(loaded: Loaded, directory: str | None) -> int:
     folder = _new_folder(directory)
     jobs = Path(shutil.copy(packaged("quickstart.jsonl"), folder))
     with _terminable(), _provider(folder / "provider.jsonl") as (url, ledger):
-        stage = Stage(folder, jobs, folder / "out.jsonl", folder / "batchrunner.db", _environment(url, folder))
+        stage = Stage(folder, jobs, folder / "out.jsonl", folder / "batchrunner.db", environment(url, folder, KEY))
         rows = sum(1 for line in jobs.read_bytes().splitlines() if line.strip())
         quiet = loaded.settings.quiet
         talk(
@@ -129,20 +128,6 @@ def _provider(books: Path) -> Iterator[tuple[str, "Ledger"]]:
             yield url, provider.ledger
         finally:
             serving.__exit__(None, None, None)  # what ends the demo is not the provider's business
-
-
-def _environment(url: str, folder: Path) -> dict[str, str]:
-    """Return this process's environment without anybody's keys, options and configuration."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-    source = str(Path(__file__).resolve().parents[2])
-    paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        **kept,
-        "TOGETHER_API_KEY": KEY,
-        "TOGETHER_BASE_URL": f"{url}/v1",
-        "XDG_CONFIG_HOME": str(folder / "no-configuration"),
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
 
 
 def _run_words(stage: Stage) -> tuple[str, ...]:

@@ -77,6 +77,9 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     for halt in report.halts:
         talk(f"stopped {halt.ref}: {halt.message}")
         talk(f"  try: {ADVICE.get(halt.kind, 'batchrunner doctor')}")
+    if report.doubles:
+        talk(f"{plural(report.doubles, 'answer')} bore the id of another request's answer and were not taken")
+        talk("  try: look for a proxy or a cache on the way to this host that mixes up answers")
     seconds = (report.ended - report.started) / SECOND
     talk(
         f"{plural(tally.succeeded, 'request')} succeeded, {tally.failed:,} failed,"

@@ -10,10 +10,10 @@ import anyio
 import click
 
 from batchrunner.cli.options import verb
-from batchrunner.cli.params import COUNT, DURATION, RATE
+from batchrunner.cli.params import COUNT, DURATION, RATE, Parsed
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import count, duration, plural
-from batchrunner.config import Loaded
+from batchrunner.config import Loaded, parse_duration
 from batchrunner.core.errors import ConfigurationError, ExitCode
 
 if TYPE_CHECKING:
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 KEPT = 100_000
 """Entries of the ledger that are held in memory; totals stay exact, and a file holds all of them."""
+
+
+def _window(text: str) -> tuple[float, float]:
+    """Read ``30s-2m``: seconds after the start. Raises ValueError."""
+    begin, _, end = text.partition("-")
+    window = parse_duration(begin), parse_duration(end)
+    if window[0] >= window[1]:
+        raise ValueError(f"{text}: it ends before it begins; write it like 30s-2m")
+    return window
+
+
+WINDOW = Parsed("from-to", _window)
+"""Seconds from and to: ``30s-2m``."""
 
 
 @verb()
@@ -38,6 +51,22 @@ KEPT = 100_000
 @click.option("--missing-model", "missing", metavar="ID", multiple=True, help="This model gets 404; may be repeated.")
 @click.option("--api-key-env", metavar="NAME", help="The only key taken is in this variable.  [default: any key]")
 @click.option("--credit-calls", type=COUNT, help="The account is empty after so many billed calls.")
+@click.option("--revoke-after", type=COUNT, help="The key is refused after so many calls.")
+@click.option(
+    "--outage",
+    "outages",
+    metavar="FROM-TO",
+    type=WINDOW,
+    multiple=True,
+    help="Nothing works then: 30s-2m; may be repeated.",
+)
+@click.option(
+    "--outage-kind",
+    type=click.Choice(["503", "refused"]),
+    default="503",
+    show_default=True,
+    help="Every call gets 503, or no connection is accepted.",
+)
 @click.option(
     "--ledger", metavar="FILE", type=click.Path(path_type=Path), help="Write every call there, as JSON lines."
 )
@@ -51,6 +80,7 @@ def command(loaded: Loaded, **given: Any) -> int:
     Examples:
       batchrunner simulate
       batchrunner simulate --latency 300ms --rpm 600 --faults 429=0.05,500=0.02
+      batchrunner simulate --faults stray=0.01,drip=0.001 --outage 30s-2m
       batchrunner simulate --flavour openai --port 0 --credit-calls 100 --ledger calls.jsonl
     """
     from batchrunner.simulator import Ledger, Provider

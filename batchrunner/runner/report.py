@@ -42,6 +42,8 @@ class RunReport:
     """Requests of these jobs that an earlier run gave up on."""
     started: int
     ended: int
+    doubles: int = 0
+    """Answers that were not taken because they bore the id of another request's answer."""
 
     @property
     def exit_code(self) -> ExitCode:

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.clock import Clock
+from batchrunner.core.doubles import Doubles
 from batchrunner.core.gate import Gate
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Closing, Lane, Opened
@@ -70,6 +71,7 @@ class Run:
     _lanes: list[RunLane] = field(default_factory=list)
     _transports: dict[str, Transport] = field(default_factory=dict)
     _halts: list[Halt] = field(default_factory=list)
+    _doubles: Doubles = field(default_factory=Doubles)
     _unwritten: list[Halt] = field(default_factory=list)
     _interrupted: Interrupt | None = None
     _claimer: Claimer | None = None
@@ -186,6 +188,7 @@ class Run:
             dice=parts.dice,
             stopped=self._halt,
         )
+        self._doubles = workers.doubles
         async with anyio.create_task_group() as background:
             background.start_soon(ledger.run)
             background.start_soon(self._beat)
@@ -272,6 +275,7 @@ class Run:
             failed_before=failed - self.tally.failed,
             started=self._started,
             ended=self.parts.clock.now(),
+            doubles=self._doubles.refused,
         )
 
     def _what_is_left(self) -> tuple[int, int, int]:

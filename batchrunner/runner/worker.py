@@ -6,6 +6,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.attempt import Failure, Outcome, Reply
 from batchrunner.core.clock import SECOND, Clock
+from batchrunner.core.doubles import Doubles
 from batchrunner.core.estimate import deadline
 from batchrunner.core.hints import LimitHints
 from batchrunner.core.http import HttpCall, HttpReply
@@ -40,6 +41,8 @@ class Workers:
         self._clock = clock
         self._dice = dice
         self._stopped = stopped
+        self.doubles = Doubles()
+        """What keeps one answer from two requests."""
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -64,6 +67,8 @@ class Workers:
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
+        if isinstance(outcome, Reply):
+            outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
         now, monotonic = self._clock.now(), self._clock.monotonic()
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
         verdict = self._judge(ticket, outcome, now)

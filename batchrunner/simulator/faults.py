@@ -38,7 +38,7 @@ BODY_KINDS: Final = frozenset(
     {
         *("truncated_json", "empty200", "html200", "null200", "array200", "deep200", "no_choices", "no_finish"),
         *("status204", "status205", "status999"),
-        *("no_usage", "null_usage", "absurd_usage", "same_id", "absurd_limits", "odd_json", "billed500"),
+        *("no_usage", "null_usage", "absurd_usage", "same_id", "double", "absurd_limits", "odd_json", "billed500"),
     }
 )
 """Done and billed; the answer that comes back whole is not (all of) what was paid for, or says odd things beside it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, get_args
 
@@ -36,6 +37,8 @@ _ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "/v2/supported-models": ("GET", "supported_models"),
 }
 _ENDPOINTS: Final = frozenset(get_args(Endpoint))
+_LONG_AGO: Final = 64
+"""So many answers ago a call is over, and what its caller was sent can be sent again (`double`)."""
 _AFTER_SERVING: Final = (WIRE_KINDS | BODY_KINDS) - {"billed500"}
 
 
@@ -61,6 +64,7 @@ class Provider:
         self._limiter = Limiter(self._settings)
         self._number = 0
         self._authorized = 0
+        self._earlier: dict[str, deque[Verdict]] = {}
 
     @property
     def settings(self) -> Settings:
@@ -110,7 +114,7 @@ class Provider:
         return Answer(
             number=arrival.number,
             status=verdict.status,
-            headers={"Content-Type": verdict.content_type, "x-sim-echo": arrival.echo, **verdict.headers},
+            headers={"Content-Type": verdict.content_type, **arrival.marks, **verdict.headers},
             body=verdict.body,
             delay=self._delay(arrival, verdict),
             fault=verdict.wire,
@@ -260,22 +264,25 @@ class Provider:
             answer = vectors.rerank_answer(work, settings, call_id=call_id)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
-        return verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)
+        verdict = verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)
+        earlier = self._earlier.setdefault(endpoint, deque(maxlen=_LONG_AGO))
+        if fault == "double" and len(earlier) == _LONG_AGO:
+            return verdicts.doubled(verdict, earlier[0])
+        if fault is None:
+            earlier.append(verdict)
+        return verdict
 
     def _listed(self, route: str) -> Verdict:
         models = catalogue.offered(self._settings.flavour, self._settings.models)
         if route == "supported_models":
             return Verdict(status=200, body=msgspec.json.encode(catalogue.supported_list(models)))
-        if self._settings.flavour == "together":
-            return Verdict(status=200, body=msgspec.json.encode(catalogue.together_list(models)))
-        return Verdict(status=200, body=msgspec.json.encode(catalogue.openai_list(models)))
+        listed = catalogue.together_list if self._settings.flavour == "together" else catalogue.openai_list
+        return Verdict(status=200, body=msgspec.json.encode(listed(models)))
 
     def _delay(self, arrival: Arrival, verdict: Verdict) -> float:
         settings = self._settings
-        if not verdict.processed:
-            return 0.0
         if not verdict.billed:
-            return settings.refusal_latency
+            return settings.refusal_latency if verdict.processed else 0.0
         delay = 0.0
         if settings.latency:
             throw = dice("latency", settings.seed, arrival.sha256, arrival.seen)

@@ -49,7 +49,7 @@ class Settings:
 
     echo: bool = True
     """Begin generated text with `[echo <12 hex>]`, the SHA-256 of the request body. The header `x-sim-echo` and (chat,
-    completions) `system_fingerprint` carry it always."""
+    completions) `system_fingerprint` carry it always; the header `x-sim-for` carries the call's X-Client-Request-Id."""
     mean_output_tokens: float = 60.0
     """Mean length of a generated text in tokens, before it is cut at `max_tokens`."""
     output_spread: float = 0.5

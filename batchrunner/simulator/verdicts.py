@@ -56,6 +56,15 @@ class Arrival:
         """The first 12 hex digits of the body's SHA-256, which every answer carries."""
         return self.sha256[:12]
 
+    @property
+    def marks(self) -> dict[str, str]:
+        """Headers that say which call an answer belongs to: its body's hash, and the id that the client gave it."""
+        given = self.headers.get("x-client-request-id", "")
+        return {
+            "x-sim-echo": self.echo,
+            **({"x-sim-for": given} if given and given.isascii() and given.isprintable() else {}),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -113,6 +122,11 @@ def served(
         return replace(good, status=status, body=b"" if status < 300 else body, usage=None)
     ruined = ruined_body(fault, body)
     return good if ruined == body else replace(good, body=ruined, usage=usage if fault == "odd_json" else None)
+
+
+def doubled(verdict: Verdict, earlier: Verdict) -> Verdict:
+    """This call is done and billed, and gets the `earlier` answer to another call, id and all."""
+    return replace(verdict, body=earlier.body, headers=earlier.headers, usage=None)
 
 
 def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:

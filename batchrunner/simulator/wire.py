@@ -7,6 +7,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from enum import Enum
 from functools import cache
 from typing import Final
@@ -49,7 +50,8 @@ def script(answer: Answer, settings: Settings) -> Script:
 def stray(answer: Answer) -> bytes:
     """Another call's good answer, whole, as a connection that has lost count would send it."""
     body = _ECHO.sub(lambda found: found[1] + _STRAY_ECHO, answer.body)
-    return _head(answer, len(body), keep=True) + body
+    marks = {"x-sim-echo": _STRAY_ECHO.decode(), "x-sim-for": "stray"}
+    return _head(replace(answer, headers={**answer.headers, **marks}), len(body), keep=True) + body
 
 
 @cache

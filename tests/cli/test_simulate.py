@@ -72,6 +72,8 @@ def test_only_the_key_of_a_variable_is_taken_and_it_is_not_shown(
         (("--host", "192.0.2.1"), "loopback only"),
         (("--api-key-env", "NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE is not set"),
         (("--latency", "soon"), "duration"),
+        (("--outage", "30s-10s"), "ends before it begins"),
+        (("--outage", "soon"), "duration"),
         (("--ledger", "no/such/folder/calls.jsonl"), "can't write"),
     ],
 )

@@ -69,7 +69,7 @@ def test_seconds_are_read_and_clamped_to_an_hour(value, seconds):
         "2026-11-06T08:49:37Z",
     ],
 )
-def test_what_can_not_be_read_says_nothing(value):
+def test_h7_what_can_not_be_read_says_nothing(value):
     assert read(value) is None
     assert read(ms=value) is None
 
@@ -118,7 +118,7 @@ def test_a_date_far_ahead_is_clamped_and_a_date_in_the_past_is_now():
         ("nan, Sun, 06 Nov 1994 08:51:07 GMT", 90),
     ],
 )
-def test_of_several_values_the_first_readable_one_counts(value, seconds):
+def test_h7_of_several_values_the_first_readable_one_counts(value, seconds):
     assert read(value) == seconds
 
 

@@ -101,7 +101,7 @@ def test_every_line_says_its_own_cost_and_the_lines_add_up(at: Start) -> None:
     assert {line["custom_id"]: pico(line["batchrunner"]["cost_usd"]) for line in lines} == ours
 
 
-def test_cached_tokens_have_their_own_price_and_a_model_without_one_is_unpriced_not_free(at: Start) -> None:
+def test_h22_cached_tokens_have_their_own_price_and_a_model_without_one_is_unpriced_not_free(at: Start) -> None:
     place = at(cached_share=0.4)
     (place.folder / "mine.toml").write_text(
         f'[[price]]\nprovider = "together"\nnames = ["{OWN}"]\ninput = "0.30"\noutput = "1.20"\ncached = "0.06"\n'

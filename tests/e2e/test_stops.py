@@ -55,7 +55,7 @@ def test_a_wrong_key_stops_the_job_after_a_handful_of_calls(at: Start) -> None:
     goes_on(place, 60)
 
 
-def test_a_key_that_is_revoked_in_mid_run_loses_no_answer(at: Start) -> None:
+def test_h9_a_key_that_is_revoked_in_mid_run_loses_no_answer(at: Start) -> None:
     place = at(revoke_after=25, latency=0.05, refusal_latency=0.05)
     place.file(chats(60))
     stopped(place, 6, "HTTP 401")
@@ -66,7 +66,7 @@ def test_a_key_that_is_revoked_in_mid_run_loses_no_answer(at: Start) -> None:
     goes_on(place, 60)
 
 
-def test_an_empty_account_stops_the_job(at: Start) -> None:
+def test_h8_an_empty_account_stops_the_job(at: Start) -> None:
     place = at(credit_calls=25, latency=0.05, refusal_latency=0.05)
     place.file(chats(60))
     stopped(place, 4, "HTTP 402: Credit limit exceeded")
@@ -77,7 +77,7 @@ def test_an_empty_account_stops_the_job(at: Start) -> None:
     goes_on(place, 60)
 
 
-def test_a_missing_model_stops_its_own_lane_only(at: Start) -> None:
+def test_h11_a_missing_model_stops_its_own_lane_only(at: Start) -> None:
     place = at(missing_models=(LLAMA,), latency=0.05)
     place.file([*chats(20, "a", GPT), *chats(20, "b", LLAMA), *chats(20, "c", SMALL)])
     ended = stopped(place, 7, "HTTP 404: Unable to access model meta-llama/Llama-3.3-70B-Instruct-Turbo")

@@ -86,7 +86,7 @@ def test_a_chat_answer_without_a_whole_choice_is_a_bad_reply_and_what_it_used_is
 @example("")
 @example("eos")
 @example("content_filter")
-def test_any_word_is_a_finish_reason_and_is_kept_as_it_is(finish):
+def test_h4_any_word_is_a_finish_reason_and_is_kept_as_it_is(finish):
     body = json.dumps(chat_answer(choices=[choice(finish_reason=finish)]), ensure_ascii=False)
     outcome = CHAT.read(reply(body.encode("utf-8", "replace")), together)
     assert isinstance(outcome, Reply)
@@ -102,7 +102,7 @@ def test_any_word_is_a_finish_reason_and_is_kept_as_it_is(finish):
         (["", "stop"], ""),
     ],
 )
-def test_of_several_choices_one_that_was_cut_off_speaks_for_all(finishes, told):
+def test_h4_of_several_choices_one_that_was_cut_off_speaks_for_all(finishes, told):
     outcome = CHAT.read(reply(chat_answer(choices=[choice(finish_reason=word) for word in finishes])), together)
     assert isinstance(outcome, Reply)
     assert outcome.finish == told

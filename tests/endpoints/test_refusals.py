@@ -45,7 +45,7 @@ def test_a_number_that_is_no_status_is_a_bad_reply(status):
     assert generic(reply(PLAIN, status)).kind == K.BAD_REPLY
 
 
-def test_403_is_a_row_error_on_together_and_a_question_of_permission_elsewhere():
+def test_h10_403_is_a_row_error_on_together_and_a_question_of_permission_elsewhere():
     kinds = [classify(reply(PLAIN, 403)).kind for classify in (together, openai, generic)]
     assert kinds == [K.CONTEXT_LENGTH, K.AUTH, K.AUTH]
 

@@ -16,7 +16,7 @@ SERVER_ERRORS = ("500", "502", "502html", "504", "520", "521", "522", "523", "52
 SHARED = ("429", "503", "529")
 ONCE = (
     *BAD_BODIES, *SERVER_ERRORS, *SHARED, "408", "409", "425", "error200", "400transient", "billed500",
-    "no_usage", "null_usage", "absurd_usage", "odd_json", "same_id", "absurd_limits", "cookies",
+    "no_usage", "null_usage", "absurd_usage", "odd_json", "same_id", "double", "absurd_limits", "cookies",
 )  # fmt: skip
 ALWAYS = ("400", "413", "415", "422", "501")
 
@@ -82,6 +82,15 @@ def test_h13_h14_what_passes_is_tried_again(job: Played, kind: str) -> None:
 
 def test_h19_done_and_billed_but_reported_failed_counts_as_possibly_billed(job: Played) -> None:
     job.recovered("billed500", "server_error")
+
+
+def test_h20_an_answer_with_the_id_of_another_rows_answer_is_not_taken_and_told(job: Played) -> None:
+    job.recovered("double", "bad_reply")
+    assert sorted(len(ends) for ends in job.ends("same_id")) == [1, 2], "the first one keeps its answer"
+    assert job.state("same_id") == {"succeeded"}
+    told = [end.error or "" for kind in ("double", "same_id") for ends in job.ends(kind) for end in ends[:-1]]
+    assert len(told) == job.report.doubles == 3
+    assert all("bears the id of the one to request" in error for error in told)
 
 
 def test_h21_absurd_limit_headers_stall_nobody(job: Played) -> None:

@@ -5,18 +5,16 @@ hangs and drips up to a deadline) have their tests in ``tests/transport``; ten t
 the bombs' memory, are in ``tests/e2e/test_network.py``.
 """
 
-import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
-from batchrunner.core.http import HttpReply
 from tests.canary import CANARY_KEY
 from tests.faults.play import Played, check, mixed, play
 from tests.invariants import broken
-from tests.transport.raw import answer, call, client, serving
+from tests.transport.raw import serving
 
 pytestmark = pytest.mark.slow
 
@@ -134,22 +132,3 @@ async def redirected(folder: Path) -> tuple[Played, int]:
         act = anyio.to_thread.run_sync
         played = await act(lambda: play(folder, lines, latency=0, redirect_to=f"{other.url}/v1/chat/completions"))
         return played, other.connections
-
-
-async def test_n28_ten_thousand_cancellations_leave_a_transport_that_answers_eight_of_eight() -> None:
-    async def slow(peer):
-        while True:
-            body = await peer.request()
-            await asyncio.sleep(0.02 if body == b"slow" else 0)
-            await peer.write(answer(body))
-
-    async with serving(slow) as server, client(server.url) as transport:
-
-        async def churn(rounds: int) -> None:
-            for number in range(rounds):
-                with anyio.move_on_after(0.001 * (number % 4)):
-                    await transport.send(call(b"slow"))
-
-        await asyncio.gather(*(churn(100) for _ in range(100)))
-        outcomes = await asyncio.gather(*(transport.send(call(b"%d" % number)) for number in range(8)))
-    assert [outcome.body for outcome in outcomes if isinstance(outcome, HttpReply)] == [b"%d" % n for n in range(8)]

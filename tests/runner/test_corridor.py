@@ -133,7 +133,7 @@ async def test_a_slow_lane_does_not_slow_another(folder: Path) -> None:
         ("none", 5.0, 0.0),
     ],
 )
-async def test_no_call_goes_out_inside_a_pause(folder: Path, style: str, wish: float, least: float) -> None:
+async def test_h7_no_call_goes_out_inside_a_pause(folder: Path, style: str, wish: float, least: float) -> None:
     settings = Settings(latency=1.0, latency_jitter=0.0, retry_after=wish, retry_after_style=style)  # type: ignore[arg-type]
     world = World(folder, settings, fault_for=lambda number, path, body: "429" if number == 20 else None)
     await world.work(world.file(world.chats(60)), concurrency=1)
@@ -146,7 +146,7 @@ async def test_no_call_goes_out_inside_a_pause(folder: Path, style: str, wish: f
 
 
 @pytest.mark.slow
-async def test_an_outage_fails_no_row(folder: Path) -> None:
+async def test_h16_an_outage_fails_no_row(folder: Path) -> None:
     world = World(folder, Settings(latency=1.0, outages=((20.0, 1820.0),)))
     report = await world.work(world.file(world.chats(400)), concurrency=8)
     assert report.tally.failed == 0

@@ -108,6 +108,13 @@ def test_every_answer_carries_the_echo_of_its_request(desk):
     assert "[echo" not in desk(echo=False).chat().body.decode()
 
 
+def test_every_answer_carries_the_id_that_its_call_was_given(desk):
+    assert desk().chat(headers={"x-client-request-id": "a-17"}).headers["x-sim-for"] == "a-17"
+    hostile = {"x-client-request-id": "a\r\nx: y"}
+    assert "x-sim-for" not in desk().chat(headers=hostile).headers
+    assert "x-sim-for" not in desk().chat().headers
+
+
 def test_a_base_with_or_without_v1_reaches_the_same_endpoint(desk):
     counter = desk()
     body = {"model": "m", "prompt": "once"}

@@ -50,6 +50,7 @@ def test_a_stray_is_a_whole_second_answer_to_another_call_on_a_connection_that_s
     assert parts(first)[1] == GOOD
     body = json.loads(parts(second)[1])
     assert body == {"system_fingerprint": "fp_000000000000", "text": "[echo 000000000000] yes"}
+    assert "x-sim-for: stray" in parts(second)[0]
     assert ends == [Ending.KEEP]
 
 
@@ -120,3 +121,21 @@ def test_a_redirect_names_where_to_and_bills_nothing(desk):
     answer = counter.chat()
     assert (answer.status, answer.headers["Location"]) == (307, "http://127.0.0.1:1/x")
     assert not counter.ledger.entries[-1].billed
+
+
+def test_a_double_is_an_answer_that_another_call_had_long_ago(desk):
+    counter = desk(fault_for=lambda number, _path, _body: "double" if number in (2, 70) else None)
+    bodies = [counter.chat(f"question {number}").body for number in range(1, 71)]
+    assert bodies[69] in bodies[:20]
+    assert len(set(bodies)) == 69, "too early for a double, the second call got its own"
+    assert counter.ledger.entries[-1].billed
+    assert counter.ledger.entries[-1].usage is None
+
+
+def test_an_outage_lasts_from_then_till_then(desk, clock):
+    counter = desk(outages=((10.0, 20.0),))
+    statuses = []
+    for _ in range(5):
+        statuses.append(counter.chat().status)
+        clock.time += 5.0
+    assert statuses == [200, 200, 503, 503, 200]

@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import time
 import traceback
 from contextlib import closing
 
@@ -104,7 +105,7 @@ async def test_every_complete_answer_is_a_reply_whatever_its_status(status):
 # ----------------------------------------------------------------------------------------------------------- never sent
 
 
-async def test_refused_is_never_sent():
+async def test_n1_refused_is_never_sent():
     with closing(socket.socket()) as taken_port:
         taken_port.bind(("127.0.0.1", 0))  # bound, not listening: refuses
         async with client(f"http://127.0.0.1:{taken_port.getsockname()[1]}") as transport:
@@ -114,10 +115,11 @@ async def test_refused_is_never_sent():
     assert "Connection refused" in failure.message
 
 
-async def test_a_name_that_is_not_found_is_never_sent(monkeypatch):
+@pytest.mark.parametrize("code", [socket.EAI_NONAME, socket.EAI_AGAIN], ids=["no such name", "no answer for now"])
+async def test_n2_a_name_that_is_not_found_is_never_sent(monkeypatch, code):
     def unknown(host, *_, **__):
         assert host == "no-such-host.invalid"
-        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        raise socket.gaierror(code, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     async with client("https://no-such-host.invalid") as transport:
@@ -144,7 +146,7 @@ def full_port():
 
 
 @pytest.mark.parametrize(("connect_timeout", "deadline"), [(0.1, 5.0), (5.0, 0.1)], ids=["its own", "the deadline"])
-async def test_a_connect_that_never_completes_is_never_sent(full_port, connect_timeout, deadline):
+async def test_n3_a_connect_that_never_completes_is_never_sent(full_port, connect_timeout, deadline):
     engine = AiohttpTransport(connect_timeout=connect_timeout)
     async with client(f"http://127.0.0.1:{full_port}", engine) as transport:
         async with asyncio.timeout(2.0):
@@ -198,17 +200,37 @@ async def test_a_connect_that_is_interrupted_is_never_sent(full_port):
             id="a header of 100 KB",
         ),
         pytest.param(every(taken, writes(b"HTTP/1.1 102 Processing\r\n\r\n")), K.CONNECTION, id="closed after a 102"),
-        pytest.param(every(taken, hangs), K.TIMEOUT, id="silence"),
-        pytest.param(every(taken, writes(LONG[:40]), hangs), K.TIMEOUT, id="silence inside the head"),
-        pytest.param(every(taken, writes(LONG[:-500]), hangs), K.TIMEOUT, id="silence inside the body"),
-        pytest.param(every(taken, drips), K.TIMEOUT, id="a drip"),
-        pytest.param(every(taken, promises), K.TIMEOUT, id="interim responses without end"),
     ],
 )
-async def test_what_breaks_after_sending_may_have_been_billed(behave, kind):
+async def test_n5_n6_n11_n12_n17_what_breaks_after_sending_may_have_been_billed(behave, kind):
     outcome = await one_call(behave, deadline=0.25)
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.billing) == (kind, Billing.UNKNOWN), outcome
+
+
+async def ends_at_the_deadline(behave):
+    started = time.monotonic()
+    outcome = await one_call(behave, deadline=0.25)
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.billing) == (K.TIMEOUT, Billing.UNKNOWN), outcome
+    assert 0.2 < time.monotonic() - started < 2.0
+
+
+async def test_n7_silence_before_the_answer_ends_at_the_deadline():
+    await ends_at_the_deadline(every(taken, hangs))
+
+
+@pytest.mark.parametrize("said", [LONG[:40], LONG[:-500]], ids=["inside the head", "inside the body"])
+async def test_n8_silence_amid_the_answer_ends_at_the_deadline(said):
+    await ends_at_the_deadline(every(taken, writes(said), hangs))
+
+
+async def test_n9_a_slow_drip_ends_at_the_deadline():
+    await ends_at_the_deadline(every(taken, drips))
+
+
+async def test_n10_interim_responses_without_end_end_at_the_deadline():
+    await ends_at_the_deadline(every(taken, promises))
 
 
 async def test_an_upload_that_is_not_taken_counts_as_sent():
@@ -235,7 +257,7 @@ async def test_a_kept_alive_connection_is_used_again():
 
 
 @pytest.mark.parametrize("end", [every(taken), every(taken, resets)], ids=["closed", "reset"])
-async def test_a_close_on_a_reused_connection_is_not_billed_and_not_resent(end):
+async def test_n18_a_close_on_a_reused_connection_is_not_billed_and_not_resent(end):
     async with serving(every(served, end)) as server, client(server.url) as transport:
         assert isinstance(await transport.send(call(b"1")), HttpReply)
         failure = await transport.send(call(b"2"))
@@ -281,7 +303,7 @@ async def test_a_connection_that_the_server_closed_in_time_is_not_used_again():
     [pours, writes(OVER[:-990]), writes(CHUNKED + b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n")],
     ids=["endless", "announced", "a byte too many"],
 )
-async def test_a_body_over_the_cap_is_given_up_as_soon_as_that_is_known(body):
+async def test_n23_a_body_over_the_cap_is_given_up_as_soon_as_that_is_known(body):
     outcome = await one_call(every(taken, body, hangs), max_response=1000)
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.billing, outcome.status) == (K.RESPONSE_TOO_LARGE, Billing.UNKNOWN, 200)
@@ -297,7 +319,7 @@ async def test_a_body_of_just_the_cap_is_read(body):
 
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "gzip, gzip", "x"])
-async def test_a_coding_that_was_not_asked_for_is_refused(coding):
+async def test_n22_n24_a_coding_that_was_not_asked_for_is_refused(coding):
     outcome = await one_call(every(taken, writes(answer(b"\x1f\x8b", "200 OK", f"Content-Encoding: {coding}")), hangs))
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.billing) == (K.BAD_REPLY, Billing.UNKNOWN)
@@ -307,7 +329,7 @@ async def test_a_coding_that_was_not_asked_for_is_refused(coding):
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_never_followed(status):
+async def test_n20_a_redirect_is_never_followed(status):
     async with serving(good) as second:
         moved = writes(answer(b"", f"{status} Moved", f"Location: {second.url}/v1/chat/completions?token=t"))
         outcome = await one_call(every(taken, moved, hangs))
@@ -316,6 +338,27 @@ async def test_a_redirect_is_never_followed(status):
     assert second.url.removeprefix("http://") in outcome.message
     assert "token=t" not in outcome.message
     assert (second.connections, second.bodies) == (0, [])
+
+
+async def test_n21_a_redirect_to_https_on_the_same_host_is_told_and_not_followed():
+    moved = writes(answer(b"", "301 Moved", "Location: https://127.0.0.1/v1/chat/completions"))
+    outcome = await one_call(every(taken, moved, hangs))
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.billing) == (K.MISCONFIGURED, Billing.NOT_BILLED)
+    assert "127.0.0.1" in outcome.message
+    assert "set the base URL to where the API is" in outcome.message
+
+
+async def test_n27_where_ipv6_is_broken_the_call_goes_out_by_ipv4(monkeypatch):
+    async with serving(good) as server:
+        port = int(server.url.rpartition(":")[2])
+        both = [
+            (socket.AF_INET6, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("::1", port, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        async with client(f"http://localhost:{port}") as transport:
+            assert isinstance(await transport.send(call()), HttpReply)
 
 
 @pytest.fixture(scope="module")
@@ -335,10 +378,10 @@ def certificate(tmp_path_factory):
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    return context, str(cert)
+    return context, str(cert), str(key)
 
 
-async def test_a_certificate_that_does_not_verify_is_a_misconfiguration(certificate):
+async def test_n4_a_certificate_that_does_not_verify_is_a_misconfiguration(certificate):
     async with (
         serving(good, certificate[0]) as server,
         client(server.url, AiohttpTransport(tls=tls_context())) as transport,
@@ -351,6 +394,63 @@ async def test_a_certificate_that_does_not_verify_is_a_misconfiguration(certific
     assert server.bodies == []
 
 
+TWO_DAYS = ("-startdate", "20200101000000Z", "-enddate", "20200102000000Z", "-out", "cert.pem")
+AUTHORITY = """[ca]
+default_ca = here
+[here]
+new_certs_dir = .
+database = index
+serial = serial
+default_md = sha256
+policy = any
+x509_extensions = extensions
+[any]
+commonName = supplied
+[extensions]
+subjectAltName = DNS:localhost
+"""
+
+
+@pytest.fixture(scope="module")
+def expired(certificate, tmp_path_factory):
+    """A certificate for localhost that signed itself for two days in 2020, and its key."""
+    folder = tmp_path_factory.mktemp("expired")
+    (folder / "ca.cnf").write_text(AUTHORITY)
+    (folder / "index").touch()
+    (folder / "serial").write_text("01\n")
+    key = certificate[2]
+    for words in (
+        ["req", "-new", "-key", key, "-subj", "/CN=localhost", "-out", "ask.pem"],
+        ["ca", "-batch", "-notext", "-config", "ca.cnf", "-selfsign", "-keyfile", key, "-in", "ask.pem", *TWO_DAYS],
+    ):
+        subprocess.run([shutil.which("openssl"), *words], cwd=folder, check=True, capture_output=True, timeout=60)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "cert.pem", key)
+    return context, str(folder / "cert.pem")
+
+
+async def test_n4_a_certificate_that_has_expired_is_a_misconfiguration(expired):
+    context, authority = expired
+    engine = AiohttpTransport(tls=tls_context(authority))
+    async with serving(good, context) as server, client(server.url, engine) as transport:
+        outcome = await transport.send(call())
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.billing) == (K.MISCONFIGURED, Billing.NOT_BILLED)
+    assert "expired" in outcome.message
+    assert server.bodies == []
+
+
+async def test_n4_an_old_protocol_is_a_misconfiguration():
+    async def old(peer):
+        await peer.reader.read(1)
+        await peer.write(b"\x15\x03\x01\x00\x02\x02\x46")  # RFC 8446 6: a fatal alert, protocol_version
+
+    async with serving(old) as server, client(server.url.replace("http:", "https:")) as transport:
+        outcome = await transport.send(call())
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, outcome.billing) == (K.MISCONFIGURED, Billing.NOT_BILLED), outcome
+
+
 async def test_tls_is_verified_without_a_context_too(certificate):
     async with serving(good, certificate[0]) as server, client(server.url) as transport:
         outcome = await transport.send(call())
@@ -358,8 +458,8 @@ async def test_tls_is_verified_without_a_context_too(certificate):
     assert outcome.kind is K.MISCONFIGURED
 
 
-async def test_an_authority_that_was_named_is_trusted_for_its_own_host_only(certificate):
-    context, authority = certificate
+async def test_n4_an_authority_that_was_named_is_trusted_for_its_own_host_only(certificate):
+    context, authority, *_ = certificate
     async with serving(good, context) as server:
         async with client(server.url, AiohttpTransport(tls=tls_context(authority))) as transport:
             for _ in range(3):
@@ -373,7 +473,7 @@ async def test_an_authority_that_was_named_is_trusted_for_its_own_host_only(cert
     assert len(server.bodies) == 3
 
 
-async def test_https_to_a_plain_server_is_a_misconfiguration():
+async def test_n4_https_to_a_plain_server_is_a_misconfiguration():
     plain = every(waits(0.02), writes(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
     async with serving(plain) as server, client(server.url.replace("http:", "https:")) as transport:
         outcome = await transport.send(call())
@@ -382,7 +482,7 @@ async def test_https_to_a_plain_server_is_a_misconfiguration():
 
 
 @pytest.mark.parametrize(("status", "kind"), [(407, K.MISCONFIGURED), (503, K.CONNECTION)])
-async def test_a_proxy_that_refuses_is_never_sent_to(status, kind):
+async def test_n26_a_proxy_that_refuses_is_never_sent_to(status, kind):
     async def proxy(peer):
         await peer.request()
         await peer.write(answer(b"", f"{status} no"))

@@ -87,7 +87,7 @@ async def test_interim_responses_are_passed_over(monkeypatch, way):
     assert (reply.status, reply.body) == (200, b"{}")
 
 
-async def test_a_body_in_pieces_is_put_together_and_its_connection_used_again():
+async def test_n29_a_body_in_slices_is_put_together_and_its_connection_used_again():
     said = answer(b"0123456789")
     torn = every(taken, writes(said[:-7]), waits(0.02), writes(said[-7:-3]), waits(0.02), writes(said[-3:]))
     async with serving(every(torn, torn)) as server, client(server.url) as transport:

@@ -61,7 +61,7 @@ def proxies_used(monkeypatch):
     return used
 
 
-async def test_proxies_of_the_environment_are_off_until_asked_for(proxies_used):
+async def test_n26_proxies_of_the_environment_are_off_until_asked_for(proxies_used):
     open_transport("https://api.example.com", None, connections=1)
     open_transport("https://api.example.com", None, connections=1, trust_env=True)
     assert proxies_used == [None, "http://user:pw@proxy.example:3128"]

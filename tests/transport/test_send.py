@@ -144,7 +144,7 @@ async def test_a_bug_in_the_engine_is_not_taken_for_a_bad_connection():
     assert "bug" in repr(caught.value)
 
 
-async def test_a_407_is_a_misconfiguration():
+async def test_n26_a_407_is_a_misconfiguration():
     failure = await outcome_of(lambda _: httpx.Response(407))
     assert isinstance(failure, Failure)
     assert (failure.kind, failure.billing, failure.status) == (K.MISCONFIGURED, Billing.NOT_BILLED, 407)
@@ -225,7 +225,7 @@ class TestInVirtualTime:
         return HttpTransport(engine, BASE, Secret(CANARY_KEY), clock=FixedClock())
 
     @pytest.mark.parametrize("fault", ["hang", "drip"])
-    async def test_a_call_ends_at_its_deadline_to_the_second(self, fault):
+    async def test_n7_n9_a_call_ends_at_its_deadline_to_the_second(self, fault):
         async with self.over(Said(body=b"x" * 1000, fault=fault)) as transport:
             failure = await transport.send(call(deadline=33.0))
         assert isinstance(failure, Failure)
