@@ -6,6 +6,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.attempt import Failure, Outcome
 from batchrunner.core.clock import Clock
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.estimate import deadline
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
@@ -54,7 +55,9 @@ class Workers:
         if not self._dispatcher.clear(ticket):
             self._dispatcher.release(ready)
             return
+        reached("send")
         answer = await ticket.lane.transport.send(_call(ticket.opening, opened))
+        reached("answered")
         self._settle(ticket, opened, answer)
 
     def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> None:

@@ -126,8 +126,12 @@ class QueueMachine(RuleBasedStateMachine):
     def release(self, call):
         opened, opening = call
         self.time += 1
-        self.store.commit([], [], [], self.time, released=[Release(opened.attempt_id, opening.head)])
-        row = self.rows[opening.head.id]
+        released, row = [Release(opened.attempt_id, opening.head)], self.rows[opening.head.id]
+        if row.open != opened.attempt_id:  # a crash came between
+            with pytest.raises(RuntimeError, match="0 of them were open"):
+                self.store.commit([], [], [], self.time, released=released)
+            return
+        self.store.commit([], [], [], self.time, released=released)
         row.open, row.attempts = None, row.attempts - 1
         if row.state == "running":
             row.state = "queued"
