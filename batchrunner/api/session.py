@@ -185,7 +185,10 @@ def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
     db, now = loaded.settings.db, SystemClock().now()
     with writing(db, wait=wait, care=care_of(loaded.settings)) as store, reading(db) as reader:
         taken = take_in(store, store.path, now)  # before the rescue: what was answered is not lost
-        yield Session(loaded, store, reader, store.rescue(now), taken)
+        try:
+            yield Session(loaded, store, reader, store.rescue(now), taken)
+        finally:
+            Disk(store.path).free_ballast()  # also that of a run that was killed
 
 
 def _ids(jobs: Sequence[Job] | None) -> list[int] | None:

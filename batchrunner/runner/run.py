@@ -77,7 +77,7 @@ class Run:
         return await self._report()
 
     def _begin(self) -> int:
-        self.parts.storage.disk.prepare()
+        self.parts.storage.prepare()
         return self.parts.queue.start(self.parts.info, self._started, self.parts.accounts)[0]
 
     def stop(self, signal: Interrupt) -> None:

@@ -4,6 +4,7 @@ One record for each attempt that ended, or was never sent: its length, a CRC-32 
 from is on the disk. A record that a crash cut short is not there, and one that was damaged is left out.
 """
 
+import errno
 import os
 import struct
 import zlib
@@ -67,10 +68,17 @@ class Spill:
 
     def __init__(self, db: str) -> None:
         self._db = db
+        self._folder: int | None = None
         self._descriptor: int | None = None
         self._size = 0
         self.paths: list[str] = []
         """The files that were written."""
+
+    def prepare(self) -> int:
+        """Keep the folder at hand, whose path may be gone when the spill is needed. Raises OSError."""
+        if self._folder is None:
+            self._folder = os.open(Path(self._db).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._folder
 
     def write(self, closings: Sequence[Closing], released: Sequence[Release]) -> int:
         """Append records; what was taken is on the disk when this returns. Return how many closings were taken.
@@ -107,25 +115,38 @@ class Spill:
             self._append(data)
 
     def _begin(self) -> int:
+        folder = self.prepare()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        path = next(path for path in spill_paths(self._db) if not os.path.lexists(path))
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            _write_whole(descriptor, MAGIC, 0)
-            sync_folder(path)
-        except OSError:
-            os.close(descriptor)
-            Path(path).unlink()
-            raise
-        self._descriptor, self._size = descriptor, len(MAGIC)
-        self.paths.append(path)
-        return descriptor
+        for path in spill_paths(self._db):
+            name = Path(path).name
+            try:
+                descriptor = os.open(name, flags, 0o600, dir_fd=folder)
+            except FileExistsError:
+                continue
+            try:
+                _write_whole(descriptor, MAGIC, 0)
+                os.fsync(folder)
+            except OSError:
+                os.close(descriptor)
+                os.unlink(name, dir_fd=folder)
+                raise
+            self._descriptor, self._size = descriptor, len(MAGIC)
+            self.paths.append(path)
+            return descriptor
+        raise FileExistsError(errno.EEXIST, f"{MOST_FILES} spills lie there already")
 
     def close(self) -> None:
         """Close the file; closing twice changes nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor, self._size = None, 0
+
+    def end(self) -> None:
+        """Close the file and the folder."""
+        self.close()
+        if self._folder is not None:
+            os.close(self._folder)
+            self._folder = None
 
 
 def spill_paths(db: str) -> Iterator[str]:

@@ -34,6 +34,14 @@ class Storage:
         self._together = 0
         self._largest = 0
 
+    def prepare(self) -> None:
+        """Lay in the ballast, and be ready to spill. Raises DatabaseError where the disk is not."""
+        self.disk.prepare()
+        try:
+            self._spill.prepare()
+        except OSError as error:
+            raise self.disk.explained(error) from error
+
     def seen(self, together: int, closing: Closing) -> None:
         """Learn from a committed group how much is in the air at once; one answer of each group is looked at."""
         self._together = max(self._together, together)
@@ -64,7 +72,7 @@ class Storage:
 
     def close(self) -> None:
         """Close the spill and give the ballast's room back."""
-        self._spill.close()
+        self._spill.end()
         self.disk.free_ballast()
 
     def error(self) -> DatabaseError:
