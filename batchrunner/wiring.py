@@ -26,9 +26,11 @@ from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
 from batchrunner.runner.offload import Offload
-from batchrunner.runner.run import Parts
+from batchrunner.runner.parts import Parts
+from batchrunner.runner.storage import Storage
 from batchrunner.store.base import RunnerInfo
-from batchrunner.store.database import SqliteStore, open_reader, open_store
+from batchrunner.store.database import Care, SqliteStore, open_reader, open_store
+from batchrunner.store.disk import Disk
 from batchrunner.store.reader import SqliteReader
 from batchrunner.transport.base import Transport
 from batchrunner.transport.hosts import host_label
@@ -55,13 +57,19 @@ def reading(db: Path) -> Iterator[SqliteReader]:
 
 
 @contextmanager
-def writing(db: Path, *, wait: bool = False) -> Iterator[SqliteStore]:
+def writing(db: Path, *, wait: bool = False, care: Care | None = None) -> Iterator[SqliteStore]:
     """Hold a database and open it to write, made or upgraded if need be.
 
-    Raises DatabaseHeldError where another runner holds it, unless ``wait`` is set, which queues behind it.
+    Raises DatabaseHeldError where another runner holds it, unless ``wait`` is set, which queues behind it; and
+    DatabaseError for one that ``care`` does not let pass.
     """
-    with open_store(db, wait=wait) as store:
+    with open_store(db, wait=wait, care=care) as store:
         yield store
+
+
+def care_of(settings: Settings) -> Care:
+    """Return what a person decided about a database that can't be taken as it is."""
+    return Care(timeout=settings.db_timeout, unsafe_fs=settings.unsafe_fs, accept_older=settings.accept_older)
 
 
 def price_book(settings: Settings) -> PriceBook:
@@ -105,6 +113,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
     return Parts(
         queue=store,
         offload=offload,
+        storage=Storage(store.path, Disk(store.path)),
         clock=clock or SystemClock(),
         dice=dice or random.SystemRandom().random,
         policy=RetryPolicy(max_tries=settings.max_tries),

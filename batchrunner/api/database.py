@@ -11,6 +11,7 @@ from batchrunner.store import check as _check
 from batchrunner.store.database import open_store
 from batchrunner.store.schema import HEAD, revision
 from batchrunner.store.sqlite import Session, reader_engine, recognise
+from batchrunner.wiring import care_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ def upgrade(loaded: Loaded, *, backup: bool = True, wait: bool = False) -> Upgra
     Raises DatabaseError where there is none, NewerDatabaseError, and DatabaseHeldError (``wait`` queues instead).
     """
     before, after = schema_of(loaded)
-    open_store(loaded.settings.db, wait=wait, backup=backup).close()
+    open_store(loaded.settings.db, wait=wait, backup=backup, care=care_of(loaded.settings)).close()
     copied = Path(f"{os.path.realpath(loaded.settings.db)}.backup-{before}")
     made = backup and before not in (None, after) and copied.exists()
     return Upgraded(before=before, after=after, backup=copied if made else None)

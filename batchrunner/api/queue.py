@@ -76,9 +76,13 @@ class Queue:
             selection = await anyio.to_thread.run_sync(partial(held.select, chosen, limit=limit))
             return await _run(held.plan(chosen, selection), progress)
 
-    async def retry(self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = ()) -> int:
-        """Queue failed requests again, all or by kind or id; return how many."""
-        return await self._writing(lambda held: held.retry(held.job(_ref(job)), kinds=kinds, custom_ids=custom_ids))
+    async def retry(
+        self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
+    ) -> int:
+        """Queue failed requests again, all or by kind or id, or those in quarantine; return how many."""
+        return await self._writing(
+            lambda held: held.retry(held.job(_ref(job)), kinds=kinds, custom_ids=custom_ids, quarantined=quarantined)
+        )
 
     async def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
         """Write a job's results to a JSONL or CSV file, its failures beside it."""
@@ -157,9 +161,11 @@ class BlockingQueue:
         """See ``Queue.run``."""
         return self._wait(partial(self._queue.run, *jobs, limit=limit, progress=progress))
 
-    def retry(self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = ()) -> int:
+    def retry(
+        self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
+    ) -> int:
         """See ``Queue.retry``."""
-        return self._wait(partial(self._queue.retry, job, kinds=kinds, custom_ids=custom_ids))
+        return self._wait(partial(self._queue.retry, job, kinds=kinds, custom_ids=custom_ids, quarantined=quarantined))
 
     def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
         """See ``Queue.export``."""

@@ -19,10 +19,12 @@ from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
 from batchrunner.runner.selection import first, sample
-from batchrunner.store.base import ALL, Reader, Rescue, Selection
+from batchrunner.runner.storage import take_in
+from batchrunner.store.base import ALL, Reader, Rescue, Selection, TakenIn
 from batchrunner.store.database import SqliteStore
+from batchrunner.store.disk import Disk
 from batchrunner.transport.base import Transport
-from batchrunner.wiring import Access, access, price_book, reading, run_parts, writing
+from batchrunner.wiring import Access, access, care_of, price_book, reading, run_parts, writing
 
 _FILES = (".jsonl", ".gz", ".json")
 
@@ -41,11 +43,15 @@ class Outside:
 class Session(Reads):
     """A held database: everything that can be read, and everything that can be done. Made by ``session``."""
 
-    def __init__(self, loaded: LoadedSettings, store: SqliteStore, reader: Reader, rescue: Rescue) -> None:
+    def __init__(
+        self, loaded: LoadedSettings, store: SqliteStore, reader: Reader, rescue: Rescue, taken: TakenIn
+    ) -> None:
         super().__init__(reader)
         self.loaded = loaded
         self.rescue = rescue
         """What the last runner left open when it died: closed as lost, and queued again."""
+        self.taken = taken
+        """What the last run had put by beside the database, when that took nothing more."""
         self.settings = loaded.settings
         self._store = store
 
@@ -81,9 +87,12 @@ class Session(Reads):
         with tuned():
             return loader.load(path, options or self.settings.job, name=name, tags=tags, add=add)
 
-    def retry(self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = ()) -> int:
-        """Queue failed requests again, all or by kind or id; return how many."""
-        return self._store.retry(job.id, kinds=kinds, custom_ids=custom_ids, now=SystemClock().now())
+    def retry(
+        self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
+    ) -> int:
+        """Queue failed requests again, all or by kind or id, or those in quarantine; return how many."""
+        now = SystemClock().now()
+        return self._store.retry(job.id, kinds=kinds, custom_ids=custom_ids, quarantined=quarantined, now=now)
 
     def select(
         self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None
@@ -100,6 +109,10 @@ class Session(Reads):
         """Estimate what the queued requests will take."""
         workloads = self._reader.workload(_ids(jobs), selection)
         return estimate(workloads, price_book(self.settings), SystemClock().now())
+
+    def short_of_room(self, estimate: Estimate) -> str | None:
+        """Say that the disk will probably not hold the answers; None: it will."""
+        return Disk(self._store.path).short(estimate.bytes)
 
     def unfinished(self, jobs: Sequence[Job] | None) -> bool:
         """Return whether anything is queued, or was left open by a runner that died."""
@@ -169,8 +182,13 @@ class Planned:
 @contextmanager
 def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
     """Hold the database of these settings. Raises DatabaseHeldError, unless ``wait`` queues behind the holder."""
-    with writing(loaded.settings.db, wait=wait) as store, reading(loaded.settings.db) as reader:
-        yield Session(loaded, store, reader, store.rescue(SystemClock().now()))
+    db, now = loaded.settings.db, SystemClock().now()
+    with writing(db, wait=wait, care=care_of(loaded.settings)) as store, reading(db) as reader:
+        taken = take_in(store, store.path, now)  # before the rescue: what was answered is not lost
+        try:
+            yield Session(loaded, store, reader, store.rescue(now), taken)
+        finally:
+            Disk(store.path).free_ballast()  # also that of a run that was killed
 
 
 def _ids(jobs: Sequence[Job] | None) -> list[int] | None:

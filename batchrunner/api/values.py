@@ -95,6 +95,14 @@ class Estimate:
     unpriced: tuple[str, ...]
     """Models without a price: their part of the cost is unknown and in neither sum."""
 
+    @property
+    def bytes(self) -> int:
+        """Bytes that the answers will probably take on the disk, with a third for what nobody can know.
+
+        A token is about four bytes; an answer's frame and its rows in the ledger are about 1.3 KB.
+        """
+        return int(1.3 * (1_300 * self.requests + 4 * self.output_tokens))
+
 
 LIKELY_OUTPUT = 4
 """A guess where nothing was measured: an answer uses a quarter of its bound."""

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from batchrunner.core.errors import ExitCode
+from batchrunner.store.filesystem import mount_of, mounts
 
 OLDEST_SQLITE: Final = (3, 37, 0)
 """The first with strict tables."""
 MENDED_SQLITE: Final = ((3, 44, 6), (3, 50, 7), (3, 51, 3))
 """SQLite's release notes: where the WAL-reset bug, which was in every version from 3.7.0 on, is mended."""
-
-NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "fuse.sshfs"})
-"""File systems on which SQLite's write-ahead log does not work: it shares memory between processes."""
 
 FULL: Final = 64 << 20
 TIGHT: Final = 1 << 30
@@ -84,8 +82,9 @@ def folder(db: Path) -> Finding:
         return _no_place(f"{place} can't be written", "change its permissions, or give another --db")
     if db.exists() and not os.access(db, os.R_OK | os.W_OK):
         return _no_place(f"{db} can't be read and written", "change its permissions, or give another --db")
-    kind = file_system(place.resolve(), _mounts())
-    if kind in NETWORK:
+    mount = mount_of(place.resolve(), mounts())
+    kind = "" if mount is None else mount.kind
+    if mount is not None and mount.is_network:
         return _no_place(f"{place} is on a network file system ({kind})", "put the database on a local disk with --db")
     return Finding("folder", Level.OK, f"{place} can be written" + (f", {kind}" if kind else ""))
 
@@ -94,22 +93,10 @@ def _no_place(message: str, fix: str) -> Finding:
     return Finding("folder", Level.PROBLEM, message, fix, ExitCode.DATABASE)
 
 
-def _mounts() -> str:
-    table = Path("/proc/self/mounts")
-    return table.read_text(encoding="utf-8", errors="replace") if table.exists() else ""
-
-
 def file_system(place: Path, mounts: str) -> str | None:
     """Return the type of the file system that a folder is on, by Linux's table of mounts; None: not told."""
-    found: tuple[int, str] | None = None
-    for line in mounts.splitlines():
-        fields = line.split()
-        if len(fields) < 3:
-            continue
-        point = Path(fields[1].replace("\\040", " "))
-        if place.is_relative_to(point) and (found is None or len(point.parts) >= found[0]):
-            found = (len(point.parts), fields[2])
-    return None if found is None else found[1]
+    found = mount_of(place, mounts)
+    return None if found is None else found.kind
 
 
 def mode(db: Path) -> Finding | None:

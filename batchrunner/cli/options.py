@@ -68,12 +68,18 @@ limit_options = _stack(
     ),
 )
 
-wait_option = click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database.")
+wait_option = _stack(
+    click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database."),
+    click.option("--db-timeout", metavar="TIME", help="Wait for another program in the database.  [default: 60s]"),
+    click.option("--unsafe-fs", is_flag=True, help="Work on a network file system, at your own risk."),
+    click.option("--accept-older", is_flag=True, help="Go on from an older copy of the database."),
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample",
+    "db_timeout", "unsafe_fs", "accept_older",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 

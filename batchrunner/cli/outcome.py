@@ -90,11 +90,19 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
 
 def tell_rescue(held: Session) -> None:
     """Say what a runner that died left behind."""
-    lost, hold, unpriced = held.rescue
+    lost, hold, unpriced, quarantined = held.rescue
+    taken = held.taken
+    if taken.taken:
+        talk(f"took in {plural(taken.taken, 'answer')} that the last run had put by beside the database")
+    if taken.strange:
+        talk(f"{plural(taken.strange, 'answer')} put by belong to no request here; their file was set aside")
     if lost:
         price = f", at most {dollars(hold)}" if hold else ""
         unknown = f" ({unpriced:,} of unknown cost)" if unpriced else ""
         talk(f"the last run died with {plural(lost, 'call')} open: possibly billed{price}{unknown}; queued again")
+    if quarantined:
+        aside = plural(quarantined, "request")
+        talk(f"{aside} set aside: in the air whenever a run died; `batchrunner retry JOB --quarantined` tries again")
 
 
 def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:

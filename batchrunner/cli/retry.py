@@ -22,9 +22,19 @@ from batchrunner.core.attempt import FailureKind
     help="Only failures of this kind; may be repeated. `batchrunner errors JOB` lists them.",
 )
 @click.option("--id", "ids", metavar="CUSTOM_ID", multiple=True, help="Only this request; may be repeated.")
+@click.option("--quarantined", is_flag=True, help="Those that were set aside for being there at every crash instead.")
 @wait_option
 @json_option
-def command(loaded: Loaded, job: str, kinds: tuple[str, ...], ids: tuple[str, ...], wait: bool, as_json: bool) -> None:
+def command(
+    loaded: Loaded,
+    *,
+    job: str,
+    kinds: tuple[str, ...],
+    ids: tuple[str, ...],
+    quarantined: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
     """Queue failed requests again: all of a job, or by kind or id. Nothing is sent until the next run.
 
     Their tries are forgotten, what they have cost is not. With --kind and --id, both must fit.
@@ -34,12 +44,13 @@ def command(loaded: Loaded, job: str, kinds: tuple[str, ...], ids: tuple[str, ..
       batchrunner retry quickstart
       batchrunner retry quickstart --kind timeout --kind server_error
       batchrunner retry quickstart --id row-17
+      batchrunner retry quickstart --quarantined
     """
     from batchrunner.api import session
 
     with session(loaded, wait=wait) as held:
         found = held.job(job)
-        queued = held.retry(found, kinds=kinds, custom_ids=ids)
+        queued = held.retry(found, kinds=kinds, custom_ids=ids, quarantined=quarantined)
     if as_json:
         print_json({"schema": "batchrunner.retry/1", "job": job_facts(found), "queued": queued})
     talk(f"{plural(queued, 'request')} queued again", quiet=loaded.settings.quiet)

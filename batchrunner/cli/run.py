@@ -82,6 +82,8 @@ def _work(held: Session, jobs: list[Job] | None) -> RunReport | None:
     if not estimate.requests and not held.unfinished(jobs):
         return None
     planned = held.plan(jobs, selection)
+    if (short := held.short_of_room(estimate)) is not None:
+        talk(f"warning: {short}")
     confirm(held, estimate)
     report = anyio.run(partial(_watched, planned, held))
     if report.interrupted is not None:

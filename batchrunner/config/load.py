@@ -32,8 +32,8 @@ PROJECT_FILE: Final = "batchrunner.toml"
 USER_FILE: Final = "config.toml"
 
 _JOB_OPTIONS: Final = ("endpoint", "model", "settings")
-_BESIDES: Final = ("base_url", "config")
-"""Flags that are no option of their own: a field of the chosen provider, and the project file."""
+_BESIDES: Final = ("base_url", "config", "crashpoint")
+"""What is no option of its own: a field of the chosen provider, the project file, and what tests crash by."""
 
 _Values = dict[tuple[str, ...], Given]
 

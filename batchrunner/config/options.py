@@ -237,6 +237,9 @@ _SWITCH: Final = Option(parse=_switch, example="true", default=False, in_files=F
 
 OPTIONS: Final[Mapping[str, Option]] = {
     "db": Option(parse=_path, example='"batchrunner.db"', default="batchrunner.db"),
+    "db_timeout": Option(parse=_duration(0, 3_600, "from 0s to 1h"), example='"60s"', default="60s"),
+    "unsafe_fs": Option(parse=_switch, example="true", default=False),
+    "accept_older": _SWITCH,
     "provider": Option(parse=provider_name, example='"together"', default="together"),
     "concurrency": _CONCURRENCY,
     "rpm": _RPM,

@@ -87,6 +87,12 @@ class Settings:
     providers: Mapping[str, ProviderSettings]
     job: JobOptions
     """What flags change about the lines of a job that is loaded now."""
+    db_timeout: float = 60.0
+    """Seconds to wait for another program that holds the database."""
+    unsafe_fs: bool = False
+    """Work on a network file system all the same, with a slower journal."""
+    accept_older: bool = False
+    """Go on from a copy of the database that is older than its last run."""
     limit: int | None = None
     """Work on the first N rows only; the next run takes the rest."""
     sample: int | None = None

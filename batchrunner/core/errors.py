@@ -4,6 +4,7 @@ BatchrunnerError
 ├── ConfigurationError      2   settings, flags, keys
 ├── InputError              5   a job file that can't be loaded
 ├── DatabaseError           74  the database or its disk
+│   ├── DiskFullError       74  no room left for what was to be written
 │   └── NewerDatabaseError  2   written by a newer batchrunner
 └── DatabaseHeldError       75  another runner holds the database
 """
@@ -80,6 +81,10 @@ class DatabaseError(BatchrunnerError):
     """The database, or the disk beneath it, can't be used."""
 
     exit_code = ExitCode.DATABASE
+
+
+class DiskFullError(DatabaseError):
+    """The disk has no room for what was to be written; what was written before is untouched."""
 
 
 class NewerDatabaseError(DatabaseError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import ConfigurationError, DatabaseError
 
 BUFFER = 1 << 20
@@ -34,7 +35,9 @@ class Replacement:
             self.file.flush()
             os.fsync(self.file.fileno())
             self.file.close()
+            reached("export.rename")
             self._path.rename(self._target)
+            reached("export.renamed")
             sync_folder(self._target.parent)
         except OSError as error:
             raise disk_error(self._target, error) from error

@@ -1,13 +1,14 @@
 """The head of the corridor: claims rows for the lanes before their gates ask for them, and knows when none is left."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 from anyio.abc import TaskGroup
 
 from batchrunner.core.ahead import SLACK
 from batchrunner.core.clock import SECOND, Clock
+from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import Closing, Head
 from batchrunner.core.retry import RetryAt, Stop
 from batchrunner.runner.dispatcher import Dispatcher
@@ -21,6 +22,7 @@ class Claimer:
     """Keeps claimed heads in every lane, so that the dispatcher never waits for a claim.
 
     It has a dispatcher admit them, and sleeps until it is woken, a gate may open by itself, or a waiting row is due.
+    ``faulted`` is told what the database said instead of rows; it stops the run.
     """
 
     def __init__(  # noqa: PLR0913 - each is a seam of its own
@@ -33,6 +35,7 @@ class Claimer:
         *,
         concurrency: int,
         selection: Selection,
+        faulted: Callable[[DatabaseError], None],
     ) -> None:
         self._lanes = lanes
         self._by_id = {lane.lane.id: lane for lane in lanes}
@@ -42,6 +45,7 @@ class Claimer:
         self._clock = clock
         self._concurrency = concurrency
         self._selection = selection
+        self._faulted = faulted
         self._batch = 2 * concurrency + SLACK
         self._wake = anyio.Event()
         self._stopping = False
@@ -122,6 +126,8 @@ class Claimer:
                 if head.id not in lane.busy:
                     lane.busy.add(head.id)
                     lane.heads.append(head)
+        except DatabaseError as error:
+            self._faulted(error)
         finally:
             self._filling.discard(lane.lane.id)
             self._wake.set()

@@ -69,6 +69,13 @@ class Dispatcher:
         while (ready := self._next_ready()) is not None:
             self._inbox.send_nowait(ready)
 
+    def dropped(self, tickets: Sequence[Ticket]) -> None:
+        """Take back calls whose attempts could not be opened: they were never sent, and the run is stopping."""
+        for ticket in tickets:
+            ticket.lane.gate.release(ticket.permit)
+            self.admitted -= 1
+        self._wake()
+
     def clear(self, ticket: Ticket) -> bool:
         """Whether a call that a worker was given may still be sent: neither its lane nor the run closed meanwhile."""
         return not self._stopping and ticket.lane.gate.clear(ticket.permit, self._clock.monotonic())

@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from batchrunner.core.clock import Clock
+from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.request import Closing, Opened, Release
 from batchrunner.runner.lanes import Ticket
 from batchrunner.runner.offload import Offload
+from batchrunner.runner.storage import Storage
 from batchrunner.store.base import BucketLevel, Queue
 
 
@@ -29,22 +31,32 @@ class Ledger:
     ``levels`` is asked for the buckets' levels at each commit, so that what a restart finds always includes every
     call that was sent. ``committed`` gets the closings of each group, and its tickets with their open attempts, once
     they are durable.
+
+    When the database refuses a group, ``faulted`` is called, which has to see that nothing more is opened. Its tickets
+    go to ``dropped``: nothing of them was sent. Its closings are tried once more where the disk was full, in the room
+    that the ballast took; otherwise, and from then on, they go to the spill.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
         self,
         queue: Queue,
         offload: Offload,
         clock: Clock,
         *,
+        storage: Storage,
         levels: Callable[[], Sequence[BucketLevel]],
         committed: Callable[[Sequence[Closing], Sequence[Ticket], Sequence[Opened]], None],
+        dropped: Callable[[Sequence[Ticket]], None],
+        faulted: Callable[[], None],
     ) -> None:
         self._queue = queue
         self._offload = offload
         self._clock = clock
         self._levels = levels
         self._committed = committed
+        self._storage = storage
+        self._dropped = dropped
+        self._faulted = faulted
         self._group = _Group()
         self._committing: _Group | None = None
         self._work = anyio.Event()
@@ -84,6 +96,17 @@ class Ledger:
             self._committing = None
 
     async def _commit(self, group: _Group) -> None:
+        if self._storage.spilling:
+            self._dropped(group.tickets)
+            await self._put_by(group)
+        else:
+            try:
+                await self._write(group)
+            except DatabaseError as error:
+                await self._survive(group, error)
+        group.done.set()
+
+    async def _write(self, group: _Group) -> None:
         levels, now = self._levels(), self._clock.now()
         openings = [ticket.opening for ticket in group.tickets]
         began = self._clock.monotonic()
@@ -92,4 +115,21 @@ class Ledger:
         )
         self.seconds = self._clock.monotonic() - began
         self._committed(group.closings, group.tickets, opened)
-        group.done.set()
+
+    async def _survive(self, group: _Group, error: DatabaseError) -> None:
+        """Buy nothing more, and keep what has come: it is paid for."""
+        self._storage.fail(error)
+        self._faulted()
+        self._dropped(group.tickets)
+        group.tickets = []
+        if isinstance(error, DiskFullError):
+            await self._offload.run(self._storage.disk.free_ballast)
+            try:
+                await self._write(group)
+            except DatabaseError:
+                await self._put_by(group)  # the first error is what is told: this one follows from it
+        else:
+            await self._put_by(group)
+
+    async def _put_by(self, group: _Group) -> None:
+        await self._offload.run(lambda: self._storage.put_by(group.closings, group.released))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from batchrunner.core.clock import Clock
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import InputError, Problem
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
@@ -143,6 +144,7 @@ class Loader:
             self._store_all(job.id, chunks(file, Compiler(job.options), problems), problems)
             if problems.count:
                 raise problems.refuse(source.path)
+            reached("load.seal")
             job = self._store.seal(job.id, source, key)
         except BaseException:
             self._store.discard(job.id)

@@ -1,6 +1,6 @@
 """One run: builds the corridor, drains it, and says how it ended."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,50 +10,26 @@ import msgspec
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from batchrunner.core.clock import Clock
 from batchrunner.core.doubles import Doubles
-from batchrunner.core.gate import Gate
-from batchrunner.core.pricing import PriceBook
-from batchrunner.core.request import Closing, Lane, Opened
-from batchrunner.core.retry import RetryPolicy, Scope, Stop
-from batchrunner.endpoints.base import Classifier
+from batchrunner.core.errors import DatabaseError
+from batchrunner.core.request import Closing, Opened
+from batchrunner.core.retry import Scope, Stop
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.looplag import LoopLag
-from batchrunner.runner.offload import Offload
+from batchrunner.runner.parts import Parts
 from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.snapshot import Snapshot, take
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Queue, RunnerInfo, Selection
+from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Selection
 from batchrunner.transport.base import Transport
 
 HEARTBEAT = 1.0
 """Seconds between two snapshots for readers."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the wiring hands to a run."""
-
-    queue: Queue
-    offload: Offload
-    clock: Clock
-    dice: Callable[[], float]
-    policy: RetryPolicy
-    prices: PriceBook
-    info: RunnerInfo
-    accounts: dict[str, str]
-    """Label of the account by provider."""
-    transport: Callable[[str], Transport]
-    """Makes the transport of a provider; entered as an async context."""
-    classifier: Callable[[str], Classifier]
-    """The refusal table of a provider."""
-    gate: Callable[[Lane, bytes | None, float], Gate]
-    """Makes a lane's gate from what was learned of it, at a monotonic time."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,13 +58,15 @@ class Run:
     _total: int = 0
 
     async def execute(self) -> RunReport:
-        """Work until nothing is left that can be done now, or until stopped; leave everything on the disk."""
+        """Work until nothing is left that can be done now, or until stopped; leave everything on the disk.
+
+        Raises DatabaseError where the database or its disk failed: what was in flight then was kept as far as any disk
+        took it, as the message tells.
+        """
         parts = self.parts
         self._started = parts.clock.now()
         self._stop_asked = self._stop_asked or anyio.Event()
-        self._runner_id, _ = await parts.offload.run(
-            lambda: parts.queue.start(parts.info, self._started, parts.accounts)
-        )
+        self._runner_id = await parts.offload.run(self._begin)
         reason = "crashed"
         try:
             async with AsyncExitStack() as stack:
@@ -98,7 +76,13 @@ class Run:
         finally:
             with anyio.CancelScope(shield=True):
                 await self._leave(reason)
+        if parts.storage.fault is not None:
+            raise parts.storage.error()
         return await self._report()
+
+    def _begin(self) -> int:
+        self.parts.storage.prepare()
+        return self.parts.queue.start(self.parts.info, self._started, self.parts.accounts)[0]
 
     def stop(self, signal: Interrupt) -> None:
         """First call: claim nothing more and let calls in flight finish. Second: cancel what is in flight."""
@@ -115,6 +99,14 @@ class Run:
         if self._dispatcher is not None and self._claimer is not None:
             self._dispatcher.stop()
             self._claimer.stop()
+
+    def _faulted(self, error: DatabaseError | None = None) -> None:
+        """Buy nothing more once the database or its disk has failed; what is in flight gets its grace."""
+        if error is not None:
+            self.parts.storage.fail(error)
+        if self._stop_asked is not None:
+            self._stop_asked.set()
+        self._stop_corridor()
 
     def snapshot(self) -> Snapshot:
         """Return what a live view shows now."""
@@ -164,7 +156,16 @@ class Run:
         """The corridor itself: claimer, workers and ledger side by side until the claimer has nothing more."""
         parts = self.parts
         send, receive = anyio.create_memory_object_stream[Ready](self.concurrency)
-        ledger = Ledger(parts.queue, parts.offload, parts.clock, levels=self._levels, committed=self._committed)
+        ledger = Ledger(
+            parts.queue,
+            parts.offload,
+            parts.clock,
+            storage=parts.storage,
+            levels=self._levels,
+            committed=self._committed,
+            dropped=self._dropped,
+            faulted=self._faulted,
+        )
         rates = Rates(parts.prices, parts.queue, parts.offload)
         self._claimer = claimer = Claimer(
             self._lanes,
@@ -174,6 +175,7 @@ class Run:
             parts.clock,
             concurrency=self.concurrency,
             selection=self.selection,
+            faulted=self._faulted,
         )
         self._dispatcher = dispatcher = Dispatcher(
             self._lanes, ledger, parts.clock, send, concurrency=self.concurrency, wake=claimer.wake
@@ -213,6 +215,11 @@ class Run:
         self._claimer.committed(closings)
         if closings:
             self.tally.add(closings, self.parts.clock.now())
+            self.parts.storage.seen(len(closings), closings[-1])
+
+    def _dropped(self, tickets: Sequence[Ticket]) -> None:
+        assert self._dispatcher is not None  # noqa: S101 - for the type checker, as above
+        self._dispatcher.dropped(tickets)
 
     def _levels(self) -> list[BucketLevel]:
         monotonic, now = self.parts.clock.monotonic(), self.parts.clock.now()
@@ -245,7 +252,14 @@ class Run:
     async def _beat(self) -> None:
         while True:
             await anyio.sleep(HEARTBEAT)
-            await self._write_beat()
+            if self.parts.storage.fault is not None:
+                continue
+            try:
+                await self._write_beat()
+            except DatabaseError as error:
+                self._faulted(error)
+            if (low := self.parts.storage.low()) is not None:
+                self._faulted(low)
 
     async def _write_beat(self) -> None:
         """Keep heartbeat, snapshot, halts and what was learned; readers in other processes see these."""
@@ -260,9 +274,16 @@ class Run:
             )
 
     async def _leave(self, reason: str) -> None:
+        """Write the run's end, unless the database failed: then its end is found to be unclean, and it is checked."""
         parts = self.parts
-        await self._write_beat()
-        await parts.offload.run(lambda: parts.queue.finish(self._runner_id, parts.clock.now(), reason))
+        try:
+            if parts.storage.fault is None:
+                await self._write_beat()
+                await parts.offload.run(lambda: parts.queue.finish(self._runner_id, parts.clock.now(), reason))
+        except DatabaseError as error:
+            parts.storage.fail(error)
+        finally:
+            await parts.offload.run(parts.storage.close)
 
     async def _report(self) -> RunReport:
         left, deselected, failed = await self.parts.offload.run(self._what_is_left)

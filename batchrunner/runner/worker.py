@@ -6,6 +6,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.attempt import Failure, Outcome, Reply
 from batchrunner.core.clock import SECOND, Clock
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.doubles import Doubles
 from batchrunner.core.estimate import deadline
 from batchrunner.core.hints import LimitHints
@@ -59,7 +60,9 @@ class Workers:
         if not self._dispatcher.clear(ticket):
             self._dispatcher.release(ready)
             return
+        reached("send")
         answer = await ticket.lane.transport.send(_call(ticket.opening, opened))
+        reached("answered")
         self._settle(ticket, opened, answer)
 
     def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> None:

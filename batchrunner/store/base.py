@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
+from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening, Release
@@ -25,6 +26,7 @@ from batchrunner.store.values import (
     RunnerInfo,
     RunnerRow,
     Selection,
+    TakenIn,
     Workload,
 )
 
@@ -33,6 +35,7 @@ __all__ = [
     "BucketLevel",
     "CostRow",
     "Counts",
+    "Disk",
     "DuplicateIds",
     "FailureGroup",
     "LaneRow",
@@ -46,8 +49,37 @@ __all__ = [
     "RunnerInfo",
     "RunnerRow",
     "Selection",
+    "TakenIn",
     "Workload",
 ]
+
+
+class Disk(Protocol):
+    """The disk beneath a database."""
+
+    def prepare(self) -> None:
+        """Lay in the ballast. Raises DatabaseError where there is no room for it."""
+        ...
+
+    def free_ballast(self) -> None:
+        """Throw the ballast off, so that what is in the air still fits."""
+        ...
+
+    def low(self, in_flight: int) -> DiskFullError | None:
+        """Return the error to stop with where too little room is left for ``in_flight`` bytes of answers."""
+        ...
+
+    def short(self, needed: int) -> str | None:
+        """Say that a run which writes ``needed`` bytes will probably not fit; None: it will."""
+        ...
+
+    def room(self) -> str:
+        """Say how much room is where."""
+        ...
+
+    def explained(self, error: OSError) -> DatabaseError:
+        """Return the error for a disk that did not take a file of ours."""
+        ...
 
 
 class Queue(Protocol):
@@ -55,6 +87,14 @@ class Queue(Protocol):
 
     def rescue(self, now: int) -> Rescue:
         """Take over from dead runners, as ``start`` does, without starting: so that an estimate counts their rows."""
+        ...
+
+    def take_in(self, closings: Sequence[Closing], released: Sequence[Release], now: int) -> TakenIn:
+        """Close attempts with what an earlier run put by beside the database; comes before ``rescue``.
+
+        Idempotent: what is closed already is passed over. The first complete answer wins, as in ``commit``. An attempt
+        that an older copy of the database lacks is added, where its request is the same.
+        """
         ...
 
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
@@ -185,8 +225,16 @@ class Loading(Protocol):
         """Return the body digests of those custom_ids that the job has."""
         ...
 
-    def retry(self, job_id: int, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), now: int) -> int:
-        """Queue failed requests again, all or by kind or id, with their tries forgotten; return how many."""
+    def retry(
+        self,
+        job_id: int,
+        *,
+        kinds: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+        quarantined: bool = False,
+        now: int,
+    ) -> int:
+        """Queue failed requests again, or those in quarantine, with their tries forgotten; return how many."""
         ...
 
 

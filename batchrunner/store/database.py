@@ -2,17 +2,39 @@
 
 import os
 from contextlib import ExitStack, closing
+from typing import NamedTuple
 
 from batchrunner.core.clock import Clock
-from batchrunner.core.errors import DatabaseError
+from batchrunner.core.errors import ConfigurationError, DatabaseError
 from batchrunner.store import schema
+from batchrunner.store.filesystem import mount_at
+from batchrunner.store.health import refuse_damaged, refuse_older
 from batchrunner.store.jobs import SqliteJobs
-from batchrunner.store.lock import hold
+from batchrunner.store.lock import Held, hold
 from batchrunner.store.queue import SqliteQueue
 from batchrunner.store.reader import SqliteReader
-from batchrunner.store.sqlite import Session, reader_engine, recognise, refuse_triggers, writer_engine
+from batchrunner.store.sqlite import (
+    BUSY_SECONDS,
+    Session,
+    WriterOptions,
+    reader_engine,
+    recognise,
+    refuse_triggers,
+    writer_engine,
+)
 
 Path = str | os.PathLike[str]
+
+
+class Care(NamedTuple):
+    """What a person decided about a database that can't be taken as it is."""
+
+    timeout: float = BUSY_SECONDS
+    """Seconds to wait for another program's lock."""
+    unsafe_fs: bool = False
+    """Work on a network file system, with a rollback journal."""
+    accept_older: bool = False
+    """Go on from a copy that is older than the last run."""
 
 
 class SqliteStore(SqliteQueue, SqliteJobs):
@@ -21,8 +43,8 @@ class SqliteStore(SqliteQueue, SqliteJobs):
     It may be used from any thread, by one thread at a time.
     """
 
-    def __init__(self, session: Session) -> None:
-        SqliteQueue.__init__(self, session)
+    def __init__(self, session: Session, held: Held) -> None:
+        SqliteQueue.__init__(self, session, held)
         SqliteJobs.__init__(self, session)
         self._resources = ExitStack()
 
@@ -46,26 +68,46 @@ class SqliteStore(SqliteQueue, SqliteJobs):
         self.close()
 
 
-def open_store(path: Path, *, wait: bool = False, backup: bool = True, clock: Clock | None = None) -> SqliteStore:
+def open_store(
+    path: Path, *, wait: bool = False, backup: bool = True, clock: Clock | None = None, care: Care | None = None
+) -> SqliteStore:
     """Open a database for writing: take its lock, create it or bring its schema up to date.
 
-    Raises DatabaseHeldError where another process writes (``wait`` queues behind it instead), NewerDatabaseError, and
-    DatabaseError for a file that can't be used. An upgrade of a database that holds jobs copies it first, unless
-    ``backup`` is off.
+    Raises DatabaseHeldError where another process writes (``wait`` queues behind it instead), NewerDatabaseError,
+    ConfigurationError for a network file system, and DatabaseError for a file that can't be used: another program's,
+    one that was damaged by the unclean end of its last run, or a copy that is older than that. An upgrade of a database
+    that holds jobs copies it first, unless ``backup`` is off.
     """
-    real = os.path.realpath(path)
+    real, care = os.path.realpath(path), care or Care()
+    wal = _may_share_memory(real, care)
     with ExitStack() as stack:
-        stack.enter_context(hold(real, wait=wait, clock=clock))
+        held = stack.enter_context(hold(real, wait=wait, clock=clock))
         known = recognise(real)
         if known:
             _inspect(real)
-        session = Session(real, writer_engine(real, new=not known))
+        session = Session(real, writer_engine(real, new=not known, options=WriterOptions(care.timeout, wal)))
         stack.callback(session.close)
         schema.bring_to_head(session, backup=backup)
+        refuse_damaged(session)
+        refuse_older(session, held, accept=care.accept_older)
         session.watch()
-        store = SqliteStore(session)
+        store = SqliteStore(session, held)
         store.own(stack.pop_all())
         return store
+
+
+def _may_share_memory(path: str, care: Care) -> bool:
+    """Whether a write-ahead log works there. Raises ConfigurationError where it does not, and nobody insists."""
+    mount = mount_at(path)
+    if mount is None or not mount.is_network:
+        return True
+    if care.unsafe_fs:
+        return False
+    raise ConfigurationError(
+        f"{path} is on a network file system ({mount.kind} at {mount.point}), where SQLite's write-ahead log can lose"
+        " rows: it needs memory that all its processes share",
+        hint="put the database on a local disk with --db; --unsafe-fs goes on with a slower journal, at your own risk",
+    )
 
 
 def _inspect(path: str) -> None:

@@ -205,12 +205,22 @@ class SqliteJobs:
             values = {"job": job_id, "texts": text_list(custom_ids)}
             return dict(connection.execute(named, values).all())
 
-    def retry(self, job_id: int, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), now: int) -> int:
+    def retry(
+        self,
+        job_id: int,
+        *,
+        kinds: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+        quarantined: bool = False,
+        now: int,
+    ) -> int:
         """Queue failed requests again, with their tries forgotten and their attempts kept; return how many.
 
-        ``kinds`` and ``custom_ids`` narrow it down; with both, a request must match both.
+        ``kinds`` and ``custom_ids`` narrow it down; with both, a request must match both. ``quarantined`` brings back
+        those that were set aside instead, and forgets the crashes that spoke against them.
         """
-        failed = select(requests.c.id).where(requests.c.job_id == job_id, text("state = 'failed'"))
+        state = "quarantined" if quarantined else "failed"
+        failed = select(requests.c.id).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
         values: dict[str, Any] = {}
         if kinds:
             failed = failed.where(requests.c.failure.in_(list(kinds)))
@@ -219,11 +229,11 @@ class SqliteJobs:
             values["texts"] = text_list(custom_ids)
         per_lane = select(requests.c.model_id, func.count()).where(requests.c.id.in_(failed))
         queue = update(requests).where(requests.c.id.in_(failed))
-        queue = queue.values(state="queued", not_before=max(1, now), tries=0, failure=None, attempt_id=None)
+        queue = queue.values(state="queued", not_before=max(1, now), tries=0, crashes=0, failure=None, attempt_id=None)
         with self._session.write() as connection:
             moved = connection.execute(per_lane.group_by(requests.c.model_id), values).all()
             connection.execute(queue, values)
-            moves: Counts = {(job_id, lane_id, "failed"): -n for lane_id, n in moved}
+            moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
             moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
             add_counts(connection, moves)
         return sum(n for _, n in moved)

@@ -10,9 +10,46 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from batchrunner.core.clock import SECOND, Clock, SystemClock
 from batchrunner.core.errors import DatabaseError, DatabaseHeldError
+
+
+class Mark(NamedTuple):
+    """How far a database had come when it was last written: an older copy of it is known by that."""
+
+    database: str
+    """The database's own id."""
+    runs: int
+    attempt: int
+    """The newest attempt that had ended."""
+
+
+class Held:
+    """The lock while it is ours: its file also keeps the mark, which a copy of the database alone does not bring."""
+
+    def __init__(self, descriptor: int, text: str, mark: Mark | None) -> None:
+        self._descriptor = descriptor
+        self._text = text
+        self.mark = mark
+        """How far the database had come, as far as the last writer could keep it; None: never written."""
+
+    def keep(self, mark: Mark | None) -> None:
+        """Keep how far the database has come; what is kept must be on the disk already."""
+        self.mark = mark
+        text = self._text
+        if mark is not None:
+            text += f"{_MARK} {mark.database} run {mark.runs} attempt {mark.attempt}\n"
+        with suppress(OSError):  # a full disk: the lock is ours all the same, only its text is not
+            data = text.encode()
+            os.pwrite(self._descriptor, data, 0)
+            os.ftruncate(self._descriptor, len(data))
+
+
+_MARK = "database"
+_LONGEST = 4096
+"""Bytes of the file that are read."""
 
 
 def lock_path(path: str | os.PathLike[str]) -> str:
@@ -21,7 +58,7 @@ def lock_path(path: str | os.PathLike[str]) -> str:
 
 
 @contextmanager
-def hold(path: str | os.PathLike[str], *, wait: bool = False, clock: Clock | None = None) -> Iterator[None]:
+def hold(path: str | os.PathLike[str], *, wait: bool = False, clock: Clock | None = None) -> Iterator[Held]:
     """Be the only writer of a database while the block runs.
 
     Raises DatabaseHeldError, which names the holder, at once; with ``wait`` it queues behind the holder instead.
@@ -33,8 +70,10 @@ def hold(path: str | os.PathLike[str], *, wait: bool = False, clock: Clock | Non
     try:
         _acquire(descriptor, name, path, wait=wait)
         since = datetime.fromtimestamp((clock or SystemClock()).now() / SECOND, UTC)
-        _describe(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {since:%Y-%m-%d %H:%M:%S} UTC\n")
-        yield
+        text = f"pid {os.getpid()} on {socket.gethostname()} since {since:%Y-%m-%d %H:%M:%S} UTC\n"
+        held = Held(descriptor, text, _mark(_read(descriptor)))
+        held.keep(held.mark)
+        yield held
     finally:
         _close(descriptor)
 
@@ -71,7 +110,7 @@ def _acquire(descriptor: int, name: str, path: str | os.PathLike[str], *, wait: 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(descriptor, 400, 0).decode("utf-8", "replace").strip() or "another process"
+        holder = _read(descriptor).partition("\n")[0][:400] or "another process"
         raise DatabaseHeldError(
             f"{os.fspath(path)} is held by {holder}", hint="wait for it (--wait), or give another database with --db"
         ) from None
@@ -79,7 +118,15 @@ def _acquire(descriptor: int, name: str, path: str | os.PathLike[str], *, wait: 
         raise DatabaseError(f"{name}: {error.strerror}") from error
 
 
-def _describe(descriptor: int, text: str) -> None:
-    with suppress(OSError):  # a full disk: the lock is ours all the same, only its text is not
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, text.encode(), 0)
+def _read(descriptor: int) -> str:
+    return os.pread(descriptor, _LONGEST, 0).decode("utf-8", "replace")
+
+
+def _mark(text: str) -> Mark | None:
+    """Return the mark in a lock file's text; None where there is none, or one that is not ours."""
+    for line in text.splitlines()[1:]:
+        match line.split():
+            case [word, database, "run", runs, "attempt", attempt] if word == _MARK:
+                if runs.isascii() and runs.isdigit() and attempt.isascii() and attempt.isdigit():
+                    return Mark(database, int(runs), int(attempt))
+    return None

@@ -6,12 +6,15 @@ from types import MappingProxyType
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection
+from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
 from batchrunner.store.driver import driver
+from batchrunner.store.health import mark_of
 from batchrunner.store.ledger import open_attempts, record_attempts, release_attempts
+from batchrunner.store.lock import Held
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
 from batchrunner.store.selecting import of_jobs, selected
@@ -19,6 +22,7 @@ from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import attempts, buckets, counts, meta, models, rates, requests, runners
 from batchrunner.store.tables import jobs as job_table
 from batchrunner.store.tables import pauses as pause_table
+from batchrunner.store.takein import take_in
 
 _KEEP_LEVEL = """INSERT INTO buckets (model_id, kind, level, at, paused_until) VALUES (?, ?, ?, ?, ?)
  ON CONFLICT (model_id, kind) DO UPDATE SET level = excluded.level, at = excluded.at,
@@ -28,8 +32,9 @@ _KEEP_LEVEL = """INSERT INTO buckets (model_id, kind, level, at, paused_until) V
 class SqliteQueue:
     """``Queue`` over one writing session. Its caller holds the lock."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, held: Held) -> None:
         self._session = session
+        self._held = held
         self._runner_id = 0
         self._accounts: dict[str, str] = {}
         self._labels: dict[int, str] = {}
@@ -42,11 +47,20 @@ class SqliteQueue:
         with self._session.write() as connection:
             return rescue(connection, now)
 
+    def take_in(self, closings: Sequence[Closing], released: Sequence[Release], now: int) -> TakenIn:
+        """Close attempts with what an earlier run put by beside the database; see ``TakenIn``."""
+        with self._session.write() as connection:
+            done = take_in(connection, closings, released, now)
+            newest = connection.execute(select(func.max(attempts.c.id))).scalar_one() or 0
+        self._next_attempt = max(self._next_attempt, newest + 1)
+        return done
+
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
         """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue."""
         with self._session.write() as connection:
             rescued = rescue(connection, now)
             self._runner_id = register(connection, info, now)
+        self._held.keep(mark_of(self._session))
         self._accounts = dict(accounts)
         self._labels.clear()
         return self._runner_id, rescued
@@ -121,8 +135,10 @@ class SqliteQueue:
         with self._session.write() as connection:
             if released:
                 release_attempts(connection, released)
+                reached("commit.released")
             if closings:
                 record_attempts(connection, closings, now, self._account)
+                reached("commit.recorded")
             if openings:
                 opened = open_attempts(
                     connection,
@@ -133,6 +149,8 @@ class SqliteQueue:
                 )
             if levels:
                 driver(connection).executemany(_KEEP_LEVEL, levels)
+            if openings:
+                reached("commit.opened")
         self._next_attempt += len(opened)
         return opened
 
@@ -181,6 +199,7 @@ class SqliteQueue:
                 connection.execute(update(models).where(models.c.id == lane_id).values(learned=what.decode()))
             if pauses:
                 connection.execute(insert(pause_table), [pause._asdict() for pause in pauses])
+        self._held.keep(mark_of(self._session))
 
     def finish(self, runner_id: int, now: int, reason: str) -> None:
         """Keep the runner's clean end."""
@@ -189,3 +208,4 @@ class SqliteQueue:
             connection.execute(row.values(heartbeat=now, ended=now, end_reason=reason))
             last = insert(meta).values(key="last_clean_end", value=str(now))
             connection.execute(last.on_conflict_do_update(index_elements=["key"], set_={"value": last.excluded.value}))
+        self._held.keep(mark_of(self._session))

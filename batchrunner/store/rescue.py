@@ -1,11 +1,14 @@
 """Taking over from the dead. Whoever calls this holds the lock, so every earlier runner is gone."""
 
+from collections import defaultdict
+
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from batchrunner.core.attempt import Billing, FailureKind, Use
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.base import Rescue, RunnerInfo
-from batchrunner.store.rollups import add_closed, add_counts
+from batchrunner.store.rollups import Counts, add_closed, add_counts
 from batchrunner.store.rows import id_list
 from batchrunner.store.selecting import listed
 from batchrunner.store.tables import attempts, meta, pauses, requests, runners
@@ -39,6 +42,25 @@ _REQUEUE = (
     )
 )
 
+UNCLEAN_ENDS = 5
+"""Crashes that a request must have been in the air at before it is quarantined."""
+ALONE_TWICE = 2
+"""Of those, the last ones that must have had few calls out."""
+FEW = 8
+"""Calls out at a crash, of which fewer make each of them suspect."""
+
+_SUSPECTS = select(requests.c.id, requests.c.job_id, requests.c.model_id).where(
+    requests.c.id.in_(_THESE), requests.c.state == "queued", requests.c.crashes >= UNCLEAN_ENDS
+)
+_SET_ASIDE = (
+    update(requests)
+    .where(requests.c.id.in_(_THESE))
+    .values(state="quarantined", not_before=0, failure=FailureKind.LOST.value)
+)
+_LAST_ENDS = """SELECT runner_id, ended FROM attempts WHERE request_id = ? AND outcome = 'lost'
+ ORDER BY id DESC LIMIT ?"""
+_OUT_THEN = "SELECT count(*) FROM attempts WHERE runner_id = ? AND ended = ? AND outcome = 'lost'"
+
 
 def rescue(connection: Connection, now: int) -> Rescue:
     """Close what the dead left open as lost attempts, and queue their requests again with their tries unchanged.
@@ -48,7 +70,7 @@ def rescue(connection: Connection, now: int) -> Rescue:
     """
     lost = connection.execute(_LOST).all()
     if not lost:
-        return Rescue(0, 0, 0)
+        return Rescue(0, 0, 0, 0)
     attempt_ids = [row.id for row in lost]
     connection.execute(_CLOSE, {"ids": id_list(attempt_ids), "now": now})
     add_closed(connection, attempt_ids)
@@ -60,8 +82,39 @@ def rescue(connection: Connection, now: int) -> Rescue:
         counts[job_id, model_id, "running"] = -n
         counts[job_id, model_id, "queued"] = n
     add_counts(connection, counts)
+    quarantined = _quarantine(connection, request_ids, len(lost))
+    reached("rescue")
     holds = [row.hold for row in lost if row.hold is not None]
-    return Rescue(len(lost), sum(holds), len(lost) - len(holds))
+    return Rescue(len(lost), sum(holds), len(lost) - len(holds), quarantined)
+
+
+def _quarantine(connection: Connection, request_ids: str, lost: int) -> int:
+    """Set aside the requests that seem to kill their runner; return how many.
+
+    A request is under suspicion when it was in the air at ``UNCLEAN_ENDS`` unclean ends. Most that share a crash are
+    innocent, so this end and the one before must have had fewer than ``FEW`` calls out. Only what waits in the queue
+    moves: an answer that was written wins.
+    """
+    if lost >= FEW:
+        return 0
+    suspects = connection.execute(_SUSPECTS, {"ids": request_ids}).all()
+    guilty = [row for row in suspects if _was_among_few(connection, row.id)]
+    if not guilty:
+        return 0
+    connection.execute(_SET_ASIDE, {"ids": id_list([row.id for row in guilty])})
+    moved: Counts = defaultdict(int)
+    for row in guilty:
+        moved[row.job_id, row.model_id, "queued"] -= 1
+        moved[row.job_id, row.model_id, "quarantined"] += 1
+    add_counts(connection, moved)
+    return len(guilty)
+
+
+def _was_among_few(connection: Connection, request_id: int) -> bool:
+    """Whether fewer than ``FEW`` calls were lost at each of the last unclean ends that this request was lost at."""
+    ends = connection.exec_driver_sql(_LAST_ENDS, (request_id, ALONE_TWICE)).all()
+    out = [connection.exec_driver_sql(_OUT_THEN, tuple(end)).scalar_one() for end in ends]
+    return len(out) == ALONE_TWICE and max(out) < FEW
 
 
 def register(connection: Connection, info: RunnerInfo, now: int) -> int:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.sqlite import insert
 
+from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError, NewerDatabaseError
 from batchrunner.store.sqlite import Session, private, uri
 from batchrunner.store.tables import meta
@@ -106,7 +107,9 @@ def upgrade(session: Session, target: str = "head") -> None:
 
     config = alembic_config()
     config.attributes["connection"] = session.connection()
+    reached("upgrade")
     command.upgrade(config, target)
+    reached("upgraded")
 
 
 def alembic_config() -> "Config":
@@ -179,6 +182,7 @@ def _whole_or_nothing(target: str) -> Iterator[str]:
     Path(partial).unlink(missing_ok=True)
     try:
         yield partial
+        reached("copy")
         _sync(partial)
         os.replace(partial, target)  # noqa: PTH105 - a path of any bytes
         _sync(os.path.dirname(target) or ".")  # noqa: PTH120

@@ -10,20 +10,29 @@ import sqlite3
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import StaticPool
 
-from batchrunner.core.errors import DatabaseError
+from batchrunner.core.crashpoint import reached
+from batchrunner.core.errors import DatabaseError, DiskFullError
+from batchrunner.store.watch import Watch
 
 APPLICATION_ID = int.from_bytes(b"btch", "big")
 """Marks the file as ours, in SQLite's header."""
 OLDEST_SQLITE = (3, 37, 0)
 """The first with strict tables."""
 BUSY_SECONDS = 10.0
+"""How long a reader waits for another program's lock, and a writer that was told nothing else."""
+
+DAMAGED = (
+    "save what can be read with `batchrunner results JOB -o FILE`, then restore a backup;"
+    " `batchrunner db check` tells more"
+)
+"""What to do about a damaged file: it is never repaired in place."""
 
 _COMMON = (
     "PRAGMA temp_store = MEMORY",  # no temporary files with prompts in them
@@ -34,15 +43,17 @@ _COMMON = (
 _READER = ("PRAGMA cache_size = -2048",)  # it walks along tables and rarely comes back to a page
 _WRITER = (
     "PRAGMA cache_size = -8192",
-    "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
 _REASONS = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space; everything that was shown as done is safe"),
-    sqlite3.SQLITE_BUSY: ("another program is writing to it", "close it, and try again"),
-    sqlite3.SQLITE_CORRUPT: ("it is damaged", "run `batchrunner db check`; restore a backup if it confirms"),
+    sqlite3.SQLITE_BUSY: (
+        "another program is writing to it",
+        "close that program, or wait longer for it with --db-timeout",
+    ),
+    sqlite3.SQLITE_CORRUPT: ("it is damaged", DAMAGED),
     sqlite3.SQLITE_NOTADB: ("it is not a database", "give another path with --db"),
     sqlite3.SQLITE_READONLY: ("it can't be written", "look at the permissions of the file and of its folder"),
     sqlite3.SQLITE_CANTOPEN: ("it can't be opened", "look at the path and at the permissions of its folder"),
@@ -71,7 +82,8 @@ def translated(path: str) -> Iterator[None]:
 def _readable(path: str, error: BaseException | None) -> DatabaseError:
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     why, hint = _REASONS.get(code, (str(error), None))
-    return DatabaseError(f"{path}: {why} ({getattr(error, 'sqlite_errorname', type(error).__name__)})", hint=hint)
+    kind = DiskFullError if code == sqlite3.SQLITE_FULL else DatabaseError
+    return kind(f"{path}: {why} ({getattr(error, 'sqlite_errorname', type(error).__name__)})", hint=hint)
 
 
 def recognise(path: str) -> bool:
@@ -138,25 +150,46 @@ def refuse_triggers(path: str, connection: Connection) -> None:
         raise DatabaseError(f"{path} holds a trigger ({found!r}), which batchrunner never makes: it was tampered with")
 
 
-def _connect_writer(path: str, *, new: bool) -> sqlite3.Connection:
-    connection = _connect(path, "rwc" if new else "rw")
+class WriterOptions(NamedTuple):
+    """How the one writing connection is opened."""
+
+    timeout: float = BUSY_SECONDS
+    """Seconds to wait for another program's lock."""
+    wal: bool = True
+    """Off: a rollback journal, which needs no memory that processes share; slower, and it makes readers wait."""
+
+
+_AS_EVER = WriterOptions()
+
+
+def _connect_writer(path: str, *, new: bool, options: WriterOptions) -> sqlite3.Connection:
+    connection = _connect(path, "rwc" if new else "rw", options.timeout)
     if new:
         connection.execute("PRAGMA page_size = 4096")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    _apply(connection, _COMMON + _WRITER)
+    journal = f"PRAGMA journal_mode = {'WAL' if options.wal else 'DELETE'}"
+    _apply(connection, (*_COMMON, journal, *_WRITER))
     return connection
 
 
 def _connect_reader(path: str) -> sqlite3.Connection:
-    connection = _connect(path, "ro")
+    connection = _connect(path, "ro", BUSY_SECONDS, immutable=_is_at_rest(path))
     _apply(connection, _COMMON + _READER)
     return connection
 
 
-def _connect(path: str, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        uri(path, mode), uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
+def _connect(path: str, mode: str, timeout: float, *, immutable: bool = False) -> sqlite3.Connection:
+    where = uri(path, mode) + ("&immutable=1" if immutable else "")
+    return sqlite3.connect(where, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+
+
+def _is_at_rest(path: str) -> bool:
+    """Whether a database lies in a folder that we can't write, with no journal beside it: nobody is at work on it.
+
+    SQLite would want to make its shared memory there, and refuse.
+    """
+    folder = os.path.dirname(path) or "."  # noqa: PTH120 - a path of any bytes
+    return not os.access(folder, os.W_OK) and not os.path.exists(f"{path}-wal")  # noqa: PTH110
 
 
 def _apply(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
@@ -185,9 +218,9 @@ def _engine(path: str, creator: Callable[[], sqlite3.Connection]) -> Engine:
     return engine
 
 
-def writer_engine(path: str, *, new: bool) -> Engine:
+def writer_engine(path: str, *, new: bool, options: WriterOptions = _AS_EVER) -> Engine:
     """Return an engine of one writing connection; a new file is created at once, readable by its owner only."""
-    engine = _engine(path, lambda: _connect_writer(path, new=new))
+    engine = _engine(path, lambda: _connect_writer(path, new=new, options=options))
     with translated(path), private():
         engine.connect().close()
     return engine
@@ -198,26 +231,7 @@ def reader_engine(path: str) -> Engine:
     return _engine(path, lambda: _connect_reader(path))
 
 
-class Watch:
-    """Notices that the file was deleted, moved or replaced beneath us: SQLite itself would go on writing into it."""
-
-    def __init__(self, path: str) -> None:
-        self._paths = (path, f"{path}-wal")
-        self._known = self._look()
-
-    def _look(self) -> tuple[tuple[int, int], ...] | None:
-        try:
-            return tuple((found.st_dev, found.st_ino) for found in map(os.stat, self._paths))
-        except FileNotFoundError:
-            return None
-
-    def check(self) -> None:
-        """Raise DatabaseError if the path does not lead to the file that was opened any more."""
-        if self._look() != self._known:
-            raise DatabaseError(
-                f"{self._paths[0]}: the database or its journal was deleted, moved or replaced while it was in use",
-                hint="put the file back before running again; answers that came after that are not in it",
-            )
+_WRITE = "BEGIN IMMEDIATE"
 
 
 class Session:
@@ -234,12 +248,17 @@ class Session:
         """From now on, refuse to write once the file is not where it was."""
         self._watch = Watch(self.path)
 
+    def check_place(self) -> None:
+        """Raise DatabaseError if the file is not where it was, once it is watched."""
+        if self._watch is not None:
+            self._watch.check()
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """One transaction that is on the disk when the block has ended, or has left nothing."""
-        if self._watch is not None:
-            self._watch.check()
-        with self._transaction("BEGIN IMMEDIATE") as connection:
+        self.check_place()
+        reached("write.before")
+        with self._transaction(_WRITE) as connection:
             yield connection
 
     @contextmanager
@@ -255,6 +274,10 @@ class Session:
             connection.info["begin"] = begin
             with connection.begin():
                 yield connection
+                if begin is _WRITE:
+                    reached("write.inside")
+        if begin is _WRITE:
+            reached("write.done")
 
     def outside(self, statement: str, *values: Any) -> None:
         """Execute a statement that SQLite refuses inside a transaction."""
@@ -265,11 +288,12 @@ class Session:
 
     def connection(self) -> Connection:
         """Return the connection itself, for who manages its own transactions."""
-        self._connection.info["begin"] = "BEGIN IMMEDIATE"
+        self._connection.info["begin"] = _WRITE
         return self._connection
 
     def close(self) -> None:
         """Close the connection; the last writer folds the journal into the file."""
+        reached("close")
         with translated(self.path):
             self._connection.close()
             self._engine.dispose()

@@ -24,6 +24,21 @@ class Rescue(NamedTuple):
     """Pico-dollars that the lost attempts may have cost at worst, where that is known."""
     unpriced: int
     """Lost attempts without a known worst case."""
+    quarantined: int = 0
+    """Requests that were set aside, because they were in the air whenever a runner died."""
+
+
+class TakenIn(NamedTuple):
+    """What became of the answers that a run had put by, because its database could not take them."""
+
+    taken: int = 0
+    """Attempts that were closed with what they had brought."""
+    known: int = 0
+    """Attempts that were closed already, by an import that was cut short."""
+    released: int = 0
+    """Attempts that turned out never to have been sent."""
+    strange: int = 0
+    """Answers to requests that this database does not hold."""
 
 
 class LaneWork(NamedTuple):
