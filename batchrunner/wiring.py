@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchrunner.config import Loaded, Settings, fingerprint, key_for, limits_for
+from batchrunner.config import Loaded, Settings, fingerprint, limits_for
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.gate import Gate
@@ -29,11 +29,13 @@ from batchrunner.runner.offload import Offload
 from batchrunner.runner.run import Parts
 from batchrunner.store.base import RunnerInfo
 from batchrunner.store.database import SqliteStore, open_reader, open_store
+from batchrunner.store.ours import refuse_another_owner
 from batchrunner.store.reader import SqliteReader
 from batchrunner.transport.base import Transport
 from batchrunner.transport.hosts import host_label
 from batchrunner.transport.open import open_transport
 from batchrunner.transport.secret import Secret
+from batchrunner.transport.send import HttpTransport
 
 
 def program_version() -> str:
@@ -55,11 +57,14 @@ def reading(db: Path) -> Iterator[SqliteReader]:
 
 
 @contextmanager
-def writing(db: Path, *, wait: bool = False) -> Iterator[SqliteStore]:
+def writing(db: Path, *, wait: bool = False, any_owner: bool = False) -> Iterator[SqliteStore]:
     """Hold a database and open it to write, made or upgraded if need be.
 
-    Raises DatabaseHeldError where another runner holds it, unless ``wait`` is set, which queues behind it.
+    Raises DatabaseHeldError where another runner holds it, unless ``wait`` is set, which queues behind it, and
+    DatabaseError where it belongs to another user, unless ``any_owner`` is set.
     """
+    if not any_owner:
+        refuse_another_owner(db)
     with open_store(db, wait=wait) as store:
         yield store
 
@@ -85,8 +90,7 @@ class Access:
 
 def access(loaded: Loaded, providers: Sequence[str]) -> Access:
     """Find the providers' keys. Raises ConfigurationError that names the variable of a missing one."""
-    settings = loaded.settings
-    return Access(keys={name: key_for(settings.provider_named(name), os.environ, loaded.dotenv) for name in providers})
+    return Access(keys={name: loaded.key_for(name) for name in providers})
 
 
 def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
@@ -124,10 +128,20 @@ def runner_info() -> RunnerInfo:
     return RunnerInfo(socket.gethostname(), os.getpid(), boot_id, _user(), program_version())
 
 
-def make_transport(settings: Settings, keys: Access, provider: str, *, concurrency: int) -> Transport:
+def make_transport(
+    settings: Settings, keys: Access, provider: str, *, concurrency: int, clock: Clock | None = None
+) -> HttpTransport:
     """Return the transport to a provider's host, with its key."""
     chosen = settings.provider_named(provider)
-    return open_transport(chosen.base_url, keys.keys[provider], connections=concurrency)
+    return open_transport(
+        chosen.base_url,
+        keys.keys[provider],
+        connections=concurrency,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+        trust_env=not settings.no_proxy,
+        max_response=settings.max_response,
+        clock=clock,
+    )
 
 
 def make_classifier(settings: Settings, provider: str) -> Callable[[HttpReply], Failure]:

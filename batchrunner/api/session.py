@@ -169,7 +169,8 @@ class Planned:
 @contextmanager
 def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
     """Hold the database of these settings. Raises DatabaseHeldError, unless ``wait`` queues behind the holder."""
-    with writing(loaded.settings.db, wait=wait) as store, reading(loaded.settings.db) as reader:
+    owner = loaded.settings.any_owner
+    with writing(loaded.settings.db, wait=wait, any_owner=owner) as store, reading(loaded.settings.db) as reader:
         yield Session(loaded, store, reader, store.rescue(SystemClock().now()))
 
 

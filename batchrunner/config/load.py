@@ -54,7 +54,13 @@ class Loaded:
 
     def key_for(self, provider: str) -> Secret | None:
         """Return a provider's key, None for a server without one; raises as ``keys.key_for``."""
-        return key_for(self.settings.provider_named(provider), self.environment, self.dotenv)
+        return key_for(
+            self.settings.provider_named(provider), self.environment, self.dotenv, file=self.key_file_for(provider)
+        )
+
+    def key_file_for(self, provider: str) -> Path | None:
+        """Return the file that was named for a provider's key: ``--api-key-file`` is for the chosen one only."""
+        return self.settings.api_key_file if provider == self.settings.provider else None
 
 
 def load_here(flags: Mapping[str, object]) -> Loaded:
@@ -232,7 +238,8 @@ def _origins(values: _Values, settings: Settings, env: Mapping[str, str], dotenv
         if path[0] != "providers" or len(path) > 2
     }
     for provider in settings.providers.values():
-        if provider.key_env and (source := key_source(provider, env, dotenv)):
+        file = settings.api_key_file if provider.name == settings.provider else None
+        if provider.key_env and (source := key_source(provider, env, dotenv, file=file)):
             origins[f"providers.{provider.name}.key"] = Origin("set", source)
     return MappingProxyType(origins)
 

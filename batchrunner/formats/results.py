@@ -13,7 +13,7 @@ from batchrunner.core.request import RequestState
 from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Row
 from batchrunner.formats.export_csv import CsvExporter, Text
 from batchrunner.formats.export_jsonl import JsonlExporter
-from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sync_folder
+from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sweep, sync_folder
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 STDOUT = "-"
@@ -73,6 +73,7 @@ def export(
         return _to_stdout(rows, exporter, stdout or sys.stdout.buffer)
     check_target(out, exporter, force=force)
     paths = _paths(out, exporter)
+    swept = sum(map(sweep, paths))
     with ExitStack() as stack:
         files = [stack.enter_context(Replacement(path)) for path in paths]
         try:
@@ -86,7 +87,7 @@ def export(
         elif exporter.splits and is_regular(paths[1]) and is_ours(paths[1], exporter):
             paths[1].unlink()
             sync_folder(paths[1].parent)
-    return _summary(out, str(paths[1]) if exporter.splits and failures else None, counts)
+    return _summary(out, str(paths[1]) if exporter.splits and failures else None, counts, swept)
 
 
 def is_ours(path: Path, exporter: Exporter) -> bool:
@@ -129,7 +130,7 @@ def _unfinished(counts: Counter[RequestState]) -> int:
     return sum(count for state, count in counts.items() if state not in FINISHED)
 
 
-def _summary(out: str, errors: str | None, counts: Counter[RequestState]) -> ExportSummary:
+def _summary(out: str, errors: str | None, counts: Counter[RequestState], swept: int = 0) -> ExportSummary:
     return ExportSummary(
         out=out,
         errors=errors,
@@ -138,4 +139,5 @@ def _summary(out: str, errors: str | None, counts: Counter[RequestState]) -> Exp
         cancelled=counts[RequestState.CANCELLED],
         quarantined=counts[RequestState.QUARANTINED],
         unfinished=_unfinished(counts),
+        swept=swept,
     )

@@ -8,6 +8,7 @@ from batchrunner.core.errors import DatabaseError
 from batchrunner.store import schema
 from batchrunner.store.jobs import SqliteJobs
 from batchrunner.store.lock import hold
+from batchrunner.store.ours import refuse_foreign_schema
 from batchrunner.store.queue import SqliteQueue
 from batchrunner.store.reader import SqliteReader
 from batchrunner.store.sqlite import Session, reader_engine, recognise, refuse_triggers, writer_engine
@@ -72,7 +73,8 @@ def _inspect(path: str) -> None:
     """Refuse a file that must not be touched, before anything could touch it."""
     with closing(Session(path, reader_engine(path))) as session, session.read() as connection:
         refuse_triggers(path, connection)
-        schema.refuse_newer(path, connection)
+        if schema.refuse_newer(path, connection) == schema.HEAD:
+            refuse_foreign_schema(path, connection)
 
 
 def open_reader(path: Path) -> SqliteReader:
@@ -91,6 +93,7 @@ def open_reader(path: Path) -> SqliteReader:
         with session.read() as connection:
             refuse_triggers(real, connection)
             schema.require_head(real, connection)
+            refuse_foreign_schema(real, connection)
     except BaseException:
         session.close()
         raise

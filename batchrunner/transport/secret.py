@@ -4,6 +4,18 @@ from typing import Final, NoReturn
 
 from batchrunner.core.errors import ConfigurationError
 
+_SHORTEST: Final = 8
+"""Characters of a key that can be told from words: a shorter one is a local server's placeholder."""
+_MADE: Final[set[str]] = set()
+"""The keys of this process, for ``without_keys`` alone."""
+
+
+def without_keys(text: str) -> str:
+    """Cut every key that this process holds out of a text: the last defence of what is shown of an error."""
+    for key in _MADE:
+        text = text.replace(key, "***")
+    return text
+
 
 class Secret:
     """A key that shows as ``***`` wherever it is printed, formatted or logged, and that can't be pickled.
@@ -21,6 +33,8 @@ class Secret:
                 hint="copy it again, without quotes and without what stands around it",
             )
         self._value: Final = value
+        if len(value) >= _SHORTEST:
+            _MADE.add(value)
 
     def reveal(self) -> str:
         """Return the key itself: for the header that sends it, and nothing else."""

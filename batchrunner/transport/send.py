@@ -32,12 +32,19 @@ class HttpTransport:
     """
 
     def __init__(
-        self, engine: httpx.AsyncBaseTransport, base_url: str, key: Secret | None, *, clock: Clock | None = None
+        self,
+        engine: httpx.AsyncBaseTransport,
+        base_url: str,
+        key: Secret | None,
+        *,
+        max_response: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._engine = engine
         self._base_url = normalise(base_url)
         self._host = host_label(self._base_url)
         self._key = key
+        self._max_response = max_response
         self._clock = clock or SystemClock()
         self._headers = _constant_headers(self._host, key)
         self._direct = engine.direct() if isinstance(engine, Engine) else None
@@ -89,10 +96,13 @@ class HttpTransport:
         """
         if self._direct is None or not call.body:
             body = Outgoing(call.body)
-            return await self._call(self._request(call, body), body, call.deadline, call.max_response)
+            return await self._call(self._request(call, body), body, call.deadline, self._cap(call))
         _, url, head = self._target(call.path)
         post = Post(url, head, call.client_request_id, call.body)
-        return await self._call(post, post, call.deadline, call.max_response)
+        return await self._call(post, post, call.deadline, self._cap(call))
+
+    def _cap(self, call: HttpCall) -> int:
+        return self._max_response or call.max_response
 
     async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
         """GET a path that costs nothing; otherwise as ``send``."""

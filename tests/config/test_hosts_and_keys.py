@@ -200,6 +200,7 @@ def test_the_env_file_holds_keys_and_nothing_else(desk):
 )
 def test_a_line_of_the_env_file_is_read(tmp_path, text, value):
     (tmp_path / ".env").write_bytes(text.encode())
+    (tmp_path / ".env").chmod(0o600)
     found, notes = read_dotenv(tmp_path, {"K"})
     assert dict(found) == {"K": value}
     assert notes == ()
