@@ -14,9 +14,11 @@ from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Row
 from batchrunner.formats.export_csv import CsvExporter, Text
 from batchrunner.formats.export_jsonl import JsonlExporter
 from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sweep, sync_folder
+from batchrunner.formats.terminal import Shown
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 STDOUT = "-"
+Sink = BinaryIO | Shown
 
 
 def exporter_for(out: str, job: Job, *, text_of: Text, kind: str | None = None, raw_cells: bool = False) -> Exporter:
@@ -104,12 +106,13 @@ def _paths(out: str, exporter: Exporter) -> list[Path]:
 
 
 def _to_stdout(rows: Iterable[Row], exporter: Exporter, stdout: BinaryIO) -> ExportSummary:
-    counts = _write(rows, exporter, stdout, stdout)
-    stdout.flush()
+    out = Shown(stdout) if stdout.isatty() else stdout
+    counts = _write(rows, exporter, out, out)
+    out.flush()
     return _summary(STDOUT, None, counts)
 
 
-def _write(rows: Iterable[Row], exporter: Exporter, answers: BinaryIO, failures: BinaryIO) -> Counter[RequestState]:
+def _write(rows: Iterable[Row], exporter: Exporter, answers: Sink, failures: Sink) -> Counter[RequestState]:
     """Write the finished rows and return all of them by state."""
     counts: Counter[RequestState] = Counter()
     succeeded = 0

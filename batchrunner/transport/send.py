@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 CLOSE_SECONDS = 5.0
+SHORTEST_KEY = 16
+"""Characters from which on a key is cut out of good answers too: a local server's placeholder may be a plain word."""
 
 
 class HttpTransport:
@@ -28,7 +30,7 @@ class HttpTransport:
 
     Use it with ``async with``: the task that watches the deadlines lives in it. The engine gets one request per call in
     flight and keeps as many connections; nothing waits in line for one. Redirects are not followed, cookies not kept,
-    bodies not decompressed. The key goes out in ``Authorization`` and is cut out of refusals that echo it.
+    bodies not decompressed. The key goes out in ``Authorization`` and is cut out of what echoes it: answers are kept.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class HttpTransport:
         self._base_url = normalise(base_url)
         self._host = host_label(self._base_url)
         self._key = key
+        self._echo = b"" if key is None else key.reveal().encode("ascii")
         self._max_response = max_response
         self._clock = clock or SystemClock()
         self._headers = _constant_headers(self._host, key)
@@ -146,8 +149,8 @@ class HttpTransport:
             await stream.aclose()
         if body is None:
             return too_large(self._host, status, max_response)
-        if status >= 400 and self._key is not None:
-            body = body.replace(self._key.reveal().encode(), b"***")
+        if self._echo and self._echo in body and (status >= 400 or len(self._echo) >= SHORTEST_KEY):
+            body = body.replace(self._echo, b"***")
         return HttpReply(status, headers, body, self._clock.now(), ttfb)
 
     async def _answer(self, request: httpx.Request | Post) -> Answered:
