@@ -26,7 +26,7 @@ from batchrunner.config.providers import BUILT_IN, build_providers, built_in, re
 from batchrunner.config.settings import ModelLimits, Origin, Settings
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
-from batchrunner.transport.secret import Secret
+from batchrunner.transport.secret import Secret, guard
 
 PROJECT_FILE: Final = "batchrunner.toml"
 USER_FILE: Final = "config.toml"
@@ -106,6 +106,8 @@ def load_settings(flags: Mapping[str, object], env: Mapping[str, str], cwd: Path
     variables = {each.key_env for each in settings.providers.values() if each.key_env}
     dotenv, notes = read_dotenv(cwd, variables)
     environment = Keys({name: env[name] for name in variables if name in env})
+    for key in (*environment.values(), *dotenv.values()):
+        guard(key)
     return Loaded(
         settings=settings,
         origins=_origins(values, settings, environment, dotenv),
