@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from batchrunner.config import Loaded, Settings, fingerprint, key_for, limits_for
+from batchrunner.config import Loaded, Settings, fingerprint, limits_for
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.gate import Gate
@@ -36,6 +36,7 @@ from batchrunner.transport.base import Transport
 from batchrunner.transport.hosts import host_label
 from batchrunner.transport.open import open_transport
 from batchrunner.transport.secret import Secret
+from batchrunner.transport.send import HttpTransport
 
 
 def program_version() -> str:
@@ -69,7 +70,12 @@ def writing(db: Path, *, wait: bool = False, care: Care | None = None) -> Iterat
 
 def care_of(settings: Settings) -> Care:
     """Return what a person decided about a database that can't be taken as it is."""
-    return Care(timeout=settings.db_timeout, unsafe_fs=settings.unsafe_fs, accept_older=settings.accept_older)
+    return Care(
+        timeout=settings.db_timeout,
+        unsafe_fs=settings.unsafe_fs,
+        accept_older=settings.accept_older,
+        any_owner=settings.any_owner,
+    )
 
 
 def price_book(settings: Settings) -> PriceBook:
@@ -93,8 +99,7 @@ class Access:
 
 def access(loaded: Loaded, providers: Sequence[str]) -> Access:
     """Find the providers' keys. Raises ConfigurationError that names the variable of a missing one."""
-    settings = loaded.settings
-    return Access(keys={name: key_for(settings.provider_named(name), os.environ, loaded.dotenv) for name in providers})
+    return Access(keys={name: loaded.key_for(name) for name in providers})
 
 
 def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
@@ -133,10 +138,20 @@ def runner_info() -> RunnerInfo:
     return RunnerInfo(socket.gethostname(), os.getpid(), boot_id, _user(), program_version())
 
 
-def make_transport(settings: Settings, keys: Access, provider: str, *, concurrency: int) -> Transport:
+def make_transport(
+    settings: Settings, keys: Access, provider: str, *, concurrency: int, clock: Clock | None = None
+) -> HttpTransport:
     """Return the transport to a provider's host, with its key."""
     chosen = settings.provider_named(provider)
-    return open_transport(chosen.base_url, keys.keys[provider], connections=concurrency)
+    return open_transport(
+        chosen.base_url,
+        keys.keys[provider],
+        connections=concurrency,
+        ca_file=str(settings.ca_file) if settings.ca_file else None,
+        trust_env=not settings.no_proxy,
+        max_response=settings.max_response,
+        clock=clock,
+    )
 
 
 def make_classifier(settings: Settings, provider: str) -> Callable[[HttpReply], Failure]:

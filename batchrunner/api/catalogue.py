@@ -10,8 +10,7 @@ from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.http import HttpReply
 from batchrunner.core.pricing import PriceBook, RateCard, pico_per_token
 from batchrunner.transport.models import fetch_models
-from batchrunner.transport.open import open_transport
-from batchrunner.wiring import make_classifier, price_book
+from batchrunner.wiring import Access, make_classifier, make_transport, price_book
 
 _LENGTHS = ("context_length", "max_model_len")
 """How Together and vLLM call the context; OpenAI does not tell."""
@@ -37,8 +36,8 @@ async def catalogue(loaded: Loaded, provider: str, *, clock: Clock | None = None
     Raises ConfigurationError where the key is missing or the provider is not configured.
     """
     settings = loaded.settings
-    chosen = settings.provider_named(provider)
-    transport = open_transport(chosen.base_url, loaded.key_for(provider), connections=1, clock=clock)
+    keys = Access(keys={provider: loaded.key_for(provider)})
+    transport = make_transport(settings, keys, provider, concurrency=1, clock=clock)
     async with transport:
         found = await fetch_models(transport)
     if isinstance(found, HttpReply):

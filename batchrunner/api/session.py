@@ -128,6 +128,7 @@ class Session(Reads):
     ) -> "Planned":
         """Put a run together. Raises ConfigurationError where a key is missing."""
         outside = outside or Outside()
+        self.jobs()  # a job that can't be read has to be found before anything is bought
         providers = self.providers(jobs)
         keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
         concurrency = self._concurrency(jobs)

@@ -9,6 +9,7 @@ import click
 
 from batchrunner.cli import interrupts
 from batchrunner.cli.failures import exit_code_of
+from batchrunner.cli.hardening import harden
 from batchrunner.cli.pipes import until_unread
 
 VERBS = (
@@ -63,6 +64,7 @@ class Verbs(click.Group):
         debug = "--debug" in (sys.argv[1:] if args is None else args)
         own_process = args is None  # a caller that hands in the words keeps its signals
         if own_process:
+            harden()
             interrupts.once()
         try:
             code = super().main(args, *rest, **extra)

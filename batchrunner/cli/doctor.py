@@ -1,5 +1,6 @@
 """``doctor``: is everything there that a run needs? Each finding comes with its fix."""
 
+import os
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -9,6 +10,7 @@ import anyio
 import click
 
 from batchrunner.cli import machine
+from batchrunner.cli.hardening import leaks
 from batchrunner.cli.machine import Finding, Level
 from batchrunner.cli.models import EXIT_CODES
 from batchrunner.cli.options import json_option, provider_options, verb
@@ -18,6 +20,7 @@ from batchrunner.cli.text import one_line, plural, safe
 from batchrunner.config import Loaded, key_source, limits_for
 from batchrunner.core.attempt import Failure
 from batchrunner.core.errors import BatchrunnerError, ConfigurationError, ExitCode
+from batchrunner.transport.proxies import proxy_label
 
 WORST: Final = (ExitCode.DATABASE, ExitCode.USAGE, ExitCode.AUTH, ExitCode.NO_MONEY, ExitCode.UNAVAILABLE)
 """Which problem's exit code is taken where there are several."""
@@ -82,6 +85,7 @@ def _look(loaded: Loaded, *, offline: bool) -> Iterator[Finding]:
     key = _key(loaded)
     yield key
     yield _host(loaded)
+    yield _way(loaded)
     if offline or key.level is Level.PROBLEM:
         why = "not asked: --offline" if offline else "not asked: there is no key to ask with"
         yield Finding("endpoint", Level.OK, why)
@@ -140,7 +144,7 @@ def _key(loaded: Loaded) -> Finding:
         return Finding("key", Level.PROBLEM, error.message, error.hint or "", ExitCode.USAGE)
     if key is None:
         return Finding("key", Level.OK, f"{provider.name} takes none")
-    source = key_source(provider, loaded.environment, loaded.dotenv)
+    source = key_source(provider, loaded.environment, loaded.dotenv, file=loaded.key_file_for(provider.name))
     return Finding("key", Level.OK, f"{provider.key_env} looks like a key (from {source})")
 
 
@@ -148,6 +152,17 @@ def _host(loaded: Loaded) -> Finding:
     provider = loaded.settings.provider_named(loaded.settings.provider)
     origin = loaded.origins[f"providers.{provider.name}.base_url"]
     return Finding("host", Level.OK, f"{provider.name} is {provider.base_url} (from {origin.source})")
+
+
+def _way(loaded: Loaded) -> Finding:
+    settings = loaded.settings
+    try:
+        proxy = None if settings.no_proxy else proxy_label(settings.provider_named(settings.provider).base_url)
+    except ConfigurationError as error:
+        return Finding("network", Level.PROBLEM, error.message, error.hint or "", ExitCode.USAGE)
+    if (warning := leaks(os.environ)) is not None:
+        return Finding("network", Level.WARNING, warning, "unset SSLKEYLOGFILE")
+    return Finding("network", Level.OK, f"through the proxy {proxy}" if proxy else "straight, without a proxy")
 
 
 def _endpoint(loaded: Loaded) -> Finding:

@@ -5,8 +5,9 @@ import traceback
 
 import click
 
-from batchrunner.cli.text import safe
+from batchrunner.cli.text import paragraph, safe
 from batchrunner.core.errors import BatchrunnerError, ExitCode, InputError
+from batchrunner.transport.secret import without_keys
 
 
 def exit_code_of(error: BaseException, *, debug: bool) -> int:
@@ -19,17 +20,18 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if debug and not isinstance(error, click.ClickException | click.Abort):
-        traceback.print_exception(whole)
+        click.echo(without_keys(safe("".join(traceback.format_exception(whole)))), err=True)
     if isinstance(error, BatchrunnerError):
         _print_known(error)
         return error.exit_code
     if isinstance(error, click.ClickException):
+        error.message = paragraph(error.message)
         error.show(file=sys.stderr)
         return ExitCode.USAGE
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo("stopped; nothing was left half done", err=True)
         return ExitCode.INTERRUPTED
-    click.echo(f"error: a bug in batchrunner: {type(error).__name__}: {safe(str(error))}", err=True)
+    click.echo(f"error: a bug in batchrunner: {type(error).__name__}: {without_keys(paragraph(str(error)))}", err=True)
     click.echo("  try: the same command with --debug, and report what it prints", err=True)
     return ExitCode.BUG
 
@@ -45,10 +47,10 @@ def _unwrap(error: BaseException) -> BaseException:
 def _print_known(error: BatchrunnerError) -> None:
     if isinstance(error, InputError):
         for problem in error.problems:
-            click.echo(safe(f"{error.path}:{problem.line}:{problem.column}: {problem.reason}"), err=True)
+            click.echo(paragraph(f"{error.path}:{problem.line}:{problem.column}: {problem.reason}"), err=True)
         hidden = error.count - len(error.problems)
         if hidden > 0:
             click.echo(f"... and {hidden:,} more", err=True)
-    click.echo(f"error: {safe(error.message)}", err=True)
+    click.echo(f"error: {without_keys(paragraph(error.message))}", err=True)
     if error.hint:
-        click.echo(f"  try: {safe(error.hint)}", err=True)
+        click.echo(f"  try: {without_keys(paragraph(error.hint))}", err=True)

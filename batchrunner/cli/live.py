@@ -10,7 +10,8 @@ import msgspec
 
 from batchrunner.api import Snapshot
 from batchrunner.cli.pipes import until_unread
-from batchrunner.cli.text import count, duration, one_line, plural
+from batchrunner.cli.render import escaped
+from batchrunner.cli.text import count, duration, one_line, plural, safe
 from batchrunner.core.pricing import dollars
 
 if TYPE_CHECKING:
@@ -56,13 +57,13 @@ def last_line(picture: Snapshot) -> str:
 async def _show_lines(snapshot: Callable[[], Snapshot]) -> None:
     while True:
         await anyio.sleep(PLAIN_EVERY)
-        click.echo(last_line(snapshot()), err=True)
+        click.echo(safe(last_line(snapshot())), err=True)
 
 
 async def _show_json(snapshot: Callable[[], Snapshot]) -> None:
     while True:
         await anyio.sleep(1.0)
-        click.echo(msgspec.json.encode(snapshot()).decode(), err=True)
+        click.echo(escaped(msgspec.json.encode(snapshot()).decode()), err=True)
 
 
 async def _show_panel(snapshot: Callable[[], Snapshot]) -> None:
@@ -105,7 +106,7 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
     tokens = f"{count(picture.tokens_in_per_second)} in, {count(picture.tokens_out_per_second)} out tok/s"
     facts = [
         ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}"),
-        ("in flight", f"{picture.air}/{picture.concurrency}   limited by {picture.bottleneck}"),
+        ("in flight", f"{picture.air}/{picture.concurrency}   limited by {one_line(picture.bottleneck, 60)}"),
         ("spent", _cost(picture)),
         ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
     ]

@@ -1,5 +1,6 @@
 """Options that every verb takes, and the settings that they make with files and environment."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -7,8 +8,12 @@ from typing import Any
 
 import click
 
-from batchrunner.cli.params import COUNT_OR_AUTO, RATE_OR_AUTO, SETTING, TAG
+from batchrunner.cli.hardening import leaks
+from batchrunner.cli.params import COUNT_OR_AUTO, RATE_OR_AUTO, SETTING, SIZE, TAG
+from batchrunner.cli.render import talk
 from batchrunner.config import Loaded, load_here
+from batchrunner.transport.hosts import host_label
+from batchrunner.transport.proxies import proxy_label
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -39,6 +44,9 @@ _everywhere = _stack(
 provider_options = _stack(
     click.option("--provider", metavar="NAME", help="together, openai, or one from the configuration."),
     click.option("--base-url", metavar="URL", help="Another host for the provider; its key goes there."),
+    click.option("--api-key-file", metavar="PATH", help="A file that holds the provider's key; only you may read it."),
+    click.option("--ca-file", metavar="PATH", help="More authorities to trust, as PEM: for a proxy with its own."),
+    click.option("--no-proxy", is_flag=True, help="Go past the proxies of the environment."),
 )
 
 body_options = _stack(
@@ -66,6 +74,7 @@ limit_options = _stack(
     click.option(
         "--tpm", type=RATE_OR_AUTO, help="Tokens a minute for each model: 250k, 2M; auto learns it.  [default: auto]"
     ),
+    click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
 wait_option = _stack(
@@ -73,6 +82,7 @@ wait_option = _stack(
     click.option("--db-timeout", metavar="TIME", help="Wait for another program in the database.  [default: 60s]"),
     click.option("--unsafe-fs", is_flag=True, help="Work on a network file system, at your own risk."),
     click.option("--accept-older", is_flag=True, help="Go on from an older copy of the database."),
+    click.option("--any-owner", is_flag=True, help="Write to a database of another user."),
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
@@ -80,6 +90,7 @@ SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample",
     "db_timeout", "unsafe_fs", "accept_older",
+    "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 
@@ -106,8 +117,17 @@ def _announce(loaded: Loaded) -> None:
     if context is not None and loaded.settings.color != "auto":
         context.color = loaded.settings.color == "always"
     if not loaded.settings.quiet:
-        for note in loaded.notes:
-            click.echo(f"note: {note}", err=True)
+        for note in (*loaded.notes, leaks(os.environ), _on_the_way(loaded, context)):
+            talk(f"note: {note}", quiet=note is None)
+
+
+def _on_the_way(loaded: Loaded, context: click.Context | None) -> str | None:
+    """Name the proxy that a verb's calls go through: whoever set the variable sees where they go, and when."""
+    if context is None or context.info_name not in ("run", "models") or loaded.settings.no_proxy:
+        return None
+    host = loaded.settings.provider_named(loaded.settings.provider).base_url
+    proxy = proxy_label(host)
+    return proxy and f"{host_label(host)} is reached through the proxy {proxy} (--no-proxy goes past it)"
 
 
 def interactive(loaded: Loaded) -> bool:

@@ -1,5 +1,6 @@
 """What is said and written when a run has ended: where results are, what failed, what it cost, what to do next."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -33,7 +34,13 @@ def targets(jobs: Sequence[Job] | None, output: str | None, held: Session) -> li
         raise ConfigurationError(
             f"{len(chosen)} jobs can't go into one file", hint=f"make a folder: mkdir {shlex.quote(output)}"
         )
-    return [(job, str(Path(output) / f"{job.name}.jsonl")) for job in chosen]
+    return [(job, str(Path(output) / f"{file_name(job)}.jsonl")) for job in chosen]
+
+
+def file_name(job: Job) -> str:
+    """Return a job's name as the name of a file: in a database from somebody else it could lead out of the folder."""
+    plain = re.sub(r"[^\w.+@=, -]", "_", job.name).lstrip(".")[:120]
+    return plain if plain == job.name else f"{plain}-{job.id}"
 
 
 def refuse_foreign_targets(held: Session, jobs: Sequence[Job] | None, output: str | None, *, force: bool) -> None:
@@ -111,6 +118,8 @@ def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:
     talk(f"results: {exported.out} ({plural(exported.succeeded, 'line')})", quiet=quiet)
     if exported.errors:
         talk(f"failures: {exported.errors} ({plural(exported.failed, 'line')})", quiet=quiet)
+    if exported.swept:
+        talk(f"removed {plural(exported.swept, 'unfinished file')} of an export that was killed", quiet=quiet)
 
 
 def _standing(status: JobStatus) -> str:

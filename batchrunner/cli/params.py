@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from batchrunner.config import parse_count, parse_duration, parse_money, parse_rate, parse_setting, parse_tag
+from batchrunner.config import (
+    parse_count,
+    parse_duration,
+    parse_money,
+    parse_rate,
+    parse_setting,
+    parse_size,
+    parse_tag,
+)
 
 if TYPE_CHECKING:
     _ParamType = click.ParamType[Any, Any]
@@ -46,6 +54,8 @@ COUNT_OR_AUTO = Parsed("count|auto", _or_auto(parse_count))
 
 RATE_OR_AUTO = Parsed("rate|auto", _or_auto(parse_rate))
 """A rate per minute, or ``auto``: learned."""
+SIZE = Parsed("size", parse_size)
+"""Bytes: ``8MiB``, ``500kB``, ``1GiB``."""
 
 DURATION = Parsed("duration", parse_duration)
 """Seconds: ``50ms``, ``10s``, ``5m``, ``1h30m``."""

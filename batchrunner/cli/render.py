@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from batchrunner.cli.pipes import until_unread
-from batchrunner.cli.text import safe
+from batchrunner.cli.text import paragraph, safe
 from batchrunner.formats.base import exact_usd
 
 if TYPE_CHECKING:
@@ -41,21 +41,25 @@ def as_json(value: Any) -> None:
         encoded = json.dumps(msgspec.to_builtins(value)).encode()
     if sys.stdout.isatty():
         encoded = msgspec.json.format(encoded, indent=2)
-    click.echo(_escaped(encoded.decode()))
+    click.echo(escaped(encoded.decode()))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape the way JSON does it, so that a reader gets the very same text."""
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(char if safe(char) == char else json.dumps(char)[1:-1] for char in text)
+    plain = "utf" in (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    return "".join(
+        char if (plain or char.isascii()) and safe(char) == char else json.dumps(char)[1:-1] for char in text
+    )
 
 
 def talk(message: str, *, quiet: bool = False) -> None:
     """Say something to the person, on stderr, as long as anybody listens there: the work goes on without."""
     if not quiet:
         with until_unread(sys.stderr):
-            click.echo(safe(message), err=True)
+            blank = "\n" if message.startswith("\n") else ""
+            click.echo(blank + paragraph(message.strip("\n")), err=True)
 
 
 def exact(pico: int | None) -> str | None:

@@ -45,6 +45,8 @@ def _told(loaded: Loaded, name: str, summary: "ExportSummary") -> list[str]:
     refused = summary.failed + summary.quarantined + summary.cancelled
     place = "" if summary.out == "-" else f" in {summary.out}"
     lines = [f"{plural(summary.succeeded, 'answer')}{place}"]
+    if summary.swept:
+        lines.append(f"removed {plural(summary.swept, 'unfinished file')} of an export that was killed")
     if refused:
         lines.append(f"{plural(refused, 'failure')} in {summary.errors or 'the same output'}")
         lines.append(f"  look: {command_line(loaded, 'errors', name)}")

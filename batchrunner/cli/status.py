@@ -9,7 +9,7 @@ from batchrunner.cli import facts
 from batchrunner.cli.options import json_option, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import money, table, talk, when
-from batchrunner.cli.text import command_line, duration, one_line, plural
+from batchrunner.cli.text import command_line, duration, one_line, plural, safe
 from batchrunner.config import Loaded
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.pricing import dollars
@@ -153,7 +153,7 @@ def _show_run(runner: "RunnerRow | None", now: int) -> None:
         return
     from batchrunner.cli.live import last_line
 
-    click.echo(last_line(picture))
+    click.echo(safe(last_line(picture)))
     _show_views(picture)
 
 

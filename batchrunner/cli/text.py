@@ -14,13 +14,22 @@ def safe(text: str) -> str:
     """Return text with control characters, escapes and invisible or direction-changing marks made visible."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(char if _harmless(char) else f"\\u{ord(char):04x}" for char in text)
+    return "".join(char if _harmless(char) else _visible(char) for char in text)
+
+
+def paragraph(text: str) -> str:
+    """Return safe text whose further lines are indented: nothing in it can pass for a line of the program's own."""
+    return safe(text.replace("\n", "\n      "))
 
 
 def _harmless(char: str) -> bool:
     if char in _KEPT or char == " ":
         return True
     return char.isprintable() and unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
+
+
+def _visible(char: str) -> str:
+    return f"\\u{ord(char):04x}" if ord(char) <= 0xFFFF else f"\\U{ord(char):08x}"
 
 
 def one_line(text: str, width: int) -> str:

@@ -16,7 +16,7 @@ from batchrunner.config.settings import (
     Settings,
     limits_for,
 )
-from batchrunner.config.units import PICO, parse_count, parse_duration, parse_money, parse_rate
+from batchrunner.config.units import PICO, parse_count, parse_duration, parse_money, parse_rate, parse_size
 
 __all__ = [
     "DEFAULT_CONCURRENCY",
@@ -39,6 +39,7 @@ __all__ = [
     "parse_money",
     "parse_rate",
     "parse_setting",
+    "parse_size",
     "parse_tag",
     "user_folder",
 ]

@@ -3,6 +3,7 @@
 A file that lies beside a job file may bring a key. It may not redirect one, or change anything else.
 """
 
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -52,6 +53,7 @@ def read_dotenv(folder: Path, names: Collection[str]) -> tuple[DotEnv, tuple[str
             return DotEnv(path), ()
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
+            shared = os.fstat(file.fileno()).st_mode & 0o077
         text = content.decode("utf-8-sig")
     except OSError as error:
         return DotEnv(path), (f"{path} was not read: {error.strerror or error}",)
@@ -59,7 +61,10 @@ def read_dotenv(folder: Path, names: Collection[str]) -> tuple[DotEnv, tuple[str
         return DotEnv(path), (f"{path} was not read: it is not UTF-8",)
     if len(content) > _LARGEST:
         return DotEnv(path), (f"{path} was not read: it is larger than 1 MiB",)
-    return _sorted_out(path, text, names)
+    found, notes = _sorted_out(path, text, names)
+    if found and shared:
+        notes += (f"other users may read {path}, and the key in it; chmod 600 {path}",)
+    return found, notes
 
 
 def _sorted_out(path: Path, text: str, names: Collection[str]) -> tuple[DotEnv, tuple[str, ...]]:

@@ -1,7 +1,11 @@
 """Keys: found by the name of their variable, checked before use, bound to their host, never shown."""
 
 import hashlib
+import os
+import shlex
+import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from batchrunner.config.dotenv import DotEnv
@@ -12,11 +16,16 @@ from batchrunner.transport.hosts import host_label
 from batchrunner.transport.secret import Secret
 
 _SALT: Final = "batchrunner account label"
+_LARGEST_FILE: Final = 64 << 10
 _QUOTES: Final = "'\"`\u2018\u2019\u201c\u201d"
 
 
-def key_for(provider: ProviderSettings, env: Mapping[str, str], dotenv: DotEnv) -> Secret | None:
-    """Return the provider's key: the environment's, else that of ``.env``; None for a server without a key.
+def key_for(
+    provider: ProviderSettings, env: Mapping[str, str], dotenv: DotEnv, *, file: Path | None = None
+) -> Secret | None:
+    """Return the provider's key: that of ``file``, else the environment's, else that of ``.env``.
+
+    None for a server without a key.
 
     Raises ConfigurationError (exit code 2) that names the variable and what to do, and never holds the key: where it is
     missing, where it can't be a key, and where nothing but a project file says that it should go to this host.
@@ -24,26 +33,68 @@ def key_for(provider: ProviderSettings, env: Mapping[str, str], dotenv: DotEnv) 
     name = provider.key_env
     if not name:
         return None
-    source = key_source(provider, env, dotenv)
+    source = key_source(provider, env, dotenv, file=file)
     if source is None:
         raise ConfigurationError(
             f"no key for provider {provider.name!r}: {name} is not set{_other_key(provider, env)}",
-            hint=f"export {name}=..., or put {name}=... into .env in the working folder. No flag takes a key.",
+            hint=f"export {name}=..., or put {name}=... into .env in the working folder, or --api-key-file PATH. "
+            "No flag takes a key.",
         )
-    _refuse_hearsay(provider, dotenv, in_environment=name in env)
-    value = env.get(name) if name in env else dotenv[name]
-    if flaw := flaw_of(value or ""):
+    _refuse_hearsay(provider, dotenv, in_environment=name in env or file is not None)
+    value = read_key_file(file) if file is not None else env[name] if name in env else dotenv[name]
+    if flaw := flaw_of(value):
+        what, place = (name, name) if file is None else ("the key", str(file))
         raise ConfigurationError(
-            f"{name} {flaw} (from {source})", hint=f"Set {name} to the bare key, nothing around it."
+            f"{what} {flaw} (from {source})", hint=f"Let {place} hold the bare key, nothing around it."
         )
-    return Secret(value or "")
+    return Secret(value)
 
 
-def key_source(provider: ProviderSettings, env: Mapping[str, str], dotenv: DotEnv) -> str | None:
+def key_source(
+    provider: ProviderSettings, env: Mapping[str, str], dotenv: DotEnv, *, file: Path | None = None
+) -> str | None:
     """Say where the provider's key is found, without looking at it; None: nowhere."""
+    if file is not None:
+        return f"file {file}"
     if provider.key_env in env:
         return f"environment {provider.key_env}"
     return f"file {dotenv.path}" if provider.key_env in dotenv else None
+
+
+def read_key_file(path: Path) -> str:
+    """Return what a key file holds, without the line end at its end.
+
+    A regular file must belong to this user or to the administrator, and nobody else may read it; a pipe, such as a
+    shell's ``<(pass show key)``, is as private as its maker. Raises ConfigurationError, which holds nothing of it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            _refuse_shared(path, os.fstat(descriptor))
+            content = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the key file {path} can't be read: {error.strerror}", hint="give the path of a file that holds the key"
+        ) from error
+    if len(content) > _LARGEST_FILE:
+        raise ConfigurationError(f"{path} is too large to be a key", hint="give a file that holds nothing but the key")
+    return content.decode("latin-1").removesuffix("\n").removesuffix("\r")
+
+
+def _refuse_shared(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISFIFO(found.st_mode):
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(f"the key file {path} is not a file", hint="give the path of a file")
+    if found.st_uid not in (0, os.geteuid()):
+        raise ConfigurationError(
+            f"the key file {path} belongs to another user, who could change it", hint="copy it into a file of your own"
+        )
+    if found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"other users may read the key file {path} (mode {stat.S_IMODE(found.st_mode):04o})",
+            hint=f"chmod 600 {shlex.quote(str(path))}",
+        )
 
 
 def flaw_of(key: str) -> str | None:

@@ -26,7 +26,7 @@ from batchrunner.config.providers import BUILT_IN, build_providers, built_in, re
 from batchrunner.config.settings import AUTO, ModelLimits, Origin, Settings
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
-from batchrunner.transport.secret import Secret
+from batchrunner.transport.secret import Secret, guard
 
 PROJECT_FILE: Final = "batchrunner.toml"
 USER_FILE: Final = "config.toml"
@@ -54,7 +54,13 @@ class Loaded:
 
     def key_for(self, provider: str) -> Secret | None:
         """Return a provider's key, None for a server without one; raises as ``keys.key_for``."""
-        return key_for(self.settings.provider_named(provider), self.environment, self.dotenv)
+        return key_for(
+            self.settings.provider_named(provider), self.environment, self.dotenv, file=self.key_file_for(provider)
+        )
+
+    def key_file_for(self, provider: str) -> Path | None:
+        """Return the file that was named for a provider's key: ``--api-key-file`` is for the chosen one only."""
+        return self.settings.api_key_file if provider == self.settings.provider else None
 
 
 def load_here(flags: Mapping[str, object]) -> Loaded:
@@ -100,6 +106,8 @@ def load_settings(flags: Mapping[str, object], env: Mapping[str, str], cwd: Path
     variables = {each.key_env for each in settings.providers.values() if each.key_env}
     dotenv, notes = read_dotenv(cwd, variables)
     environment = Keys({name: env[name] for name in variables if name in env})
+    for key in (*environment.values(), *dotenv.values()):
+        guard(key)
     return Loaded(
         settings=settings,
         origins=_origins(values, settings, environment, dotenv),
@@ -233,7 +241,8 @@ def _origins(values: _Values, settings: Settings, env: Mapping[str, str], dotenv
         if path[0] != "providers" or len(path) > 2
     }
     for provider in settings.providers.values():
-        if provider.key_env and (source := key_source(provider, env, dotenv)):
+        file = settings.api_key_file if provider.name == settings.provider else None
+        if provider.key_env and (source := key_source(provider, env, dotenv, file=file)):
             origins[f"providers.{provider.name}.key"] = Origin("set", source)
     return MappingProxyType(origins)
 

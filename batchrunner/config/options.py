@@ -5,13 +5,13 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from batchrunner.config.assignments import check_json, check_setting_key, check_tag
-from batchrunner.config.units import parse_count, parse_duration, parse_money, parse_rate, shown
+from batchrunner.config.units import parse_count, parse_duration, parse_money, parse_rate, parse_size, shown
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.transport.hosts import normalise
 
@@ -135,6 +135,13 @@ def _duration(low: float, high: float, allowed: str) -> Parse:
     return parse
 
 
+def _size(raw: object, _: Place) -> int:
+    number = parse_size(raw)
+    if not 1024 <= number <= 1 << 30:
+        raise ValueError("it must be from 1KiB to 1GiB")
+    return number
+
+
 def _choice(*words: str) -> Parse:
     def parse(raw: object, _: Place) -> str:
         if isinstance(raw, str) and raw.strip() in words:
@@ -233,6 +240,8 @@ _RPM: Final = Option(parse=_or_auto(_rate), example='"3k"')
 _TPM: Final = Option(parse=_or_auto(_rate), example='"2M"')
 _ROWS: Final = Option(parse=_count(1, 10**12), example="100", in_files=False, in_environment=False)
 _WORD: Final = Option(parse=_text, example='"MODEL"', in_files=False, in_environment=False)
+_OUTSIDE: Final = Option(parse=_path, example='"certificates.pem"', in_files=False)
+"""A path that decides whom we trust: a project file, which may have come with somebody's job file, must not."""
 _SWITCH: Final = Option(parse=_switch, example="true", default=False, in_files=False)
 
 OPTIONS: Final[Mapping[str, Option]] = {
@@ -251,6 +260,11 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "reserve": Option(parse=_choice("learned", "upper"), example='"learned"', default="learned"),
     "progress": Option(parse=_choice("auto", "live", "plain", "json", "none"), example='"plain"', default="auto"),
     "color": Option(parse=_choice("auto", "always", "never"), example='"never"', default="auto"),
+    "max_response": Option(parse=_size, example='"8MiB"', default="32MiB"),
+    "ca_file": _OUTSIDE,
+    "api_key_file": replace(_OUTSIDE, example='"key.txt"'),
+    "no_proxy": _SWITCH,
+    "any_owner": _SWITCH,
     "yes": _SWITCH,
     "no_input": _SWITCH,
     "debug": _SWITCH,

@@ -112,6 +112,16 @@ class Settings:
     """Price files besides the built-in book; a later one wins."""
     reserve: Reserve = "learned"
     """What a call takes from the token bucket before it is sent: the learned mean, or its upper bound."""
+    max_response: int = 32 << 20
+    """Bytes that an answer may have: beyond it, it is given up."""
+    ca_file: Path | None = None
+    """Authorities (PEM) that are trusted beside the system's."""
+    no_proxy: bool = False
+    """Go past the proxies of the environment."""
+    api_key_file: Path | None = None
+    """The file that holds the key of ``provider``; it beats the variable."""
+    any_owner: bool = False
+    """Write to a database that belongs to another user."""
     progress: Progress = "auto"
     color: Color = "auto"
     tags: tuple[tuple[str, str], ...] = ()

@@ -13,6 +13,16 @@ PICO: Final = 10**12
 """Pico-dollars in a dollar."""
 
 _SCALES: Final = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9}
+_BYTES: Final = {
+    "": 1,
+    "B": 1,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "KiB": 1 << 10,
+    "MiB": 1 << 20,
+    "GiB": 1 << 30,
+}
 _NUMBER = re.compile(r"([+-]?[0-9]+(?:_[0-9]+)*(?:\.[0-9]+)?)([A-Za-z]?)")
 _DURATION = re.compile(
     r"(?:(?P<d>{0})d)?(?:(?P<h>{0})h)?(?:(?P<m>{0})m)?(?:(?P<s>{0})s)?(?:(?P<ms>{0})ms)?".format(r"[0-9]+(?:\.[0-9]+)?")
@@ -35,6 +45,20 @@ def parse_count(given: object) -> int:
     number = _read(given, "a whole number such as 500, 3k or 2M")
     if number.denominator != 1:
         raise ValueError(f"{shown(given)} is not a whole number; write one such as 500, 3k or 2M")
+    return number.numerator
+
+
+def parse_size(given: object) -> int:
+    """Read a whole number of bytes: ``8MiB``, ``500kB``, ``1GiB``, ``1048576``."""
+    wanted = "a number of bytes such as 8MiB, 500kB or 1GiB"
+    text = given.strip() if isinstance(given, str) else given
+    unit = "".join(char for char in text if char.isalpha()) if isinstance(text, str) else ""
+    if isinstance(text, str) and unit and (unit not in _BYTES or not text.endswith(unit)):
+        raise ValueError(f"{shown(given)} is not {wanted}")
+    bare = text.removesuffix(unit).rstrip() if isinstance(text, str) else text
+    number = _read(bare, wanted, scales={"": 1}) * _BYTES[unit]
+    if number.denominator != 1:
+        raise ValueError(f"{shown(given)} is not a whole number of bytes; write {wanted}")
     return number.numerator
 
 

@@ -21,12 +21,25 @@ class Clock(Protocol):
         ...
 
 
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, which CLOCK_MONOTONIC does not on Linux (clock_gettime(2)), and is never set."""
+
+
 class SystemClock:
-    """The machine's clocks."""
+    """The machine's clocks. Wall time is asked for once and then goes on by itself.
+
+    So nobody who sets the clock during a night, an hour back or to the year 2100, makes rows wait for it or makes them
+    all due at once. A new clock, which every process and every question has, knows the new time.
+    """
+
+    __slots__ = ("_zero",)
+
+    def __init__(self) -> None:
+        self._zero = time.time_ns() - time.clock_gettime_ns(_STEADY)
 
     def now(self) -> int:
         """Return microseconds since the epoch, UTC."""
-        return time.time_ns() // 1_000
+        return (self._zero + time.clock_gettime_ns(_STEADY)) // 1_000
 
     def monotonic(self) -> float:
         """Return seconds on a clock that never goes back; its zero means nothing."""

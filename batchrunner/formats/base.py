@@ -90,6 +90,8 @@ class ExportSummary:
     cancelled: int
     quarantined: int
     unfinished: int
+    swept: int = 0
+    """Unfinished files that earlier exports to this place left when they were killed, and that are gone now."""
 
 
 def latency_ms(row: Row) -> int | None:

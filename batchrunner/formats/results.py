@@ -13,10 +13,12 @@ from batchrunner.core.request import RequestState
 from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Row
 from batchrunner.formats.export_csv import CsvExporter, Text
 from batchrunner.formats.export_jsonl import JsonlExporter
-from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sync_folder
+from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sweep, sync_folder
+from batchrunner.formats.terminal import Shown
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
 STDOUT = "-"
+Sink = BinaryIO | Shown
 
 
 def exporter_for(out: str, job: Job, *, text_of: Text, kind: str | None = None, raw_cells: bool = False) -> Exporter:
@@ -73,6 +75,7 @@ def export(
         return _to_stdout(rows, exporter, stdout or sys.stdout.buffer)
     check_target(out, exporter, force=force)
     paths = _paths(out, exporter)
+    swept = sum(map(sweep, paths))
     with ExitStack() as stack:
         files = [stack.enter_context(Replacement(path)) for path in paths]
         try:
@@ -86,7 +89,7 @@ def export(
         elif exporter.splits and is_regular(paths[1]) and is_ours(paths[1], exporter):
             paths[1].unlink()
             sync_folder(paths[1].parent)
-    return _summary(out, str(paths[1]) if exporter.splits and failures else None, counts)
+    return _summary(out, str(paths[1]) if exporter.splits and failures else None, counts, swept)
 
 
 def is_ours(path: Path, exporter: Exporter) -> bool:
@@ -103,12 +106,13 @@ def _paths(out: str, exporter: Exporter) -> list[Path]:
 
 
 def _to_stdout(rows: Iterable[Row], exporter: Exporter, stdout: BinaryIO) -> ExportSummary:
-    counts = _write(rows, exporter, stdout, stdout)
-    stdout.flush()
+    out = Shown(stdout) if stdout.isatty() else stdout
+    counts = _write(rows, exporter, out, out)
+    out.flush()
     return _summary(STDOUT, None, counts)
 
 
-def _write(rows: Iterable[Row], exporter: Exporter, answers: BinaryIO, failures: BinaryIO) -> Counter[RequestState]:
+def _write(rows: Iterable[Row], exporter: Exporter, answers: Sink, failures: Sink) -> Counter[RequestState]:
     """Write the finished rows and return all of them by state."""
     counts: Counter[RequestState] = Counter()
     succeeded = 0
@@ -129,7 +133,7 @@ def _unfinished(counts: Counter[RequestState]) -> int:
     return sum(count for state, count in counts.items() if state not in FINISHED)
 
 
-def _summary(out: str, errors: str | None, counts: Counter[RequestState]) -> ExportSummary:
+def _summary(out: str, errors: str | None, counts: Counter[RequestState], swept: int = 0) -> ExportSummary:
     return ExportSummary(
         out=out,
         errors=errors,
@@ -138,4 +142,5 @@ def _summary(out: str, errors: str | None, counts: Counter[RequestState]) -> Exp
         cancelled=counts[RequestState.CANCELLED],
         quarantined=counts[RequestState.QUARANTINED],
         unfinished=_unfinished(counts),
+        swept=swept,
     )

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from batchrunner.core.errors import Problem
+from batchrunner.core.errors import ConfigurationError, Problem
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.base import BadBody, Endpoint
@@ -11,12 +11,19 @@ from batchrunner.endpoints.registry import BY_PATH, infer, resolve
 from batchrunner.formats.jobfile import Line
 
 
+def _named(endpoint: str) -> Endpoint:
+    try:
+        return resolve(endpoint)
+    except BadBody as bad:
+        raise ConfigurationError(f"--endpoint: {bad.reason}", hint="--endpoint /v1/chat/completions") from None
+
+
 class Compiler:
-    """Compiles the lines of one file, in order."""
+    """Compiles the lines of one file, in order. Raises ConfigurationError for an endpoint that there is none of."""
 
     def __init__(self, options: JobOptions) -> None:
         self._options = options
-        self._default = resolve(options.endpoint) if options.endpoint else None
+        self._default = _named(options.endpoint) if options.endpoint else None
         self._settings = tuple((key, value.encode()) for key, value in options.settings)
         self._patches = bool(options.model or self._settings)
 

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from batchrunner.core.errors import DatabaseError
 from batchrunner.store import rollups, schema
+from batchrunner.store.ours import refuse_foreign_schema
 from batchrunner.store.sqlite import Session, reader_engine, recognise
 
 MOST_FINDINGS = 20
@@ -55,6 +56,7 @@ def _reading(path: str | os.PathLike[str]) -> Iterator[Session]:
     with closing(Session(real, reader_engine(real))) as session:
         with session.read() as connection:
             schema.require_head(real, connection)
+            refuse_foreign_schema(real, connection)
         yield session
 
 

@@ -11,6 +11,7 @@ from batchrunner.store.filesystem import mount_at
 from batchrunner.store.health import refuse_damaged, refuse_older
 from batchrunner.store.jobs import SqliteJobs
 from batchrunner.store.lock import Held, hold
+from batchrunner.store.ours import refuse_another_owner, refuse_foreign_schema
 from batchrunner.store.queue import SqliteQueue
 from batchrunner.store.reader import SqliteReader
 from batchrunner.store.sqlite import (
@@ -35,6 +36,8 @@ class Care(NamedTuple):
     """Work on a network file system, with a rollback journal."""
     accept_older: bool = False
     """Go on from a copy that is older than the last run."""
+    any_owner: bool = False
+    """Write to a file that belongs to another user."""
 
 
 class SqliteStore(SqliteQueue, SqliteJobs):
@@ -75,10 +78,12 @@ def open_store(
 
     Raises DatabaseHeldError where another process writes (``wait`` queues behind it instead), NewerDatabaseError,
     ConfigurationError for a network file system, and DatabaseError for a file that can't be used: another program's,
-    one that was damaged by the unclean end of its last run, or a copy that is older than that. An upgrade of a database
-    that holds jobs copies it first, unless ``backup`` is off.
+    another user's, one that was damaged by the unclean end of its last run, or a copy that is older than that. An
+    upgrade of a database that holds jobs copies it first, unless ``backup`` is off.
     """
     real, care = os.path.realpath(path), care or Care()
+    if not care.any_owner:
+        refuse_another_owner(real)
     wal = _may_share_memory(real, care)
     with ExitStack() as stack:
         held = stack.enter_context(hold(real, wait=wait, clock=clock))
@@ -114,7 +119,8 @@ def _inspect(path: str) -> None:
     """Refuse a file that must not be touched, before anything could touch it."""
     with closing(Session(path, reader_engine(path))) as session, session.read() as connection:
         refuse_triggers(path, connection)
-        schema.refuse_newer(path, connection)
+        if schema.refuse_newer(path, connection) == schema.HEAD:
+            refuse_foreign_schema(path, connection)
 
 
 def open_reader(path: Path) -> SqliteReader:
@@ -133,6 +139,7 @@ def open_reader(path: Path) -> SqliteReader:
         with session.read() as connection:
             refuse_triggers(real, connection)
             schema.require_head(real, connection)
+            refuse_foreign_schema(real, connection)
     except BaseException:
         session.close()
         raise

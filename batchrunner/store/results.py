@@ -11,7 +11,7 @@ from batchrunner.core.request import RequestState
 from batchrunner.store.base import ResultRow
 from batchrunner.store.driver import driver
 from batchrunner.store.rows import id_list
-from batchrunner.store.sqlite import Session
+from batchrunner.store.sqlite import Session, decoded
 
 PAGE = 1_000
 """Rows a transaction reads."""
@@ -48,8 +48,9 @@ def results(session: Session, job_id: int) -> Iterator[ResultRow]:
     while first is not None and after < last:
         with session.read() as connection:
             page = _Page(connection, (after, last, job_id, PAGE), bool(extras), session.path)
-        for row in page.rows:
-            yield page.result(row)
+        with decoded(session.path):
+            for row in page.rows:
+                yield page.result(row)
         if len(page.rows) < PAGE:
             return
         after = page.rows[-1][0]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, NoResultFound
 from sqlalchemy.pool import StaticPool
 
 from batchrunner.core.crashpoint import reached
@@ -47,6 +47,18 @@ _WRITER = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
+_WRONG_TYPE = 3091
+"""SQLITE_CONSTRAINT_DATATYPE, which Python 3.11 has no name for where it was built with an older SQLite."""
+_UNREADABLE = (
+    AttributeError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    NoResultFound,
+)
 _REASONS = {
     sqlite3.SQLITE_FULL: ("the disk is full", "free some space; everything that was shown as done is safe"),
     sqlite3.SQLITE_BUSY: (
@@ -68,15 +80,38 @@ def uri(path: str, mode: str) -> str:
 
 @contextmanager
 def translated(path: str) -> Iterator[None]:
-    """Turn what SQLite reports into ``DatabaseError``; a broken constraint is a bug of ours and passes through."""
+    """Turn what SQLite reports into ``DatabaseError``; a broken constraint is a bug of ours and passes through.
+
+    Not so a value of the wrong type in a strict table: only damage brings one there.
+    """
     try:
         yield
-    except (IntegrityError, sqlite3.IntegrityError):
-        raise
+    except UnicodeDecodeError as error:  # SQLite's own message, quoting what stands in the place of a name
+        raise DatabaseError(f"{path}: it is damaged: a name in it is no text", hint=DAMAGED) from error
+    except (IntegrityError, sqlite3.IntegrityError) as error:
+        cause = error.orig if isinstance(error, IntegrityError) else error
+        if getattr(cause, "sqlite_errorcode", None) != _WRONG_TYPE:
+            raise
+        raise DatabaseError(f"{path}: it is damaged: {cause}", hint=DAMAGED) from error
     except DBAPIError as error:
         raise _readable(path, error.orig) from error
     except sqlite3.Error as error:
         raise _readable(path, error) from error
+
+
+@contextmanager
+def decoded(path: str) -> Iterator[None]:
+    """Turn what goes wrong with the values of rows while they are read into ``DatabaseError``.
+
+    What this program wrote can be read; what somebody else wrote into the file, or a bad disk, may be anything.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise DatabaseError(
+            f"{path}: it holds what batchrunner never writes ({type(error).__name__}: {str(error)[:200]})",
+            hint=DAMAGED,
+        ) from error
 
 
 def _readable(path: str, error: BaseException | None) -> DatabaseError:
@@ -264,7 +299,7 @@ class Session:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One read transaction: everything inside sees the same state."""
-        with self._transaction("BEGIN") as connection:
+        with decoded(self.path), self._transaction("BEGIN") as connection:
             yield connection
 
     @contextmanager

@@ -2,13 +2,13 @@
 
 import resource
 import ssl
-from urllib.parse import urlsplit
 
 import httpx
 
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.transport.hosts import is_loopback, normalise
+from batchrunner.transport.hosts import normalise
+from batchrunner.transport.proxies import environment_proxy
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
 
@@ -16,13 +16,14 @@ SPARE_FILES = 64
 """Descriptors for the database, the logs, the terminal and what else is open."""
 
 
-def open_transport(
+def open_transport(  # noqa: PLR0913 - what settings say of a connection
     base_url: str,
     key: Secret | None,
     *,
     connections: int,
     ca_file: str | None = None,
     trust_env: bool = False,
+    max_response: int | None = None,
     clock: Clock | None = None,
 ) -> HttpTransport:
     """Return a transport for ``base_url``, to be entered with ``async with``; nothing is connected yet.
@@ -30,7 +31,7 @@ def open_transport(
     ``connections`` is how many calls will be in flight: each has a connection of its own, for which this makes sure
     that the process may open enough files. Certificates are always verified, against the system's authorities and
     certifi's, and those in ``ca_file`` (PEM). Proxies of the environment are used only with ``trust_env``.
-    Raises ConfigurationError.
+    ``max_response`` (bytes) stands above what a call allows its answer. Raises ConfigurationError.
     """
     from batchrunner.transport.aiohttp_engine import AiohttpTransport
 
@@ -38,31 +39,7 @@ def open_transport(
     allow_files(connections + SPARE_FILES)
     tls = tls_context(ca_file) if base_url.startswith("https:") else None
     engine = AiohttpTransport(tls=tls, proxy=environment_proxy(base_url) if trust_env else None)
-    return HttpTransport(engine, base_url, key, clock=clock)
-
-
-def environment_proxy(base_url: str) -> str | None:
-    """Return the proxy that the environment names for a base URL (``HTTPS_PROXY``, ``ALL_PROXY``, ``NO_PROXY``).
-
-    It may hold a login: show it with ``host_label``. None for this machine. Raises ConfigurationError for a proxy that
-    can't be used.
-    """
-    from urllib.request import getproxies, proxy_bypass
-
-    parts = urlsplit(base_url)
-    if is_loopback(parts.hostname or "") or proxy_bypass(parts.netloc):
-        return None
-    proxies = getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy:
-        return None
-    proxy = proxy if "://" in proxy else f"http://{proxy}"
-    if urlsplit(proxy).scheme not in ("http", "https"):
-        raise ConfigurationError(
-            "the proxy named by the environment is neither http:// nor https://",
-            hint="change HTTPS_PROXY or ALL_PROXY, or do without the environment's proxies",
-        )
-    return proxy
+    return HttpTransport(engine, base_url, key, max_response=max_response, clock=clock)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:

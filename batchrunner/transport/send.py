@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 CLOSE_SECONDS = 5.0
+SHORTEST_KEY = 16
+"""Characters from which on a key is cut out of good answers too: a local server's placeholder may be a plain word."""
 
 
 class HttpTransport:
@@ -28,16 +30,24 @@ class HttpTransport:
 
     Use it with ``async with``: the task that watches the deadlines lives in it. The engine gets one request per call in
     flight and keeps as many connections; nothing waits in line for one. Redirects are not followed, cookies not kept,
-    bodies not decompressed. The key goes out in ``Authorization`` and is cut out of refusals that echo it.
+    bodies not decompressed. The key goes out in ``Authorization`` and is cut out of what echoes it: answers are kept.
     """
 
     def __init__(
-        self, engine: httpx.AsyncBaseTransport, base_url: str, key: Secret | None, *, clock: Clock | None = None
+        self,
+        engine: httpx.AsyncBaseTransport,
+        base_url: str,
+        key: Secret | None,
+        *,
+        max_response: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._engine = engine
         self._base_url = normalise(base_url)
         self._host = host_label(self._base_url)
         self._key = key
+        self._echo = b"" if key is None else key.reveal().encode("ascii")
+        self._max_response = max_response
         self._clock = clock or SystemClock()
         self._headers = _constant_headers(self._host, key)
         self._direct = engine.direct() if isinstance(engine, Engine) else None
@@ -89,10 +99,13 @@ class HttpTransport:
         """
         if self._direct is None or not call.body:
             body = Outgoing(call.body)
-            return await self._call(self._request(call, body), body, call.deadline, call.max_response)
+            return await self._call(self._request(call, body), body, call.deadline, self._cap(call))
         _, url, head = self._target(call.path)
         post = Post(url, head, call.client_request_id, call.body)
-        return await self._call(post, post, call.deadline, call.max_response)
+        return await self._call(post, post, call.deadline, self._cap(call))
+
+    def _cap(self, call: HttpCall) -> int:
+        return self._max_response or call.max_response
 
     async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
         """GET a path that costs nothing; otherwise as ``send``."""
@@ -136,8 +149,8 @@ class HttpTransport:
             await stream.aclose()
         if body is None:
             return too_large(self._host, status, max_response)
-        if status >= 400 and self._key is not None:
-            body = body.replace(self._key.reveal().encode(), b"***")
+        if self._echo and self._echo in body and (status >= 400 or len(self._echo) >= SHORTEST_KEY):
+            body = body.replace(self._echo, b"***")
         return HttpReply(status, headers, body, self._clock.now(), ttfb)
 
     async def _answer(self, request: httpx.Request | Post) -> Answered:

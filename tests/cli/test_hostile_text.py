@@ -43,7 +43,7 @@ def steering(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("words", READS, ids=" ".join)
-def test_no_verb_prints_what_could_steer_a_terminal(hostile: Path, words: tuple[str, ...]) -> None:
+def test_s7_no_verb_prints_what_could_steer_a_terminal(hostile: Path, words: tuple[str, ...]) -> None:
     result = run_cli(*words)
 
     assert result.exit_code == 0, result.stderr
@@ -51,14 +51,14 @@ def test_no_verb_prints_what_could_steer_a_terminal(hostile: Path, words: tuple[
     assert steering(result.stderr) == []
 
 
-def test_a_hostile_job_name_is_shown_and_harmless(worked: Path) -> None:
+def test_s7_a_hostile_job_name_is_shown_and_harmless(worked: Path) -> None:
     result = run_cli("status", f"no such job {HOSTILE}")
 
     assert result.exit_code == 2
     assert steering(result.output) == []
 
 
-def test_json_gives_back_the_very_same_text(hostile: Path) -> None:
+def test_s7_json_gives_back_the_very_same_text(hostile: Path) -> None:
     (group,) = json.loads(run_cli("errors", "mixed", "--json").stdout)["groups"]
 
     assert group["sample"]["custom_id"] == f"bad-1{HOSTILE}"

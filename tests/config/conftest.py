@@ -33,7 +33,9 @@ class Desk:
         self.user_file.write_text(text, encoding="utf-8")
 
     def dotenv(self, text: str) -> None:
-        (self.cwd / ".env").write_text(text, encoding="utf-8")
+        path = self.cwd / ".env"
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
 
     def load(self, **flags: object) -> Loaded:
         return load_settings(flags, self.env, self.cwd, self.user_dir)

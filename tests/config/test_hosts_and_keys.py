@@ -26,7 +26,7 @@ def no_dotenv(tmp_path):
 
 @pytest.mark.parametrize("name", ["together", "openai"])
 @pytest.mark.parametrize("url", [EVIL, "https://api.together.xyz", "http://localhost:8000"])
-def test_a_project_file_can_not_redirect_a_built_in_provider(desk, name, url):
+def test_s2_a_project_file_can_not_redirect_a_built_in_provider(desk, name, url):
     desk.project(f'\n[providers.{name}]\nbase_url = "{url}"')
     desk.refused(
         f"can't set providers.{name}.base_url",
@@ -54,7 +54,7 @@ def test_a_project_file_can_not_choose_the_variable_of_a_known_provider(desk):
 
 
 @pytest.mark.parametrize("variable", ["TOGETHER_API_KEY", "OPENAI_API_KEY", "GROQ_API_KEY"])
-def test_a_project_file_can_not_send_a_known_key_to_a_host_of_its_own(desk, variable):
+def test_s2_a_project_file_can_not_send_a_known_key_to_a_host_of_its_own(desk, variable):
     desk.user('[providers.groq]\nbase_url = "https://api.groq.example"\nkey_env = "GROQ_API_KEY"')
     desk.project(f'provider = "mine"\n[providers.mine]\nbase_url = "{EVIL}"\nkey_env = "{variable}"')
     desk.refused(
@@ -97,7 +97,7 @@ def test_the_base_url_flag_is_for_the_chosen_provider_only(desk):
 MINE = f'provider = "mine"\n[providers.mine]\nbase_url = "{EVIL}"\nkey_env = "AWS_SECRET_ACCESS_KEY"'
 
 
-def test_a_folder_alone_can_not_send_a_variable_to_a_host(desk, canary_key):
+def test_s2_a_folder_alone_can_not_send_a_variable_to_a_host(desk, canary_key):
     desk.project(MINE)
     desk.env["AWS_SECRET_ACCESS_KEY"] = canary_key
     loaded = desk.load()
@@ -159,14 +159,14 @@ def test_the_environment_beats_the_env_file(desk, canary_key):
     assert loaded.origins["providers.together.key"] == ("set", "environment TOGETHER_API_KEY")
 
 
-def test_an_empty_variable_is_not_filled_from_the_env_file(desk):
+def test_x1_an_empty_variable_is_not_filled_from_the_env_file(desk):
     desk.env["TOGETHER_API_KEY"] = ""
     desk.dotenv("TOGETHER_API_KEY=from-the-file")
     with pytest.raises(ConfigurationError, match="TOGETHER_API_KEY is empty"):
         desk.load().key_for("together")
 
 
-def test_the_env_file_holds_keys_and_nothing_else(desk):
+def test_s2_the_env_file_holds_keys_and_nothing_else(desk):
     desk.dotenv(f"TOGETHER_BASE_URL={EVIL}\nBATCHRUNNER_RPM=5\nBATCHRUNNER_BASE_URL={EVIL}\nOPENAI_API_KEY=k\n")
     loaded = desk.load()
     assert loaded.settings.rpm is None
@@ -200,6 +200,7 @@ def test_the_env_file_holds_keys_and_nothing_else(desk):
 )
 def test_a_line_of_the_env_file_is_read(tmp_path, text, value):
     (tmp_path / ".env").write_bytes(text.encode())
+    (tmp_path / ".env").chmod(0o600)
     found, notes = read_dotenv(tmp_path, {"K"})
     assert dict(found) == {"K": value}
     assert notes == ()
@@ -234,7 +235,7 @@ def test_a_folder_called_env_is_somebody_elses(tmp_path):
     assert read_dotenv(tmp_path, {"K"})[1] == ()
 
 
-def test_a_missing_key_is_refused_with_its_variable_and_what_to_do(no_dotenv):
+def test_x1_a_missing_key_is_refused_with_its_variable_and_what_to_do(no_dotenv):
     with pytest.raises(
         ConfigurationError, match="no key for provider 'together': TOGETHER_API_KEY is not set"
     ) as refusal:
@@ -276,7 +277,7 @@ BAD_KEYS = {
 
 
 @pytest.mark.parametrize("pattern", BAD_KEYS)
-def test_a_key_that_can_not_be_one_is_refused_precisely_and_never_repeated(no_dotenv, canary_key, pattern):
+def test_x1_a_key_that_can_not_be_one_is_refused_precisely_and_never_repeated(no_dotenv, canary_key, pattern):
     with pytest.raises(ConfigurationError) as refusal:
         key_for(TOGETHER, {"TOGETHER_API_KEY": pattern.format(canary_key)}, no_dotenv)
     error = refusal.value
@@ -289,7 +290,7 @@ def test_a_key_that_can_not_be_one_is_refused_precisely_and_never_repeated(no_do
 
 
 @given(st.text(alphabet=st.sampled_from("abAB019-_.~ \t\r\n\0\x7f'\"\u2019é\u200b"), max_size=12))
-def test_whatever_passes_the_check_is_a_key_that_a_header_can_carry(text):
+def test_x1_whatever_passes_the_check_is_a_key_that_a_header_can_carry(text):
     if flaw_of(text) is None:
         assert Secret(text).reveal() == text
 

@@ -180,7 +180,7 @@ def test_an_unknown_flag_name_is_refused_with_the_one_that_was_meant(desk):
     desk.refused("'qqqq'", hint=("rpm",), qqqq=3)
 
 
-def test_without_a_home_the_working_folder_is_not_taken_for_the_users(monkeypatch, tmp_path):
+def test_x4_without_a_home_the_working_folder_is_not_taken_for_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert user_folder() == tmp_path / "batchrunner"
     monkeypatch.delenv("XDG_CONFIG_HOME")
@@ -203,7 +203,7 @@ def test_the_process_is_read_where_it_stands(desk, monkeypatch, canary_key):
     assert loaded.key_for("together").reveal() == canary_key
 
 
-def test_without_a_user_folder_or_a_home_everything_else_works(tmp_path):
+def test_x4_without_a_user_folder_or_a_home_everything_else_works(tmp_path):
     assert load_settings({}, {}, tmp_path, None).settings.db == tmp_path / "batchrunner.db"
 
 

@@ -43,7 +43,7 @@ from batchrunner.core.errors import ConfigurationError
         ("settings", [("stop", "END")], ["not valid JSON"], "max_tokens"),
     ],
 )
-def test_a_bad_flag_is_refused(desk, name, value, words, example):
+def test_x3_a_bad_flag_is_refused(desk, name, value, words, example):
     error = desk.refused(
         *words, f"flag --{ {'tags': 'tag', 'settings': 'set'}.get(name, name.replace('_', '-')) }", **{name: value}
     )
@@ -63,7 +63,7 @@ def test_a_switch_is_true_or_false(desk):
     desk.refused("'please'", "true or false", "environment BATCHRUNNER_YES", hint=("BATCHRUNNER_YES=true",))
 
 
-def test_a_home_that_is_not_set_is_said(desk):
+def test_x4_a_home_that_is_not_set_is_said(desk):
     del desk.env["HOME"]
     desk.refused("HOME is not set", "whole path", db="~/q.db")
 
@@ -123,7 +123,7 @@ def test_a_key_in_the_place_of_its_variables_name_is_refused_and_not_repeated(de
     assert value not in f"{error.message}{error.hint}"
 
 
-def test_a_password_in_a_base_url_is_refused_and_not_repeated(desk):
+def test_x2_a_password_in_a_base_url_is_refused_and_not_repeated(desk):
     error = desk.refused("base URL", "flag --base-url", base_url="https://me:hunter2@h.example")
     assert "hunter2" not in f"{error.message}{error.hint}"
 

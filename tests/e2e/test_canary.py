@@ -48,7 +48,7 @@ def in_process_table(key: str = CANARY_KEY) -> list[str]:
     return found
 
 
-def test_a_run_with_faults_keeps_the_key_to_itself(at: Start) -> None:
+def test_s14_a_run_with_faults_keeps_the_key_to_itself(at: Start) -> None:
     place = at(
         key=CANARY_KEY,
         faults={"401": 0.008, "403": 0.02, "500": 0.05, "502html": 0.05, "reset_mid": 0.05, "truncated_json": 0.05},
@@ -69,7 +69,7 @@ def test_a_run_with_faults_keeps_the_key_to_itself(at: Start) -> None:
     assert holders(place) == []
 
 
-def test_a_killed_run_leaves_no_key_behind(at: Start) -> None:
+def test_s14_a_killed_run_leaves_no_key_behind(at: Start) -> None:
     place = at(key=CANARY_KEY, latency=1.0)
     place.file(chats(20))
     child = place.start(*place.job("--debug"))
@@ -78,7 +78,7 @@ def test_a_killed_run_leaves_no_key_behind(at: Start) -> None:
     assert holders(place) == []
 
 
-def test_a_refused_key_is_not_shown(at: Start) -> None:
+def test_s15_a_refused_key_is_not_shown(at: Start) -> None:
     place = at(key=CANARY_KEY, api_key="another-key-altogether")
     place.file(chats(20))
     ended = place.run(*place.job("--debug", "-vv"))
@@ -127,7 +127,7 @@ def echoing(status: int) -> Iterator[str]:
     [(CANARY_KEY, 401, 6), (SHAPELESS, 400, 3), (CANARY_KEY, 200, 130)],
     ids=["401", "400, a key of no known shape", "an error that says 200"],
 )
-def test_an_answer_that_repeats_the_key_is_kept_without_it(at: Start, key: str, status: int, code: int) -> None:
+def test_s18_an_answer_that_repeats_the_key_is_kept_without_it(at: Start, key: str, status: int, code: int) -> None:
     place = at(key=key)
     place.file(chats(3))
     with echoing(status) as url:

@@ -68,7 +68,7 @@ def test_a_runner_that_waits_goes_on_when_the_first_one_is_dead(at: Start) -> No
 # ----------------------------------------------------------------------------------------------------- rights and pipes
 
 
-def test_nobody_else_may_read_what_the_program_writes(at: Start) -> None:
+def test_s19_nobody_else_may_read_what_the_program_writes(at: Start) -> None:
     place = at(latency=0.3, poison="poisoned")
     place.file([*chats(20), chat("bad", "poisoned")])
     before = os.umask(0o022)
@@ -100,7 +100,7 @@ def listened_to(place: Place, *words: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, cwd=place.folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_a_reader_that_goes_away_is_no_error(at: Start) -> None:
+def test_o4_a_reader_that_goes_away_is_no_error(at: Start) -> None:
     place = at()
     place.file(chats(1200))
     assert place.run(*place.job("--concurrency", "32")).code == 0
@@ -169,7 +169,7 @@ def test_standard_input_and_compressed_files_are_jobs_like_any_other(at: Start) 
         assert [line["custom_id"] for line in place.lines(name)] == [row["custom_id"] for row in rows]
 
 
-def test_a_file_that_grew_gives_its_new_lines_only(at: Start) -> None:
+def test_f13_a_file_that_grew_gives_its_new_lines_only(at: Start) -> None:
     place = at()
     place.file(chats(10))
     assert place.run(*place.job()).code == 0
@@ -188,7 +188,7 @@ def test_a_file_that_grew_gives_its_new_lines_only(at: Start) -> None:
     assert len(place.box.calls()) == 15
 
 
-def test_a_file_that_changed_is_refused_and_told_how_much_of_it(at: Start) -> None:
+def test_f13_a_file_that_changed_is_refused_and_told_how_much_of_it(at: Start) -> None:
     place = at()
     rows = chats(10)
     place.file(rows)
@@ -209,7 +209,7 @@ def test_a_file_that_changed_is_refused_and_told_how_much_of_it(at: Start) -> No
     assert set(sent(place).values()) == {1}
 
 
-def test_a_foreign_output_is_not_replaced_unasked(at: Start) -> None:
+def test_o3_a_foreign_output_is_not_replaced_unasked(at: Start) -> None:
     place = at()
     place.file(chats(3))
     mine = place.folder / "out.jsonl"

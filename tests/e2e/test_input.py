@@ -44,7 +44,7 @@ BROKEN: list[tuple[int, bytes, str]] = [
 
 
 @pytest.mark.slow
-def test_each_bad_line_is_named_by_file_line_column_and_reason_before_anything_is_sent(at: Start) -> None:
+def test_f1_each_bad_line_is_named_by_file_line_column_and_reason_before_anything_is_sent(at: Start) -> None:
     place = at()
     path = place.folder / "broken.jsonl"
     path.write_bytes((ROOT / "jobs" / "broken.jsonl").read_bytes())
@@ -152,56 +152,62 @@ HOSTILE_URLS = [
 ]
 
 BAD: dict[str, tuple[Make, str]] = {
-    "bytes that are not UTF-8": (raw(b'{"custom_id":"\xff","body":%b}' % BODY), ":2:15: not UTF-8: byte 0xff"),
-    "an overlong slash": (raw(b'{"custom_id":"\xc0\xaf","body":%b}' % BODY), ":2:15: not UTF-8: byte 0xc0"),
-    "UTF-16": (content(GOOD.decode().encode("utf-16")), ":1:1: it is UTF-16, not UTF-8"),
-    "UTF-16 without a mark": (content(GOOD.decode().encode("utf-16-be")), ":1:1: it is UTF-16, not UTF-8"),
-    "a mark in the middle": (raw(b"\xef\xbb\xbf" + GOOD), ":2:1: "),
-    "an endless line": (endless, f":2:{(32 << 20) + 1}: longer than 33,554,432 bytes"),
-    "a NUL": (raw(b'{"custom_id":"a\0b","body":%b}' % BODY), ":2:16: "),
-    "NUL alone": (raw(b"\0"), ":2:1: "),
-    "NaN": (raw(b'{"body":{"model":"m","prompt":"x","top_p":NaN}}'), ":2:43: NaN is not JSON"),
-    "minus Infinity": (raw(b'{"body":{"model":"m","prompt":"x","top_p":-Infinity}}'), ":2:43: -Infinity is not JSON"),
-    "a number that is none": (raw(b'{"body":{"model":"m","prompt":"x","n":1e400}}'), ":2:39: a number too large"),
-    "depth": (raw(b"[" * 100_000), ":2:101: nested deeper than 100 levels"),
-    "a key twice": (raw(b'{"url":"/v1/completions","url":"x","body":%b}' % BODY), ':2:26: "url" appears twice'),
-    "a hidden key twice": (
+    "F2 bytes that are not UTF-8": (raw(b'{"custom_id":"\xff","body":%b}' % BODY), ":2:15: not UTF-8: byte 0xff"),
+    "F2 an overlong slash": (raw(b'{"custom_id":"\xc0\xaf","body":%b}' % BODY), ":2:15: not UTF-8: byte 0xc0"),
+    "F2 UTF-16": (content(GOOD.decode().encode("utf-16")), ":1:1: it is UTF-16, not UTF-8"),
+    "F2 UTF-16 without a mark": (content(GOOD.decode().encode("utf-16-be")), ":1:1: it is UTF-16, not UTF-8"),
+    "F2 a mark in the middle": (raw(b"\xef\xbb\xbf" + GOOD), ":2:1: "),
+    "F5 an endless line": (endless, f":2:{(32 << 20) + 1}: longer than 33,554,432 bytes"),
+    "F6 a NUL": (raw(b'{"custom_id":"a\0b","body":%b}' % BODY), ":2:16: "),
+    "F6 NUL alone": (raw(b"\0"), ":2:1: "),
+    "F8 NaN": (raw(b'{"body":{"model":"m","prompt":"x","top_p":NaN}}'), ":2:43: NaN is not JSON"),
+    "F8 minus Infinity": (
+        raw(b'{"body":{"model":"m","prompt":"x","top_p":-Infinity}}'),
+        ":2:43: -Infinity is not JSON",
+    ),
+    "F8 a number that is none": (raw(b'{"body":{"model":"m","prompt":"x","n":1e400}}'), ":2:39: a number too large"),
+    "F9 depth": (raw(b"[" * 100_000), ":2:101: nested deeper than 100 levels"),
+    "F10 a key twice": (raw(b'{"url":"/v1/completions","url":"x","body":%b}' % BODY), ':2:26: "url" appears twice'),
+    "F10 a hidden key twice": (
         raw(b'{"body":{"model":"m","\\u006dodel":"dear","prompt":"x"}}'),
         ':2:22: "model" appears twice',
     ),
-    "an id twice": (content(GOOD + GOOD), ':2:1: custom_id "good" was used on line 1 already'),
-    "an id that is a number": (content(line(custom_id=17)), ':1:15: "custom_id" must be a string'),
-    "an id that is an object": (content(line(custom_id={})), ':1:15: "custom_id" must be a string'),
-    "an empty id": (content(line(custom_id="")), ':1:15: "custom_id" must have 1 to 512 characters'),
-    "an id of 10 KB": (content(line(custom_id="x" * 10_240)), ':1:15: "custom_id" must have 1 to 512 characters'),
-    "an id that steers terminals": (content(line(custom_id="\x1b]0;x\x07")), ':1:15: "custom_id" holds control'),
-    "half a surrogate pair": (raw(b'{"body":{"model":"m","prompt":"\\udc00"}}'), ":2:32: half of a surrogate pair"),
-    "an array": (content(b"[1]\n"), ":1:1: a line must be a JSON object"),
-    "text after the object": (content(GOOD.strip() + b" x\n"), f":1:{len(GOOD) + 1}: invalid JSON: text after"),
-    "method DELETE": (content(line(method="DELETE")), '"method" must be "POST"'),
-    "stream": (content(body(stream=True)), "stream"),
-    "no model": (content(body(model=None)), "model"),
-    "a model that is a list": (content(body(model=["m"])), "model"),
-    "no messages": (content(body(messages=[])), "messages"),
-    "a bound that is text": (content(body(max_tokens="many")), "max_tokens"),
-    "a negative bound": (content(body(max_tokens=-1)), "max_tokens"),
-    "no endpoint to be told": (content(b'{"custom_id":"a","body":{"model":"m","text":"x"}}\n'), 'no "url"'),
-    "an odd priority": (content(line(metadata={"priority": "high"})), '"metadata.priority" must be'),
-    "an odd tag": (content(line(metadata={"tags": {"team": 7}})), "a tag's value is a string"),
-    "a folder": (folder_as_file, "is a folder, not a regular file"),
-    "a pipe that nobody writes to": (fifo, "is a pipe, not a regular file"),
-    "a device": (lambda _: Path("/dev/zero"), "is a device, not a regular file"),
-    "a link to itself": (looping_link, "Too many levels of symbolic links"),
-    "an empty file": (content(b""), "has no rows"),
-    "blank lines only": (content(b"\n  \n\r\n"), "has no rows"),
-    "a gzip file cut off": (content(gzip.compress(GOOD * 50)[:-20], "cut.jsonl.gz"), "cut.jsonl.gz"),
-    "a gzip file that is none": (content(GOOD, "plain.jsonl.gz"), "plain.jsonl.gz"),
-    "gzip without its suffix": (content(gzip.compress(GOOD)), "compressed with gzip, but its name does not end in .gz"),
-    "a gzip bomb": (
+    "F11 an id twice": (content(GOOD + GOOD), ':2:1: custom_id "good" was used on line 1 already'),
+    "F12 an id that is a number": (content(line(custom_id=17)), ':1:15: "custom_id" must be a string'),
+    "F12 an id that is an object": (content(line(custom_id={})), ':1:15: "custom_id" must be a string'),
+    "F12 an empty id": (content(line(custom_id="")), ':1:15: "custom_id" must have 1 to 512 characters'),
+    "F12 an id of 10 KB": (content(line(custom_id="x" * 10_240)), ':1:15: "custom_id" must have 1 to 512 characters'),
+    "F12 an id that steers terminals": (content(line(custom_id="\x1b]0;x\x07")), ':1:15: "custom_id" holds control'),
+    "F7 half a surrogate pair": (raw(b'{"body":{"model":"m","prompt":"\\udc00"}}'), ":2:32: half of a surrogate pair"),
+    "F1 an array": (content(b"[1]\n"), ":1:1: a line must be a JSON object"),
+    "F1 text after the object": (content(GOOD.strip() + b" x\n"), f":1:{len(GOOD) + 1}: invalid JSON: text after"),
+    "F18 method DELETE": (content(line(method="DELETE")), '"method" must be "POST"'),
+    "F18 stream": (content(body(stream=True)), "stream"),
+    "F18 no model": (content(body(model=None)), "model"),
+    "F18 a model that is a list": (content(body(model=["m"])), "model"),
+    "F18 no messages": (content(body(messages=[])), "messages"),
+    "F18 a bound that is text": (content(body(max_tokens="many")), "max_tokens"),
+    "F18 a negative bound": (content(body(max_tokens=-1)), "max_tokens"),
+    "F18 no endpoint to be told": (content(b'{"custom_id":"a","body":{"model":"m","text":"x"}}\n'), 'no "url"'),
+    "F19 an odd priority": (content(line(metadata={"priority": "high"})), '"metadata.priority" must be'),
+    "F19 an odd tag": (content(line(metadata={"tags": {"team": 7}})), "a tag's value is a string"),
+    "F15 a folder": (folder_as_file, "is a folder, not a regular file"),
+    "F15 a pipe that nobody writes to": (fifo, "is a pipe, not a regular file"),
+    "F15 a device": (lambda _: Path("/dev/zero"), "is a device, not a regular file"),
+    "F15 a link to itself": (looping_link, "Too many levels of symbolic links"),
+    "F4 an empty file": (content(b""), "has no rows"),
+    "F4 blank lines only": (content(b"\n  \n\r\n"), "has no rows"),
+    "F16 a gzip file cut off": (content(gzip.compress(GOOD * 50)[:-20], "cut.jsonl.gz"), "cut.jsonl.gz"),
+    "F16 a gzip file that is none": (content(GOOD, "plain.jsonl.gz"), "plain.jsonl.gz"),
+    "F16 gzip without its suffix": (
+        content(gzip.compress(GOOD)),
+        "compressed with gzip, but its name does not end in .gz",
+    ),
+    "F16 a gzip bomb": (
         content(gzip.compress(GOOD + b"x" * (16 << 20)), "bomb.jsonl.gz"),
         "it looks like a decompression bomb",
     ),
-    **{f"url {url!r}": (content(GOOD + line(url=url)), ":2:29: `url`") for url in HOSTILE_URLS},
+    **{f"F18 S1 url {url!r}": (content(GOOD + line(url=url)), ":2:29: `url`") for url in HOSTILE_URLS},
 }
 
 
@@ -218,7 +224,7 @@ def run(path: Path, folder: Path, box: Box) -> Result:
 
 
 @pytest.mark.parametrize("kind", list(BAD))
-def test_bad_input_is_refused_with_its_place_and_nothing_is_kept(kind: str, tmp_path: Path, box: Box) -> None:
+def test_f1_to_f19_bad_input_is_refused_with_its_place_and_nothing_is_kept(kind: str, tmp_path: Path, box: Box) -> None:
     make, said = BAD[kind]
     path = make(tmp_path)
     result = run(path, tmp_path, box)
@@ -235,7 +241,7 @@ def test_bad_input_is_refused_with_its_place_and_nothing_is_kept(kind: str, tmp_
             assert database.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,), name
 
 
-def test_a_byte_order_mark_at_the_start_and_odd_line_ends_are_fine(tmp_path: Path) -> None:
+def test_f2_f3_a_byte_order_mark_at_the_start_and_odd_line_ends_are_fine(tmp_path: Path) -> None:
     path = tmp_path / "job.jsonl"
     separators = json.dumps(chat("odd", "a\u2028b\u0085c\x0bd\x0ce"), ensure_ascii=False).replace("\x0b", "\\u000b")
     lines = [json.dumps(row) for row in chats(3)]

@@ -46,7 +46,7 @@ def test_a_bare_body_is_sent_whole_and_its_metadata_with_it():
     assert line.keys == {"model", "messages", "metadata"}
 
 
-def test_metadata_beside_a_body_is_ours_and_unknown_keys_are_kept_as_they_came():
+def test_f19_metadata_beside_a_body_is_ours_and_unknown_keys_are_kept_as_they_came():
     line = parse_line(
         b'{"v": 1.50,"custom_id":"a","body":'
         + BODY
@@ -62,7 +62,7 @@ def test_metadata_may_be_null():
     assert parse_line(b'{"body":' + BODY + b',"metadata":null}', 1).tags == ()
 
 
-def test_a_line_without_a_custom_id_is_named_by_its_body():
+def test_f12_a_line_without_a_custom_id_is_named_by_its_body():
     # printf '{"model":"m","prompt":"Hi"}' | sha256sum
     assert parse_line(b'{"body":' + BODY + b"}", 1).custom_id == "h-529d66ecf709-1"
     assert parse_line(BODY, 1).custom_id == "h-529d66ecf709-1"
@@ -71,22 +71,22 @@ def test_a_line_without_a_custom_id_is_named_by_its_body():
 @pytest.mark.parametrize(
     "custom_id", ["x" * 512, "../../etc/passwd", "=cmd|' /C calc'!A0", "naïve 🙂", "a b", "\u00a0"]
 )
-def test_a_custom_id_may_be_any_printable_text(custom_id):
+def test_f12_a_custom_id_may_be_any_printable_text(custom_id):
     assert parse_line(json.dumps({"custom_id": custom_id, "body": {}}).encode(), 1).custom_id == custom_id
 
 
-def test_an_integer_of_5000_digits_and_one_beyond_64_bits_go_through_untouched():
+def test_f8_an_integer_of_5000_digits_and_one_beyond_64_bits_go_through_untouched():
     body = b'{"seed":' + b"7" * 5000 + b',"n":18446744073709551616,"x":1e-999,"z":-0}'
     assert parse_line(body, 1).body == body
     assert parse_line(b'{"custom_id":"a","body":' + body + b"}", 1).body == body
 
 
-def test_escaped_nul_and_paired_surrogates_are_fine():
+def test_f6_f7_escaped_nul_and_paired_surrogates_are_fine():
     body = rb'{"prompt":"\u0000 \ud83d\ude00 \\ud800"}'
     assert parse_line(body, 1).body == body
 
 
-def test_a_key_that_only_looks_like_a_second_one_is_fine():
+def test_f10_a_key_that_only_looks_like_a_second_one_is_fine():
     nested = b'{"model":"m","url":{"url":1,"body":"\\"body\\"","custom_id":2},"tools":[{"model":1}]}'
     line = parse_line(b'{"custom_id":"a","body":' + nested + b',"metadata":{"url":1,"body":2}}', 1)
     assert line.body == nested
@@ -176,14 +176,14 @@ DEFECTS = {
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
-def test_a_bad_line_is_reported_with_its_column_and_reason(defect):
+def test_f1_a_bad_line_is_reported_with_its_column_and_reason(defect):
     line, column, words = DEFECTS[defect]
     found, reason = problem(line)
     assert found == column
     assert words in reason
 
 
-def test_a_body_that_is_found_earlier_in_its_own_line_hides_no_second_key():
+def test_f10_a_body_that_is_found_earlier_in_its_own_line_hides_no_second_key():
     # The bytes of the body stand in the metadata as well: cutting out the wrong ones must not lose a key.
     line = b'{"metadata":{"x":{}},"url":"/a","body":{},"url":"/b"}'
     assert problem(line) == (43, '"url" appears twice in one object')
@@ -203,14 +203,14 @@ def test_a_file_gives_good_lines_and_problems_in_order(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"\n", b" \t\r\n\n", b"\xef\xbb\xbf"])
-def test_a_file_without_rows_is_refused(tmp_path, content):
+def test_f4_a_file_without_rows_is_refused(tmp_path, content):
     path = tmp_path / "job.jsonl"
     path.write_bytes(content)
     with pytest.raises(InputError, match="no rows"):
         read(path)
 
 
-def test_a_line_over_the_cap_ends_the_reading_and_says_where(tmp_path):
+def test_f5_a_line_over_the_cap_ends_the_reading_and_says_where(tmp_path):
     path = tmp_path / "job.jsonl"
     path.write_bytes(GOOD + b"\n\n" + b"x" * 101 + b"\n" + GOOD + b"\n")
     good, long = read(path, cap=100)
@@ -218,7 +218,7 @@ def test_a_line_over_the_cap_ends_the_reading_and_says_where(tmp_path):
     assert long == Problem(3, 101, "longer than 100 bytes; nothing after this line was read")
 
 
-def test_a_line_of_just_the_cap_is_fine(tmp_path):
+def test_f5_a_line_of_just_the_cap_is_fine(tmp_path):
     path = tmp_path / "job.jsonl"
     path.write_bytes(GOOD + b"\r\n" + GOOD)
     assert [line.body for line in read(path, cap=len(GOOD) + 1)] == [b'{"model":"m","prompt":"Hi"}'] * 2
@@ -252,7 +252,7 @@ BROKEN = {
 }
 
 
-def test_the_broken_job_file_is_reported_line_by_line(repository):
+def test_f1_the_broken_job_file_is_reported_line_by_line(repository):
     found = {each.line: each for each in read(repository / "jobs" / "broken.jsonl") if isinstance(each, Problem)}
     assert {line: problem.column for line, problem in found.items()} == {line: at for line, (at, _) in BROKEN.items()}
     assert all(words in found[line].reason for line, (_, words) in BROKEN.items())
@@ -289,7 +289,7 @@ STYLES = st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " :  ")])
 
 
 @given(BODIES, STYLES, st.booleans(), st.sampled_from(["bare", "short", "full", "meta"]))
-def test_a_body_comes_out_byte_for_byte(body, style, ascii_only, shape):
+def test_f8_a_body_comes_out_byte_for_byte(body, style, ascii_only, shape):
     text = json.dumps(body, separators=style, ensure_ascii=ascii_only).encode()
     frames = {
         "bare": b"%b",

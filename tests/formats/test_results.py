@@ -123,7 +123,7 @@ def test_no_digit_of_a_cost_is_lost(pico):
     assert not part.endswith("0")
 
 
-def test_rows_are_counted_by_how_they_ended_and_unfinished_ones_left_out(tmp_path):
+def test_o5_rows_are_counted_by_how_they_ended_and_unfinished_ones_left_out(tmp_path):
     queued = Made(state=RequestState.QUEUED, body=None, status=None)
     rows = [
         Made(),
@@ -158,7 +158,7 @@ def test_csv_has_one_row_for_every_finished_request(tmp_path):
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HYPERLINK("x")'])
-def test_a_cell_that_a_spreadsheet_would_run_gets_an_apostrophe(cell):
+def test_s9_a_cell_that_a_spreadsheet_would_run_gets_an_apostrophe(cell):
     body = json.dumps({"choices": [{"message": {"content": cell}, "finish_reason": cell}]}).encode()
     row = Made(custom_id=cell, model=cell, body=body, failure=cell, message=cell)
 
@@ -176,7 +176,7 @@ def test_a_cell_that_a_spreadsheet_would_run_gets_an_apostrophe(cell):
 
 
 @pytest.mark.parametrize("cell", ["1=1", "a-b", "'=1", "", " =1"])
-def test_other_cells_stay_as_they_are(cell):
+def test_s9_other_cells_stay_as_they_are(cell):
     assert next(csv.reader([exporter("x.csv").line(Made(custom_id=cell)).decode()]))[0] == cell
 
 
@@ -189,7 +189,7 @@ def test_an_answer_without_a_finish_reason_has_an_empty_cell(body):
 # --------------------------------------------------------------------------------------------------------------- stdout
 
 
-def test_standard_output_gets_answers_and_failures_in_order():
+def test_o5_standard_output_gets_answers_and_failures_in_order():
     out = io.BytesIO()
     summary = export([Made(), refusal()], "-", exporter("-"), stdout=out)
     assert [json.loads(line)["custom_id"] for line in out.getvalue().splitlines()] == ["a", "b"]
@@ -224,7 +224,7 @@ def test_what_this_job_wrote_is_replaced(tmp_path, name, rows):
 @pytest.mark.parametrize(
     "content", [b"my notes\n", b"custom_id,line\n", b'{"job_mark":"de6af9f995527c51"}}\nmore\n', b"\n"]
 )
-def test_any_other_file_needs_force(tmp_path, name, content):
+def test_o3_any_other_file_needs_force(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigurationError, match="exists") as caught:
         written([Made()], tmp_path / name)
@@ -234,7 +234,7 @@ def test_any_other_file_needs_force(tmp_path, name, content):
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
-def test_another_jobs_results_need_force(tmp_path, name):
+def test_o3_another_jobs_results_need_force(tmp_path, name):
     export([Made()], str(tmp_path / name), exporter(name, job=job(key="f" * 64)))
     with pytest.raises(ConfigurationError, match="not written from this job"):
         written([Made()], tmp_path / name)
@@ -255,7 +255,7 @@ def test_failures_that_are_no_more_take_their_file_with_them(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 
 
-def test_a_link_a_folder_and_a_pipe_are_refused_even_with_force(tmp_path):
+def test_o3_a_link_a_folder_and_a_pipe_are_refused_even_with_force(tmp_path):
     (tmp_path / "real.jsonl").write_text("mine")
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "real.jsonl")
     (tmp_path / "folder.jsonl").mkdir()
@@ -271,7 +271,7 @@ def test_a_missing_folder_is_said_before_anything_is_written(tmp_path):
         check_target(str(tmp_path / "no" / "out.jsonl"), exporter("x.jsonl"))
 
 
-def test_results_are_readable_by_their_owner_only(tmp_path):
+def test_s19_results_are_readable_by_their_owner_only(tmp_path):
     written([Made(), refusal()], tmp_path / "out.jsonl")
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
@@ -280,7 +280,7 @@ def test_results_are_readable_by_their_owner_only(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
-def test_an_export_that_breaks_leaves_the_old_files_and_nothing_else(tmp_path, name):
+def test_o1_an_export_that_breaks_leaves_the_old_files_and_nothing_else(tmp_path, name):
     written([Made(), refusal()], tmp_path / name)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -293,7 +293,7 @@ def test_an_export_that_breaks_leaves_the_old_files_and_nothing_else(tmp_path, n
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_a_full_disk_is_a_database_error_and_leaves_the_old_file(tmp_path, monkeypatch):
+def test_o1_a_full_disk_is_a_database_error_and_leaves_the_old_file(tmp_path, monkeypatch):
     written([Made()], tmp_path / "out.jsonl")
     before = (tmp_path / "out.jsonl").read_bytes()
 
@@ -321,7 +321,7 @@ export(rows(), sys.argv[1], exporter_for(sys.argv[1], job(), text_of=text_of))
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.csv"])
-def test_a_process_killed_before_the_end_leaves_the_old_file(tmp_path, name, repository):
+def test_o1_a_process_killed_before_the_end_leaves_the_old_file(tmp_path, name, repository):
     written([Made()], tmp_path / name)
     before = (tmp_path / name).read_bytes()
     ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path / name], cwd=repository, check=False)
@@ -331,7 +331,7 @@ def test_a_process_killed_before_the_end_leaves_the_old_file(tmp_path, name, rep
     assert written([Made(), Made()], tmp_path / name).succeeded == 2
 
 
-def test_the_file_is_on_the_disk_before_it_takes_the_targets_place_and_the_folder_after(tmp_path, monkeypatch):
+def test_o1_the_file_is_on_the_disk_before_it_takes_the_targets_place_and_the_folder_after(tmp_path, monkeypatch):
     target, steps = tmp_path / "out.csv", []
     written([Made(custom_id="old")], target)
     sync, rename = os.fsync, os.rename

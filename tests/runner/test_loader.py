@@ -106,7 +106,7 @@ def test_options_change_the_stored_bodies(held: Session, tmp_path: Path) -> None
     assert works == {"m": 5, "other": 512}
 
 
-def test_duplicate_ids_are_reported_with_both_lines_and_nothing_is_stored(held: Session, tmp_path: Path) -> None:
+def test_f11_duplicate_ids_are_reported_with_both_lines_and_nothing_is_stored(held: Session, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", line("1"), line("2"), line("1"), line("3"), line("2"))
     with pytest.raises(InputError) as refused:
         held.load(path)

@@ -82,7 +82,7 @@ def test_a_base_url_is_taken_as_people_write_it(given_url, base):
         "https://-x",
     ],
 )
-def test_a_base_url_that_could_lead_astray_is_refused_with_advice(bad):
+def test_x2_a_base_url_that_could_lead_astray_is_refused_with_advice(bad):
     with pytest.raises(ConfigurationError) as refused:
         normalise(bad)
     assert "https://host" in (refused.value.hint or "")
@@ -139,7 +139,7 @@ def test_whatever_is_given_is_taken_or_refused(text):
         "/V1/CHAT",
     ],
 )
-def test_a_path_can_not_move_the_host(hostile):
+def test_s1_a_path_can_not_move_the_host(hostile):
     with pytest.raises(ConfigurationError):
         join("https://api.example.com", hostile)
 

@@ -10,7 +10,8 @@ import pytest
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.transport import open as opening
 from batchrunner.transport.aiohttp_engine import AiohttpTransport
-from batchrunner.transport.open import allow_files, environment_proxy, open_transport, tls_context
+from batchrunner.transport.open import allow_files, open_transport, tls_context
+from batchrunner.transport.proxies import environment_proxy
 from batchrunner.transport.secret import Secret
 from tests.canary import CANARY_KEY
 from tests.transport.raw import BODY, call, good, serving

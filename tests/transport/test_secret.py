@@ -17,7 +17,7 @@ from tests.canary import CANARY_KEY
 @pytest.mark.parametrize(
     "show", [str, repr, "{}".format, "{!r:>10}".format, "%s".__mod__, "%r".__mod__, lambda key: f"{key:>60}", ascii]
 )
-def test_it_shows_as_stars(show):
+def test_s15_it_shows_as_stars(show):
     assert CANARY_KEY not in show(Secret(CANARY_KEY))
     assert "***" in show(Secret(CANARY_KEY))
     assert CANARY_KEY not in repr({"key": [Secret(CANARY_KEY)]})
@@ -35,7 +35,7 @@ def test_it_reveals_itself_when_asked():
 
 
 @given(st.sampled_from([" ", "\n", "\r\n", "\t", "\x00", "\x7f", "é", "\u200b", "‘"]), st.integers(0, len(CANARY_KEY)))
-def test_what_no_header_can_carry_is_refused_without_being_quoted(char, at):
+def test_s6_what_no_header_can_carry_is_refused_without_being_quoted(char, at):
     with pytest.raises(ConfigurationError) as refused:
         Secret(CANARY_KEY[:at] + char + CANARY_KEY[at:])
     told = "".join(traceback.format_exception(refused.value)) + repr(refused.value) + str(refused.value.hint)

@@ -196,18 +196,32 @@ async def test_a_foreign_error_that_quotes_the_key_is_cleaned():
 
 
 @pytest.mark.parametrize("status", [400, 401, 500])
-async def test_a_refusal_that_echoes_the_key_is_cleaned_before_anybody_keeps_it(status):
+async def test_s18_a_refusal_that_echoes_the_key_is_cleaned_before_anybody_keeps_it(status):
     body = b'{"error":{"message":"Incorrect API key provided: ' + CANARY_KEY.encode() + b'"}}'
     reply = await outcome_of(lambda _: httpx.Response(status, content=body))
     assert isinstance(reply, HttpReply)
     assert reply.body == b'{"error":{"message":"Incorrect API key provided: ***"}}'
 
 
-async def test_a_good_answer_is_never_touched():
-    body = CANARY_KEY.encode()  # that is between the user and the model
-    reply = await outcome_of(lambda _: httpx.Response(200, content=body))
+async def test_s18_a_good_answer_that_repeats_the_key_is_kept_without_it():
+    reply = await outcome_of(lambda _: httpx.Response(200, content=b'{"said":"' + CANARY_KEY.encode() + b'"}'))
     assert isinstance(reply, HttpReply)
-    assert reply.body == body
+    assert reply.body == b'{"said":"***"}'
+
+
+async def test_a_cap_that_was_chosen_stands_above_that_of_the_call():
+    async with over(lambda _: httpx.Response(200, content=b"x" * 3000), max_response=2048) as transport:
+        failure = await transport.send(call())
+    assert isinstance(failure, Failure)
+    assert failure.kind is K.RESPONSE_TOO_LARGE
+    assert "2048" in failure.message
+
+
+async def test_s18_a_placeholder_for_a_key_is_a_word_like_any_other_in_a_good_answer():
+    async with over(lambda _: httpx.Response(200, content=b'{"id":"e"}'), Secret("e")) as transport:
+        reply = await transport.send(call())
+    assert isinstance(reply, HttpReply)
+    assert reply.body == b'{"id":"e"}'
 
 
 # ------------------------------------------------------------------------------------------------ deadlines, in no time
