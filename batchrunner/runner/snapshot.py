@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.report import Halt
+from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 
 
@@ -23,6 +25,23 @@ class LaneView:
     """(used, limit) by limit: concurrency, rpm, tpm."""
     note: str | None
     """Why the lane was stopped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseView:
+    """A pause that has not ended."""
+
+    ref: str
+    """The provider's name, or provider and model."""
+    cause: str
+    """The kind of failure."""
+    message: str
+    since: int
+    """Microseconds UTC."""
+    waits: bool
+    """Whether it is waited for."""
+    next_probe: float | None
+    """Seconds until one row is tried; None: none is, or the outage's own probes are on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +70,9 @@ class Snapshot:
     errors: dict[str, int]
     lanes: tuple[LaneView, ...]
     stopping: str | None
+    """A signal's name, or ``deadline``."""
+    pauses: tuple[PauseView, ...] = ()
+    tail: Tail = NO_TAIL
 
     @property
     def done(self) -> int:
@@ -80,6 +102,8 @@ def take(  # noqa: PLR0913 - what a picture is made of
     clock: Clock,
     started: int,
     stopping: str | None,
+    pauses: Sequence[tuple[Halt, float | None]] = (),
+    tail: Tail = NO_TAIL,
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -106,6 +130,19 @@ def take(  # noqa: PLR0913 - what a picture is made of
         errors=dict(tally.errors),
         lanes=tuple(_view(lane, monotonic, now) for lane in lanes),
         stopping=stopping,
+        pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
+        tail=tail,
+    )
+
+
+def _pause_view(halt: Halt, probe: float | None) -> PauseView:
+    return PauseView(
+        ref=halt.ref,
+        cause=halt.kind.value,
+        message=halt.message,
+        since=halt.since,
+        waits=halt.waits,
+        next_probe=probe,
     )
 
 

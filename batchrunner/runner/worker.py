@@ -16,13 +16,14 @@ from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import card_of
+from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
 
 
 class Workers:
     """What every worker of a run shares. ``stopped`` is told a Stop verdict that the evidence bears out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
         self,
         *,
         ledger: Ledger,
@@ -31,6 +32,7 @@ class Workers:
         clock: Clock,
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
+        ages: RowAges | None = None,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -38,6 +40,7 @@ class Workers:
         self._clock = clock
         self._dice = dice
         self._stopped = stopped
+        self._ages = ages
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -46,7 +49,7 @@ class Workers:
                 following: Ready | None = ready
                 while following is not None:
                     await self._buy(following)
-                    following = self._dispatcher.landed()
+                    following = self._dispatcher.landed(following)
 
     async def _buy(self, ready: Ready) -> None:
         """One purchase, from the committed intent to the verdict."""
@@ -54,7 +57,7 @@ class Workers:
         if not self._dispatcher.clear(ticket):
             self._dispatcher.release(ready)
             return
-        answer = await ticket.lane.transport.send(_call(ticket.opening, opened))
+        answer = await ticket.lane.transport.send(self._call(ticket.opening, opened))
         self._settle(ticket, opened, answer)
 
     def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> None:
@@ -65,6 +68,8 @@ class Workers:
         now = self._clock.now()
         lane.gate.settle(permit, outcome, self._clock.monotonic())
         verdict = self._judge(ticket, outcome, now)
+        if self._ages is not None:
+            verdict = self._ages.judge(opening, outcome, verdict)
         closing = close(
             opened.attempt_id,
             opening,
@@ -76,6 +81,13 @@ class Workers:
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
         self._ledger.record(closing)
+
+    def _call(self, opening: Opening, opened: Opened) -> HttpCall:
+        head = opening.head
+        longest = deadline(head.max_out)
+        if self._ages is not None:
+            longest = self._ages.deadline(opening, longest)
+        return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), longest)
 
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
         lane, opening, permit = ticket
@@ -95,8 +107,3 @@ def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:
     if isinstance(outcome, Failure) or outcome.usage is not None:
         return None
     return estimate_usage(outcome, head, BY_PATH[head.endpoint], lane.gate.calibrated_input(head.est_in))
-
-
-def _call(opening: Opening, opened: Opened) -> HttpCall:
-    head = opening.head
-    return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), deadline(head.max_out))

@@ -1,0 +1,42 @@
+"""What the wiring hands to a run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from batchrunner.core.clock import Clock
+from batchrunner.core.gate import Gate
+from batchrunner.core.pauses import PATIENCE, Patience
+from batchrunner.core.pricing import PriceBook
+from batchrunner.core.request import Lane
+from batchrunner.core.retry import RetryPolicy
+from batchrunner.endpoints.base import Classifier
+from batchrunner.runner.notify import Notifier
+from batchrunner.runner.offload import Offload
+from batchrunner.runner.suspension import suspended_seconds
+from batchrunner.store.base import Queue, RunnerInfo
+from batchrunner.transport.base import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the wiring hands to a run."""
+
+    queue: Queue
+    offload: Offload
+    clock: Clock
+    dice: Callable[[], float]
+    policy: RetryPolicy
+    prices: PriceBook
+    info: RunnerInfo
+    accounts: dict[str, str]
+    """Label of the account by provider."""
+    transport: Callable[[str], Transport]
+    """Makes the transport of a provider; entered as an async context."""
+    classifier: Callable[[str], Classifier]
+    """The refusal table of a provider."""
+    gate: Callable[[Lane, bytes | None, float], Gate]
+    """Makes a lane's gate from what was learned of it, at a monotonic time."""
+    patience: Patience = PATIENCE
+    notifier: Notifier | None = None
+    suspended: Callable[[], float] = suspended_seconds
+    """Seconds that the machine was suspended since it booted."""
