@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchrunner.cli.params import COUNT, RATE, SETTING, TAG
+from batchrunner.cli.params import COUNT, DURATION, RATE, SETTING, TAG
 from batchrunner.config import Loaded, load_here
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -60,12 +60,28 @@ limit_options = _stack(
     click.option("--tpm", type=RATE, help="Tokens a minute for each model: 250k, 2M."),
 )
 
+pause_options = _stack(
+    click.option(
+        "--on-pause",
+        type=click.Choice(["wait", "exit"]),
+        help="What a pause does.  [default: wait for outages and quotas, exit for key, credit and model]",
+    ),
+    click.option(
+        "--until", metavar="WHEN", help="End at the next 06:30, or at 2026-03-01T06:30; the rest stays queued."
+    ),
+    click.option("--for", "run_for", type=DURATION, help="End after so long: 6h, 90m."),
+    click.option("--give-up-after", type=DURATION, help="End when an outage or a pause lasts longer: 2h."),
+    click.option("--row-timeout", type=DURATION, help="Give up a row that keeps failing for so long: 30m."),
+    click.option("--notify", metavar="CMD|URL", help="Tell of pauses and of the end: JSON on stdin, or by POST."),
+)
+
 wait_option = click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 
 SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
-    "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample",
+    "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
+    "until", "run_for", "give_up_after", "row_timeout", "notify",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 
