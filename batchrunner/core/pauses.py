@@ -67,8 +67,15 @@ def next_time(text: str, now: int, zone: tzinfo | None = None) -> int:
     hour, minute, second = (int(part or 0) for part in match.groups())
     today = datetime.fromtimestamp(now / SECOND, zone).replace(tzinfo=None).date()
     days = (datetime.combine(today + timedelta(days=n), datetime.min.time()) for n in range(-1, 3))
-    at = [day.replace(hour=hour, minute=minute, second=second, fold=fold) for day in days for fold in (0, 1)]
-    return min(moment for each in at if (moment := _micros(each.replace(tzinfo=zone))) > now)
+    moments = (_moments(day.replace(hour=hour, minute=minute, second=second), zone) for day in days)
+    return min(moment for each in moments for moment in each if moment > now)
+
+
+def _moments(local: datetime, zone: tzinfo | None) -> list[int]:
+    """Return the moments of a local time: two where the clocks were set back over it."""
+    first, second = (_micros(local.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+    again = datetime.fromtimestamp(second / SECOND, zone).replace(tzinfo=None, fold=0)
+    return [first, second] if again == local else [first]  # the second reading of a time that is skipped is too early
 
 
 def _moment(text: str, zone: tzinfo | None) -> int:

@@ -67,6 +67,8 @@ class Halts:
         self._wake = wake
         self._changed = changed
         self._pauses: list[_Pause] = []
+        self._kept_back: dict[int, float] = {}
+        """When a lane was last kept back for its host, by lane: before that, its outage says nothing."""
 
     def stop(self, lane: RunLane, stop: Stop) -> None:
         """Close the lanes that a Stop verdict names; what is queued behind them stays queued."""
@@ -195,7 +197,7 @@ class Halts:
 
     def _watch_outages(self, now: float) -> None:
         for lane in self._lanes:
-            since, pause = lane.gate.outage_since, self._pause_of(lane)
+            since, pause = self._outage_since(lane), self._pause_of(lane)
             if pause is None:
                 if since is not None and not lane.finished and now - since >= self._shows_after:
                     self._outage(lane, since)
@@ -203,6 +205,10 @@ class Halts:
                 self._end(pause)
         for provider in {lane.lane.provider for lane in self._lanes}:
             self._share_dead_host(provider, now)
+
+    def _outage_since(self, lane: RunLane) -> float | None:
+        since = lane.gate.outage_since
+        return None if since is None else max(since, self._kept_back.get(lane.lane.id, since))
 
     @property
     def _shows_after(self) -> float:
@@ -238,6 +244,7 @@ class Halts:
         for lane in lanes:
             if dead is not None and lane is not dead:
                 lane.gate.pause(now + _SHARED_WINDOW)
+                self._kept_back[lane.lane.id] = now
 
     def _of(self, provider: str) -> list[RunLane]:
         return [lane for lane in self._lanes if lane.lane.provider == provider]

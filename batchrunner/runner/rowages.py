@@ -7,20 +7,20 @@ from batchrunner.core.retry import GiveUp, RetryAt, Verdict
 
 
 class RowAges:
-    """Gives up a row that keeps failing by itself past its time, and lets no call of it go on for longer.
+    """Gives up a row that keeps failing by itself past its time, and lets no call go on for longer than that.
 
-    The age counts from the row's first attempt of this run that failed by the row's own doing; limits, outages and
-    pauses, which rows share, age none. Only such rows are remembered.
+    A retry that could not begin in time is not made. One that began late, as others were before it, is not cut short
+    (it would be paid for nothing), and is the last. The age counts from the row's first attempt of this run that failed
+    by the row's own doing; limits, outages and pauses, which rows share, age none. Only such rows are remembered.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._first: dict[int, int] = {}
 
-    def deadline(self, opening: Opening, longest: float) -> float:
-        """Return the seconds that a call may take: ``longest``, or what is left of its row's time."""
-        first = self._first.get(opening.head.id, opening.opened)
-        return min(longest, max(1.0, self._seconds - (opening.opened - first) / SECOND))
+    def deadline(self, longest: float) -> float:
+        """Return the seconds that a call may take of the ``longest`` that its size allows."""
+        return min(longest, self._seconds)
 
     def judge(self, opening: Opening, outcome: Outcome, verdict: Verdict) -> Verdict:
         """Return the verdict, or GiveUp where the row could not be tried again in its time."""

@@ -86,7 +86,7 @@ class Workers:
         head = opening.head
         longest = deadline(head.max_out)
         if self._ages is not None:
-            longest = self._ages.deadline(opening, longest)
+            longest = self._ages.deadline(longest)
         return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), longest)
 
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:

@@ -82,15 +82,15 @@ def test_t4_on_the_night_when_the_clocks_change_no_time_is_lost_or_comes_late():
 
 
 @given(
-    st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1)),
+    st.integers(946_684_800, 2_840_140_800),
     st.times(),
     st.sampled_from(ZONES),
 )
-def test_t4_the_next_time_lies_ahead_within_a_day_and_two_hours_and_reads_as_asked(moment, time, zone):
-    now = round(moment.replace(tzinfo=UTC).timestamp() * 1e6)
+def test_t4_the_next_time_lies_ahead_within_a_day_and_two_hours_and_reads_as_asked(second, time, zone):
+    now = second * 1_000_000
     then = next_time(f"{time:%H:%M}", now, ZoneInfo(zone))
     assert then - now > 0
-    if zone != "Pacific/Apia" or not datetime(2011, 12, 27) < moment < datetime(2012, 1, 1):  # it skipped a whole day
+    if zone != "Pacific/Apia" or not at("2011-12-27T00:00") < now < at("2012-01-01T00:00"):  # it skipped a whole day
         assert then - now <= 26 * HOUR
         local = datetime.fromtimestamp(then / 1e6, ZoneInfo(zone))
         off = abs(timedelta(hours=local.hour - time.hour, minutes=local.minute - time.minute))
