@@ -18,6 +18,7 @@ from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.gate import Gate
 from batchrunner.core.http import HttpReply
+from batchrunner.core.pauses import Patience
 from batchrunner.core.permit import LaneLimits
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
@@ -25,6 +26,8 @@ from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
+from batchrunner.runner.command import CommandNotifier
+from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.parts import Parts
 from batchrunner.runner.storage import Storage
@@ -37,6 +40,7 @@ from batchrunner.transport.hosts import host_label
 from batchrunner.transport.open import open_transport
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
+from batchrunner.transport.webhook import WebhookNotifier
 
 
 def program_version() -> str:
@@ -128,7 +132,30 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         transport=transport or partial(make_transport, settings, keys, concurrency=concurrency),
         classifier=partial(make_classifier, settings),
         gate=partial(make_gate, settings, dice or random.SystemRandom().random),
+        patience=patience_of(settings),
+        notifier=make_notifier(settings),
     )
+
+
+def patience_of(settings: Settings) -> Patience:
+    """Return how a run meets pauses, and when it ends."""
+    return Patience(
+        on_pause=settings.on_pause,
+        give_up_after=settings.give_up_after,
+        until=settings.until,
+        run_for=settings.run_for,
+        row_timeout=settings.row_timeout,
+    )
+
+
+def make_notifier(settings: Settings) -> Notifier | None:
+    """Return what tells a person: an address that is posted to, a command, or nothing. Raises ConfigurationError."""
+    wish = settings.notify
+    if wish is None:
+        return None
+    if "://" in wish.split(" ", 1)[0]:
+        return WebhookNotifier(wish)
+    return CommandNotifier(wish, os.environ)
 
 
 def runner_info() -> RunnerInfo:

@@ -9,11 +9,34 @@ from batchrunner.runner.checker import Checked, check
 from batchrunner.runner.loader import Loaded
 from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch
-from batchrunner.runner.snapshot import LaneView, Snapshot
+from batchrunner.runner.snapshot import LaneView, PauseView, Snapshot
+from batchrunner.runner.tail import Tail
 from batchrunner.wiring import price_book, program_version
 
 __all__ = [
-    "SLICES", "Checked", "Estimate", "ExportSummary", "Halt", "Interrupt", "Job", "JobStatus", "LaneView", "Loaded",
-    "Outside", "Planned", "Reads", "Result", "RunReport", "Session", "Snapshot", "check", "price_book",
-    "program_version", "reads", "session", "watch",
+    "SLICES",
+    "Checked",
+    "Estimate",
+    "ExportSummary",
+    "Halt",
+    "Interrupt",
+    "Job",
+    "JobStatus",
+    "LaneView",
+    "Loaded",
+    "Outside",
+    "PauseView",
+    "Planned",
+    "Reads",
+    "Result",
+    "RunReport",
+    "Session",
+    "Snapshot",
+    "Tail",
+    "check",
+    "price_book",
+    "program_version",
+    "reads",
+    "session",
+    "watch",
 ]  # fmt: skip

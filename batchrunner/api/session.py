@@ -24,7 +24,7 @@ from batchrunner.store.base import ALL, Reader, Rescue, Selection, TakenIn
 from batchrunner.store.database import SqliteStore
 from batchrunner.store.disk import Disk
 from batchrunner.transport.base import Transport
-from batchrunner.wiring import Access, access, care_of, price_book, reading, run_parts, writing
+from batchrunner.wiring import Access, access, care_of, patience_of, price_book, reading, run_parts, writing
 
 _FILES = (".jsonl", ".gz", ".json")
 
@@ -129,6 +129,7 @@ class Session(Reads):
         """Put a run together. Raises ConfigurationError where a key is missing."""
         outside = outside or Outside()
         self.jobs()  # a job that can't be read has to be found before anything is bought
+        self._check_deadline()
         providers = self.providers(jobs)
         keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
         concurrency = self._concurrency(jobs)
@@ -151,6 +152,12 @@ class Session(Reads):
             selection=selection,
         )
         return Planned(run, offload)
+
+    def _check_deadline(self) -> None:
+        if patience_of(self.settings).seconds(SystemClock().now()) == 0:
+            raise ConfigurationError(
+                f"--until {self.settings.until} has passed", hint="give a time that lies ahead, such as --until 06:30"
+            )
 
     def _concurrency(self, jobs: Sequence[Job] | None) -> int:
         """Return the bound over all lanes: what was asked for, else what the widest lane allows."""

@@ -107,7 +107,8 @@ def main() -> None:
 
     Data goes to stdout, everything else to stderr. Exit codes: 0 all well, 2 usage or spending not confirmed,
     3 some requests failed, 4 out of credit, 5 bad input file, 6 key refused, 7 provider or model unavailable,
-    74 database or disk, 75 another runner holds the database, 130/143 interrupted and resumable, 1 a bug.
+    8 ended by its deadline, 74 database or disk, 75 another runner holds the database, 130/143 interrupted and
+    resumable, 1 a bug.
     """
 
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from batchrunner.api import Snapshot
+from batchrunner.cli.pauses import short_text
 from batchrunner.cli.pipes import until_unread
 from batchrunner.cli.render import escaped
 from batchrunner.cli.text import count, duration, one_line, plural, safe
@@ -51,7 +52,9 @@ def last_line(picture: Snapshot) -> str:
     failed = f", {picture.failed:,} failed" if picture.failed else ""
     pace = f"{picture.calls_per_second:.1f} calls/s, {picture.air}/{picture.concurrency} in flight"
     still = f", stood still for {duration(picture.lag.most)}" if picture.lag.most > STILL else ""
-    return f"{picture.done:,}/{picture.total:,} done{failed}, {pace}, {cost}, limit: {picture.bottleneck}{eta}{still}"
+    old = f", {_old(picture)}" if picture.tail.old else ""
+    limit = f"limit: {picture.bottleneck}"
+    return f"{picture.done:,}/{picture.total:,} done{failed}, {pace}, {cost}, {limit}{eta}{old}{still}"
 
 
 async def _show_lines(snapshot: Callable[[], Snapshot]) -> None:
@@ -110,10 +113,18 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
         ("spent", _cost(picture)),
         ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
     ]
+    if picture.tail.old:
+        facts.append(("tail", _old(picture)))
+    facts.extend(("paused", one_line(short_text(view), 100)) for view in picture.pauses)
     if picture.errors:
         kinds = sorted(picture.errors.items(), key=lambda item: -item[1])
         facts.append(("errors", "   ".join(f"{kind} {number:,}" for kind, number in kinds[:5])))
     return facts
+
+
+def _old(picture: Snapshot) -> str:
+    """Return the tail: what has been out for long."""
+    return f"{plural(picture.tail.old, 'row')} older than 10 min, the oldest {duration(picture.tail.longest)}"
 
 
 def _lanes(picture: Snapshot) -> "Table":

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from batchrunner.cli.hardening import leaks
-from batchrunner.cli.params import COUNT_OR_AUTO, RATE_OR_AUTO, SETTING, SIZE, TAG
+from batchrunner.cli.params import COUNT_OR_AUTO, DURATION, RATE_OR_AUTO, SETTING, SIZE, TAG
 from batchrunner.cli.render import talk
 from batchrunner.config import Loaded, load_here
 from batchrunner.transport.hosts import host_label
@@ -77,6 +77,21 @@ limit_options = _stack(
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
+pause_options = _stack(
+    click.option(
+        "--on-pause",
+        type=click.Choice(["wait", "exit"]),
+        help="What a pause does.  [default: wait for outages and quotas, exit for key, credit and model]",
+    ),
+    click.option(
+        "--until", metavar="WHEN", help="End at the next 06:30, or at 2026-03-01T06:30; the rest stays queued."
+    ),
+    click.option("--for", "run_for", type=DURATION, help="End after so long: 6h, 90m."),
+    click.option("--give-up-after", type=DURATION, help="End when an outage or a pause lasts longer: 2h."),
+    click.option("--row-timeout", type=DURATION, help="Give up a row that keeps failing for so long: 30m."),
+    click.option("--notify", metavar="CMD|URL", help="Tell of pauses and of the end: JSON on stdin, or by POST."),
+)
+
 wait_option = _stack(
     click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database."),
     click.option("--db-timeout", metavar="TIME", help="Wait for another program in the database.  [default: 60s]"),
@@ -88,7 +103,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 
 SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
-    "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample",
+    "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
+    "until", "run_for", "give_up_after", "row_timeout", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
     "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner",
 )  # fmt: skip

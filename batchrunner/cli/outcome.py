@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session
+from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session, Tail
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import duration, plural
 from batchrunner.core.attempt import FailureKind
@@ -21,6 +21,9 @@ ADVICE = {
     FailureKind.MISCONFIGURED: "check the base URL with `batchrunner doctor`",
 }
 """What to do about what stops a lane."""
+
+LATER = "run the same command again later, or see what answers with `batchrunner doctor`"
+"""What to do about an outage or a quota."""
 
 
 def targets(jobs: Sequence[Job] | None, output: str | None, held: Session) -> list[tuple[Job, str]]:
@@ -81,18 +84,36 @@ def tell_outcome(
 
 def _tell_report(report: RunReport, *, quiet: bool) -> None:
     tally = report.tally
-    for halt in report.halts:
+    for halt in report.standing:
         talk(f"stopped {halt.ref}: {halt.message}")
-        talk(f"  try: {ADVICE.get(halt.kind, 'batchrunner doctor')}")
+        talk(f"  try: {ADVICE.get(halt.kind, LATER)}")
     if report.doubles:
         talk(f"{plural(report.doubles, 'answer')} bore the id of another request's answer and were not taken")
         talk("  try: look for a proxy or a cache on the way to this host that mixes up answers")
+    if report.expired:
+        talk("ended by its deadline")
+    if report.slept:
+        talk(f"the machine slept for {duration(report.slept)} meanwhile; calls that it cut off were sent again")
+    for problem in report.problems:
+        talk(f"note: {problem}")
+    if report.tail.old:
+        talk(f"the longest call was out for {duration(report.tail.longest)}", quiet=quiet)
     seconds = (report.ended - report.started) / SECOND
     talk(
         f"{plural(tally.succeeded, 'request')} succeeded, {tally.failed:,} failed,"
         f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
         quiet=quiet,
     )
+
+
+def tail_text(tail: Tail) -> str:
+    """Return what the calls that are out cost at most, and how long the longest has been out; empty where none is."""
+    if not tail.out:
+        return ""
+    cost = f"at most {dollars(tail.hold)}" if tail.hold or not tail.unpriced else "of unknown cost"
+    if tail.hold and tail.unpriced:
+        cost += f" and {tail.unpriced:,} of unknown cost"
+    return f" ({cost}, the longest for {duration(tail.longest)})"
 
 
 def tell_rescue(held: Session) -> None:

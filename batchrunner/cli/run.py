@@ -9,14 +9,19 @@ import click
 from batchrunner.api import Job, Planned, RunReport, Session, Snapshot, session, watch
 from batchrunner.cli import interrupts
 from batchrunner.cli.confirm import confirm
+from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.live import Mode, choose, show
-from batchrunner.cli.options import job_options, limit_options, provider_options, verb, wait_option
-from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tell_outcome, tell_rescue
+from batchrunner.cli.options import job_options, limit_options, pause_options, provider_options, verb, wait_option
+from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tail_text, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT
+from batchrunner.cli.pauses import tell_pauses
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import ExitCode
+
+HANGUP_SEEN = 0.5
+"""Seconds until the live view notes that its terminal is gone."""
 
 
 @verb()
@@ -27,6 +32,7 @@ from batchrunner.core.errors import ExitCode
 @click.option("--sample", type=COUNT, help="Work on N random rows only.")
 @provider_options
 @limit_options
+@pause_options
 @job_options
 @wait_option
 def command(
@@ -48,13 +54,16 @@ def command(
     Examples:
       batchrunner run jobs/quickstart.jsonl -o out.jsonl --yes
       batchrunner run big.jsonl --limit 100 -o look.jsonl
+      batchrunner run big.jsonl --until 06:30 --notify "mail -s batch me@example.com"
       batchrunner run big.jsonl --rpm 600 --tpm 180k --concurrency 64 -o out.jsonl
     """
+    hangup = Hangup(loaded.settings.db)
+    hangup.expect()
     with session(loaded, wait=wait) as held:
         tell_rescue(held)
         jobs = [_job(held, item, name=name, add=add) for item in what] or None
         refuse_foreign_targets(held, jobs, output, force=force)
-        report = _work(held, jobs)
+        report = _work(held, jobs, hangup)
         outputs = export_all(held, jobs, output, force=force)
         tell_outcome(held, jobs, report, outputs, output)
         return report.exit_code if report is not None else _standing(held, jobs)
@@ -74,7 +83,7 @@ def _job(held: Session, item: str, *, name: str | None, add: bool) -> Job:
     return loaded.job
 
 
-def _work(held: Session, jobs: list[Job] | None) -> RunReport | None:
+def _work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | None:
     """Run what is queued; None where nothing is."""
     settings = held.settings
     selection = held.select(jobs, limit=settings.limit, sample_of=settings.sample)
@@ -85,34 +94,47 @@ def _work(held: Session, jobs: list[Job] | None) -> RunReport | None:
     if (short := held.short_of_room(estimate)) is not None:
         talk(f"warning: {short}")
     confirm(held, estimate)
-    report = anyio.run(partial(_watched, planned, held))
+    report = anyio.run(partial(_watched, planned, held, hangup))
     if report.interrupted is not None:
         interrupts.never()  # it is stopping already: what is left to do is to export what is there, and to say so
     return report
 
 
-async def _watched(planned: Planned, held: Session) -> RunReport:
+async def _watched(planned: Planned, held: Session, hangup: Hangup) -> RunReport:
     mode = choose(held.settings.progress, quiet=held.settings.quiet)
     async with anyio.create_task_group() as beside:
         beside.start_soon(watch, planned.run, partial(_told, planned.run.snapshot, mode))
-        beside.start_soon(show, planned.run.snapshot, mode)
+        beside.start_soon(_show, planned.run.snapshot, mode, hangup)
+        if mode in ("plain", "none") and not held.settings.quiet:
+            beside.start_soon(tell_pauses, planned.run.snapshot)
         report = await planned.execute()
         beside.cancel_scope.cancel()
     return report
+
+
+async def _show(snapshot: Callable[[], Snapshot], mode: Mode, hangup: Hangup) -> None:
+    """Show the run; on a terminal until that goes away, and from then on as lines for the log."""
+    async with anyio.create_task_group() as shown:
+        shown.start_soon(show, snapshot, mode)
+        while not hangup.happened:  # noqa: ASYNC110 - set by a signal handler, outside of the event loop
+            await anyio.sleep(HANGUP_SEEN)
+        shown.cancel_scope.cancel()
+    if mode != "none":
+        await show(snapshot, "plain")
 
 
 def _told(snapshot: Callable[[], Snapshot], mode: Mode, times: int) -> None:
     """Say what a signal does; the panel says it by itself."""
     if mode == "live":
         return
-    air = snapshot().air
+    picture = snapshot()
     if times == 1:
         talk(
-            f"\nstopping: no new calls; waiting for {plural(air, 'call')} in flight."
+            f"\nstopping: no new calls; waiting for {plural(picture.air, 'call')} in flight{tail_text(picture.tail)}."
             " Press Ctrl-C again to drop them (they may have been billed)."
         )
     elif times == 2:
-        talk(f"dropping {plural(air, 'call')} in flight")
+        talk(f"dropping {plural(picture.air, 'call')} in flight{tail_text(picture.tail)}")
 
 
 def _standing(held: Session, jobs: list[Job] | None) -> int:

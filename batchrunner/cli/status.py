@@ -152,8 +152,11 @@ def _show_run(runner: "RunnerRow | None", now: int) -> None:
     if picture is None:
         return
     from batchrunner.cli.live import last_line
+    from batchrunner.cli.pauses import pause_text
 
     click.echo(safe(last_line(picture)))
+    for view in picture.pauses:
+        click.echo(safe(pause_text(view, picture)))
     _show_views(picture)
 
 

@@ -20,6 +20,7 @@ from batchrunner.config.options import (
     Place,
     closest,
     dotted,
+    flag_of,
     variable_of,
 )
 from batchrunner.config.providers import BUILT_IN, build_providers, built_in, refuse_redirects
@@ -182,15 +183,11 @@ def _from_flags(flags: Mapping[str, object], here: Place) -> Iterator[Given]:
         raw = flags.get(name)
         if raw is None or raw is False or raw in ([], ()) or (name == "verbose" and raw == 0):
             continue
-        given = option.read((name,), raw, Layer.FLAG, f"flag --{_spelled(name)}", here)
+        given = option.read((name,), raw, Layer.FLAG, f"flag --{flag_of(name)}", here)
         if name == "tags":
             yield from (given._replace(path=("tags", key), value=value) for key, value in _pairs(given))
         else:
             yield given
-
-
-def _spelled(name: str) -> str:
-    return {"tags": "tag", "settings": "set"}.get(name, name.replace("_", "-"))
 
 
 def _pairs(given: Given) -> tuple[tuple[str, str], ...]:

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from batchrunner.config.assignments import check_json, check_setting_key, check_tag
-from batchrunner.config.units import parse_count, parse_duration, parse_money, parse_rate, parse_size, shown
+from batchrunner.config.units import (
+    parse_count,
+    parse_duration,
+    parse_money,
+    parse_rate,
+    parse_size,
+    parse_when,
+    shown,
+)
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.transport.hosts import normalise
 
@@ -77,7 +85,7 @@ class Option:
     def _spelled(self, path: tuple[str, ...], layer: Layer) -> str:
         bare = self.example.strip('"')
         if layer is Layer.FLAG:
-            return f"--{path[-1].replace('_', '-')} {bare}"
+            return f"--{flag_of(path[-1])} {bare}"
         if layer is Layer.ENVIRONMENT:
             return f"{variable_of(path[-1])}={bare}"
         return f"{path[-1]} = {self.example}"
@@ -86,6 +94,11 @@ class Option:
 def dotted(path: tuple[str, ...]) -> str:
     """Return a path as TOML spells it: parts that hold dots or slashes are quoted."""
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in path)
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of an option, without its dashes."""
+    return {"tags": "tag", "settings": "set", "run_for": "for"}.get(name, name.replace("_", "-"))
 
 
 def variable_of(name: str) -> str:
@@ -242,6 +255,7 @@ _ROWS: Final = Option(parse=_count(1, 10**12), example="100", in_files=False, in
 _WORD: Final = Option(parse=_text, example='"MODEL"', in_files=False, in_environment=False)
 _OUTSIDE: Final = Option(parse=_path, example='"certificates.pem"', in_files=False)
 """A path that decides whom we trust: a project file, which may have come with somebody's job file, must not."""
+_SPAN: Final = _duration(1, 31_536_000, "from 1s to 365d")
 _SWITCH: Final = Option(parse=_switch, example="true", default=False, in_files=False)
 
 OPTIONS: Final[Mapping[str, Option]] = {
@@ -256,6 +270,13 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "confirm_above": Option(parse=lambda raw, _: parse_money(raw), example='"12.50"', default="1.00"),
     "grace": Option(parse=_duration(0, 86_400, "from 0s to 24h"), example='"60s"', default="60s"),
     "max_tries": Option(parse=_count(1, 100), example="5", default=5),
+    "on_pause": Option(parse=_choice("wait", "exit"), example='"wait"'),
+    "until": Option(parse=lambda raw, _: parse_when(raw), example='"06:30"', in_files=False, in_environment=False),
+    "run_for": Option(parse=_SPAN, example='"6h"', in_files=False, in_environment=False),
+    "give_up_after": Option(parse=_SPAN, example='"2h"'),
+    "row_timeout": Option(parse=_SPAN, example='"30m"'),
+    # Not in files: a folder's batchrunner.toml must not be able to start a command, or to tell a stranger.
+    "notify": Option(parse=_text, example='"notify-send done"', in_files=False, echo=False),
     "price_files": Option(parse=_paths, example='["prices.toml"]', default=()),
     "reserve": Option(parse=_choice("learned", "upper"), example='"learned"', default="learned"),
     "progress": Option(parse=_choice("auto", "live", "plain", "json", "none"), example='"plain"', default="auto"),

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 from batchrunner.config.units import PICO
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
+from batchrunner.core.pauses import OnPause
 
 AUTO: Final = "auto"
 """What a limit is set to that is to be learned."""
@@ -108,6 +109,18 @@ class Settings:
     """Seconds that calls in flight get to finish after the first Ctrl-C."""
     max_tries: int = 5
     """Failures that count against a row before it is given up."""
+    on_pause: OnPause | None = None
+    """What a pause does to a run; None: outages and quotas are waited for, what a person has to act on ends it."""
+    until: str | None = None
+    """Local time (``06:30``) or ISO date-time at which a run ends."""
+    run_for: float | None = None
+    """Seconds that a run may take."""
+    give_up_after: float | None = None
+    """Seconds after which an outage, or a pause that is waited for, ends its part of the run."""
+    row_timeout: float | None = None
+    """Seconds over all attempts after which a row that keeps failing by itself is given up."""
+    notify: str | None = None
+    """A command, or an address on the web, that is told of every pause and of the end."""
     price_files: tuple[Path, ...] = ()
     """Price files besides the built-in book; a later one wins."""
     reserve: Reserve = "learned"

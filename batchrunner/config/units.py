@@ -9,6 +9,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
+from batchrunner.core.pauses import next_time
+
 PICO: Final = 10**12
 """Pico-dollars in a dollar."""
 
@@ -89,6 +91,13 @@ def parse_duration(given: object) -> float:
     if number < 0:
         raise ValueError(f"{shown(given)} is negative; write {wanted}")
     return float(number)
+
+
+def parse_when(given: object) -> str:
+    """Read a local time of day (``06:30``) or an ISO 8601 date-time; it stays text until a run knows what is next."""
+    text = given.strip() if isinstance(given, str) else ""
+    next_time(text, 0)
+    return text
 
 
 def shown(given: object) -> str:

@@ -24,6 +24,9 @@ PROBES_TO_CLOSE = 2
 EVIDENCE_WINDOW = 60.0
 """Seconds within which a second failure of the same kind is evidence, where other failures lie between."""
 
+FIRST_ROWS = 5
+MANY_ROWS = 20
+
 _OUTAGE = frozenset({FailureKind.CONNECTION, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR, FailureKind.OVERLOADED})
 # Refusals by a service that is there: they end an outage, but prove too little of its health to reset the count.
 _ANSWERED = frozenset(
@@ -41,6 +44,8 @@ _ANSWERED = frozenset(
 _STOPPING = frozenset(
     {FailureKind.AUTH, FailureKind.NO_CREDIT, FailureKind.MODEL_UNAVAILABLE, FailureKind.MISCONFIGURED}
 )
+_AMBIGUOUS = frozenset({FailureKind.MODEL_UNAVAILABLE})
+_FORBIDDEN = 403
 
 
 class BreakerState(StrEnum):
@@ -60,7 +65,7 @@ class Breaker:
 
     __slots__ = (
         "_dice", "_episode", "_failures", "_limit", "_opened", "_out", "_room", "_successes", "_window_at",
-        "_window_failures", "_window_successes", "state", "until",
+        "_window_failures", "_window_successes", "since", "state", "until",
     )  # fmt: skip
 
     def __init__(self, limit: int, dice: Callable[[], float]) -> None:
@@ -68,6 +73,8 @@ class Breaker:
         self.state = BreakerState.CLOSED
         self.until = -math.inf
         """Monotonic seconds before which no probe goes; it says nothing while the breaker is closed."""
+        self.since: float | None = None
+        """Monotonic seconds at which the outage that is on began; None: none is."""
         self._limit = limit
         self._dice = dice
         self._room = limit
@@ -132,6 +139,7 @@ class Breaker:
             self._successes += 1
             if self._successes == PROBES_TO_CLOSE:
                 self.state = BreakerState.CLOSED
+                self.since = None
                 self._failures = 0
                 self._resume(1)
 
@@ -173,6 +181,7 @@ class Breaker:
         seconds = min(LONGEST_OPEN, FIRST_OPEN * 2 ** min(self._opened, 10))
         self.until = now + seconds * (0.8 + 0.4 * self._dice())
         self.state = BreakerState.OPEN
+        self.since = now if self.since is None else self.since
         self._episode += 1
         self._out = 0
         self._window_at = -math.inf
@@ -181,31 +190,51 @@ class Breaker:
 
 
 class Evidence:
-    """Tells a revoked key, empty credit or a model that is gone from a single glitch at the provider's edge."""
+    """Tells a revoked key, empty credit or a model that is gone from a single glitch, or a row that is to blame itself.
 
-    __slots__ = ("_last", "_previous", "_proven")
+    A refusal that the provider's table calls fatal counts from the second one on. What one row may have brought on
+    itself (a model that was not found, a 403) counts once it came ``FIRST_ROWS`` times where nothing was ever answered,
+    ``MANY_ROWS`` times since the last answer where something was, or ``FIRST_ROWS`` times over a minute or more: where
+    few rows are left, the same ones come again.
+    """
+
+    __slots__ = ("_answered", "_last", "_previous", "_proven", "_seen")
 
     def __init__(self) -> None:
         self._last: dict[FailureKind, float] = {}
         self._previous: FailureKind | None = None
         self._proven: set[FailureKind] = set()
+        self._answered = False
+        self._seen: dict[FailureKind, tuple[int, float]] = {}
 
     def note(self, outcome: Outcome, now: float) -> None:
         """Note how a call ended; an answer takes back all suspicion."""
         if isinstance(outcome, Reply):
+            self._answered = True
             if self._previous is not None:
                 self._previous = None
+                self._seen.clear()
                 self._last.clear()
                 self._proven.clear()
             return
         kind = outcome.kind
         if kind in _STOPPING:
-            last = self._last.get(kind)
-            if last is not None and (now - last <= EVIDENCE_WINDOW or self._previous is kind):
-                self._proven.add(kind)
-            self._last[kind] = now
+            self._note_stopping(kind, now, ambiguous=kind in _AMBIGUOUS or outcome.status == _FORBIDDEN)
         self._previous = kind
 
+    def _note_stopping(self, kind: FailureKind, now: float, *, ambiguous: bool) -> None:
+        last = self._last.get(kind)
+        self._last[kind] = now
+        if ambiguous:
+            seen, began = self._seen.get(kind, (0, now))
+            self._seen[kind] = seen + 1, began
+            few = not self._answered or now - began >= EVIDENCE_WINDOW
+            proven = seen + 1 >= (FIRST_ROWS if few else MANY_ROWS)
+        else:
+            proven = last is not None and (now - last <= EVIDENCE_WINDOW or self._previous is kind)
+        if proven:
+            self._proven.add(kind)
+
     def holds(self, kind: FailureKind) -> bool:
-        """Whether this kind came twice without an answer between: within 60 s, or with nothing else between."""
+        """Whether enough calls failed with this kind, without an answer between, to stop all that share its cause."""
         return kind in self._proven

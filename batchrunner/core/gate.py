@@ -171,6 +171,11 @@ class Gate:
         """Whether the failure of this settled call is an outage's (the breaker is open, or opened under it)."""
         return self._breaker.shared(permit.ticket)
 
+    @property
+    def outage_since(self) -> float | None:
+        """Monotonic seconds at which the outage that is on began; None: none is."""
+        return self._breaker.since
+
     def evidence(self, kind: FailureKind) -> bool:
         """Whether failures of this kind stop the lane; a single one may be a glitch, and its row is tried again.
 
@@ -183,6 +188,10 @@ class Gate:
         """Close the gate until a person acts; the first reason stays."""
         if self.stopped is None:
             self.stopped = Stopped(kind, message)
+
+    def reopen(self) -> None:
+        """Take a stop back: its cause is gone, or a probe is to find out."""
+        self.stopped = None
 
     def pause(self, until: float) -> None:
         """Admit nothing before ``until`` (monotonic seconds); a pause never gets shorter."""

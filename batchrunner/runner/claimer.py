@@ -7,6 +7,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchrunner.core.ahead import SLACK
+from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import Closing, Head
@@ -69,6 +70,7 @@ class Claimer:
             verdict = closing.verdict
             if type(verdict) is RetryAt:
                 lane.next_due = min(lane.next_due or verdict.not_before, verdict.not_before)
+                lane.failure = closing.outcome if type(closing.outcome) is Failure else lane.failure
             elif type(verdict) is Stop:
                 lane.next_due = closing.ended
         self._wake.set()
@@ -92,7 +94,7 @@ class Claimer:
             return False
         if self._stopping:
             return not dispatcher.admitted
-        return all(not lane.busy if lane.gate.stopped is not None else lane.finished for lane in self._lanes)
+        return all(not lane.busy if _is_closed(lane) else lane.finished for lane in self._lanes)
 
     def _next_due(self) -> float:
         """Return the monotonic time at which the next waiting row is due, among the lanes that would claim it then."""
@@ -133,7 +135,7 @@ class Claimer:
             self._wake.set()
 
     async def _claim_due(self, lane: RunLane) -> list[Head]:
-        now, limit = self._clock.now(), self._batch + len(lane.heads)
+        now, limit, drops = self._clock.now(), self._batch + len(lane.heads), lane.drops
 
         def claim() -> tuple[list[Head], int | None]:
             heads = self._queue.claim_due(lane.jobs, lane.lane.id, now, limit, self._selection)
@@ -141,16 +143,26 @@ class Claimer:
                 return heads, now
             return heads, self._queue.next_due(lane.jobs, lane.lane.id, now, self._selection)
 
-        heads, lane.next_due = await self._offload.run(claim)
+        heads, next_due = await self._offload.run(claim)
+        if lane.drops != drops:
+            return []
+        lane.next_due = next_due
         return heads
 
     async def _claim_fresh(self, lane: RunLane) -> list[Head]:
-        job, after = lane.jobs[lane.job_index], lane.after
+        job, after, drops = lane.jobs[lane.job_index], lane.after, lane.drops
         heads = await self._offload.run(
             lambda: self._queue.claim(job, lane.lane.id, after, self._batch, self._selection)
         )
+        if lane.drops != drops:
+            return []
         if len(heads) < self._batch:
             lane.job_index, lane.after = lane.job_index + 1, None
         else:
             lane.after = (heads[-1].priority, heads[-1].id)
         return heads
+
+
+def _is_closed(lane: RunLane) -> bool:
+    """Whether nothing more of a lane goes out in this run."""
+    return lane.gate.stopped is not None and not lane.waits

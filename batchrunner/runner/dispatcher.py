@@ -12,7 +12,7 @@ from batchrunner.core.ahead import Ahead
 from batchrunner.core.clock import Clock
 from batchrunner.core.permit import Go, Stopped
 from batchrunner.core.request import Opened, Release
-from batchrunner.runner.lanes import Ready, RunLane, Ticket
+from batchrunner.runner.lanes import Probe, Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import opening
 
@@ -41,6 +41,8 @@ class Dispatcher:
         """Calls in the air."""
         self.admitted = 0
         """Calls in the air, and those that are being opened or wait for room."""
+        self.out: dict[int, Ready] = {}
+        """The calls in the air by attempt."""
         self._lanes = lanes
         self._ledger = ledger
         self._clock = clock
@@ -88,13 +90,16 @@ class Dispatcher:
         lane, (head, *_), permit = ready.ticket
         lane.gate.release(permit)
         lane.heads.appendleft(head)
+        if lane.probe is Probe.OUT:
+            lane.probe = Probe.DUE
         self._ledger.release(Release(ready.opened.attempt_id, head))
 
-    def landed(self) -> Ready | None:
-        """Note that a call is over, and recorded or released; return the next one for its worker.
+    def landed(self, ready: Ready) -> Ready | None:
+        """Note that this call is over, and recorded or released; return the next one for its worker.
 
         None: wait at the inbox, a hop that is saved where something waits for room.
         """
+        del self.out[ready.opened.attempt_id]
         self.air -= 1
         self.admitted -= 1
         self._ahead.landed()
@@ -111,6 +116,7 @@ class Dispatcher:
                 ready = lane.ready.popleft()
                 lane.gate.depart(ready.ticket.permit)
                 self.air += 1
+                self.out[ready.opened.attempt_id] = ready
                 return ready
         return None
 
@@ -121,7 +127,7 @@ class Dispatcher:
             return resume
         wall = self._clock.now()
         for lane in self._by_need():
-            if not lane.heads or not lane.is_priced(wall):
+            if not lane.heads or lane.probe is Probe.OUT or not lane.is_priced(wall):
                 continue
             head = lane.heads[0]
             answer = lane.gate.ask(now, head.est_in, head.max_out, ahead)
@@ -138,7 +144,10 @@ class Dispatcher:
         head = lane.heads.popleft()
         permit = lane.gate.admit(now, head.est_in, head.max_out)
         self.admitted += 1
-        self._ledger.open(Ticket(lane, opening(lane, head, wall), permit))
+        ticket = Ticket(lane, opening(lane, head, wall), permit)
+        if lane.probe is Probe.DUE:
+            lane.probe, lane.probing = Probe.OUT, ticket.opening
+        self._ledger.open(ticket)
 
     def _by_need(self) -> Sequence[RunLane]:
         return self._lanes if len(self._lanes) == 1 else sorted(self._lanes, key=_admitted)

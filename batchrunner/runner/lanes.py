@@ -3,8 +3,10 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import NamedTuple
 
+from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import DAY, SECOND
 from batchrunner.core.gate import Gate
 from batchrunner.core.permit import Permit
@@ -16,6 +18,16 @@ from batchrunner.transport.base import Transport
 
 PAUSE = "pause"
 """The kind of a level that keeps a pause instead of a bucket."""
+
+
+class Probe(Enum):
+    """Whether one row is to find out if the cause of a pause is gone."""
+
+    NONE = 0
+    DUE = 1
+    """The next row that the gate lets through is the probe."""
+    OUT = 2
+    """The probe is on its way; no other row goes before its outcome is on the disk."""
 
 
 class Ticket(NamedTuple):
@@ -33,7 +45,7 @@ class Ready(NamedTuple):
     opened: Opened
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class RunLane:
     """What the claimer and the workers know of one lane while a run lives."""
 
@@ -56,6 +68,15 @@ class RunLane:
     """Open attempts for which there was no room in the air yet."""
     busy: set[int] = field(default_factory=set)
     """Requests that are claimed and not yet recorded: a claim that meets them again passes them over."""
+    drops: int = 0
+    """How often claimed heads were forgotten: a claim that began before says nothing of where the next one goes on."""
+    waits: bool = False
+    """Whether a stop of this lane is waited for: then the run goes on as long as the lane has rows."""
+    probe: Probe = Probe.NONE
+    probing: Opening | None = None
+    """The opening of the last probe."""
+    failure: Failure | None = None
+    """The last failure whose row is tried again."""
 
     def levels(self, monotonic: float, now: int) -> list[BucketLevel]:
         """Return what must outlive this process: the buckets' levels, and a pause that is on."""
@@ -74,9 +95,13 @@ class RunLane:
                 self.gate.restore(level.kind, level.level, (now - level.at) / SECOND)
 
     def drop_heads(self) -> None:
-        """Give claimed heads back: claiming wrote nothing, so forgetting them is all."""
+        """Give claimed heads back: claiming wrote nothing, so forgetting them is all; they may be claimed anew."""
+        if not self.heads:
+            return
         self.busy.difference_update(head.id for head in self.heads)
         self.heads.clear()
+        self.drops += 1
+        self.job_index, self.after, self.next_due = 0, None, 1
 
     def is_priced(self, now: int) -> bool:
         """Whether ``rate`` is today's, as every attempt's that is opened now has to be."""

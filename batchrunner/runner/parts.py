@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 from batchrunner.core.clock import Clock
 from batchrunner.core.gate import Gate
+from batchrunner.core.pauses import PATIENCE, Patience
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.base import Classifier
+from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
+from batchrunner.runner.suspension import suspended_seconds
 from batchrunner.store.base import Queue, RunnerInfo
 from batchrunner.transport.base import Transport
 
@@ -35,3 +38,7 @@ class Parts:
     """The refusal table of a provider."""
     gate: Callable[[Lane, bytes | None, float], Gate]
     """Makes a lane's gate from what was learned of it, at a monotonic time."""
+    patience: Patience = PATIENCE
+    notifier: Notifier | None = None
+    suspended: Callable[[], float] = suspended_seconds
+    """Seconds that the machine was suspended since it booted."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from batchrunner.core.attempt import FailureKind
 from batchrunner.core.errors import ExitCode
 from batchrunner.core.retry import Scope
+from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 
 
@@ -16,15 +17,23 @@ class Interrupt(StrEnum):
     TERM = "SIGTERM"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """A lane or provider that was stopped until a person acts."""
+    """A lane or provider that was paused, and how that went on."""
 
     scope: Scope
     ref: str
     """The provider's name, or provider and model."""
     kind: FailureKind
     message: str
+    since: int
+    """Microseconds UTC."""
+    waits: bool
+    """Whether it is waited for until it ends by itself; it is not, or not any more, where the run goes on without."""
+    ended: int | None = None
+    """Microseconds UTC at which the cause was gone."""
+    probes: int = 0
+    """Calls that found the cause unchanged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +42,7 @@ class RunReport:
 
     tally: Tally
     halts: tuple[Halt, ...]
+    """Every pause of this run, in order."""
     interrupted: Interrupt | None
     left: int
     """Requests of these jobs that are still queued."""
@@ -44,25 +54,37 @@ class RunReport:
     ended: int
     doubles: int = 0
     """Answers that were not taken because they bore the id of another request's answer."""
+    expired: bool = False
+    """Whether a deadline (``--until``, ``--for``) ended it."""
+    tail: Tail = NO_TAIL
+    """The longest that calls were out in this run."""
+    slept: float = 0.0
+    """Seconds that the machine was suspended meanwhile."""
+    problems: tuple[str, ...] = ()
+    """What went wrong with telling a person."""
+
+    @property
+    def standing(self) -> tuple[Halt, ...]:
+        """Return the pauses that have not ended."""
+        return tuple(halt for halt in self.halts if halt.ended is None)
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the code by the documented order: interrupted, key, credit, unavailable, some failed."""
+        """Return the code by the documented order: interrupted, key, credit, unavailable, deadline, some failed."""
         work_left = self.left > self.deselected
         if self.interrupted is not None and work_left:
             return ExitCode.INTERRUPTED if self.interrupted is Interrupt.INT else ExitCode.TERMINATED
-        kinds = {halt.kind for halt in self.halts}
-        for kind, code in _HALT_CODES:
+        kinds = {halt.kind for halt in self.standing if not halt.waits} if work_left else set()
+        for kind in (FailureKind.AUTH, FailureKind.NO_CREDIT):
             if kind in kinds:
-                return code
+                return _CODES[kind]
+        if kinds:
+            return ExitCode.UNAVAILABLE
+        if self.expired and work_left:
+            return ExitCode.DEADLINE
         if self.tally.failed or self.failed_before:
             return ExitCode.SOME_FAILED
         return ExitCode.OK
 
 
-_HALT_CODES = (
-    (FailureKind.AUTH, ExitCode.AUTH),
-    (FailureKind.NO_CREDIT, ExitCode.NO_MONEY),
-    (FailureKind.MODEL_UNAVAILABLE, ExitCode.UNAVAILABLE),
-    (FailureKind.MISCONFIGURED, ExitCode.UNAVAILABLE),
-)
+_CODES = {FailureKind.AUTH: ExitCode.AUTH, FailureKind.NO_CREDIT: ExitCode.NO_MONEY}

@@ -2,34 +2,36 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 
 import anyio
-import msgspec
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.doubles import Doubles
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import Closing, Opened
-from batchrunner.core.retry import Scope, Stop
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
+from batchrunner.runner.halts import Halts
+from batchrunner.runner.heartbeat import Heartbeat
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
+from batchrunner.runner.laning import LaneBuilder
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.looplag import LoopLag
+from batchrunner.runner.notices import end_facts, event_of, pause_facts
+from batchrunner.runner.notify import Bell
 from batchrunner.runner.parts import Parts
 from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt, Interrupt, RunReport
+from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.snapshot import Snapshot, take
+from batchrunner.runner.suspension import Suspension
+from batchrunner.runner.tail import NO_TAIL, Tail, tail_of, worse
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Selection
+from batchrunner.store.base import ALL, BucketLevel, Selection
 from batchrunner.transport.base import Transport
-
-HEARTBEAT = 1.0
-"""Seconds between two snapshots for readers."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,9 +48,8 @@ class Run:
     _lag: LoopLag = field(default_factory=LoopLag)
     _lanes: list[RunLane] = field(default_factory=list)
     _transports: dict[str, Transport] = field(default_factory=dict)
-    _halts: list[Halt] = field(default_factory=list)
+    _halts: Halts | None = None
     _doubles: Doubles = field(default_factory=Doubles)
-    _unwritten: list[Halt] = field(default_factory=list)
     _interrupted: Interrupt | None = None
     _claimer: Claimer | None = None
     _dispatcher: Dispatcher | None = None
@@ -56,6 +57,15 @@ class Run:
     _runner_id: int = 0
     _started: int = 0
     _total: int = 0
+    _expired: bool = False
+    _worst: Tail = NO_TAIL
+    _bell: Bell = field(init=False)
+    _heartbeat: Heartbeat = field(init=False)
+    _suspension: Suspension = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bell = Bell(self.parts.notifier)
+        self._suspension = Suspension(self.parts.suspended)
 
     async def execute(self) -> RunReport:
         """Work until nothing is left that can be done now, or until stopped; leave everything on the disk.
@@ -67,18 +77,25 @@ class Run:
         self._started = parts.clock.now()
         self._stop_asked = self._stop_asked or anyio.Event()
         self._runner_id = await parts.offload.run(self._begin)
+        self._heartbeat = Heartbeat(
+            parts,
+            runner_id=self._runner_id,
+            lanes=self._lanes,
+            snapshot=self.snapshot,
+            faulted=self._faulted,
+        )
         reason = "crashed"
         try:
             async with AsyncExitStack() as stack:
                 await self._build_lanes(stack)
                 await self._walk()
-            reason = self._interrupted.value if self._interrupted else "finished"
+            reason = self._stopping or "finished"
         finally:
             with anyio.CancelScope(shield=True):
                 await self._leave(reason)
         if parts.storage.fault is not None:
             raise parts.storage.error()
-        return await self._report()
+        return await self._told(await self._report())
 
     def _begin(self) -> int:
         self.parts.storage.prepare()
@@ -119,38 +136,31 @@ class Run:
             concurrency=self.concurrency,
             clock=self.parts.clock,
             started=self._started,
-            stopping=self._interrupted,
+            stopping=self._stopping,
+            pauses=tuple(self._halts.probe_times()) if self._halts is not None else (),
+            tail=self._tail(),
             lag=self._lag.taken(),
         )
 
+    @property
+    def _stopping(self) -> str | None:
+        """Return what stops the run: a signal's name, or ``deadline``."""
+        return self._interrupted.value if self._interrupted else "deadline" if self._expired else None
+
     async def _build_lanes(self, stack: AsyncExitStack) -> None:
         parts = self.parts
-
-        def read() -> tuple[list[LaneWork], list[BucketLevel], dict[int, bytes | None]]:
-            work = parts.queue.work(self.jobs)
-            return work, parts.queue.levels(), {w.lane.id: parts.queue.learned(w.lane.id) for w in work}
-
-        work, levels, learned = await parts.offload.run(read)
-        self._total = (await parts.offload.run(lambda: parts.queue.remaining(self.jobs, self.selection)))[0]
-        for item in work:
-            lane = await self._build_lane(item, learned[item.lane.id], stack)
-            kept = (level for level in levels if level.lane_id == item.lane.id)
-            lane.restore(kept, parts.clock.monotonic(), parts.clock.now())
-            self._lanes.append(lane)
-
-    async def _build_lane(self, item: LaneWork, learned: bytes | None, stack: AsyncExitStack) -> RunLane:
-        parts, lane = self.parts, item.lane
-        if lane.provider not in self._transports:
-            transport = parts.transport(lane.provider)
-            self._transports[lane.provider] = await stack.enter_async_context(transport)
-        return RunLane(
-            lane=lane,
-            jobs=item.jobs,
-            gate=parts.gate(lane, learned, parts.clock.monotonic()),
-            transport=self._transports[lane.provider],
-            classify=parts.classifier(lane.provider),
-            next_due=await parts.offload.run(partial(parts.queue.next_due, item.jobs, lane.id, 0, self.selection)),
+        builder = LaneBuilder(
+            parts.queue,
+            parts.offload,
+            parts.clock,
+            transport=parts.transport,
+            classifier=parts.classifier,
+            gate=parts.gate,
+            selection=self.selection,
         )
+        self._transports = builder.transports
+        self._lanes.extend(await builder.build(self.jobs, stack))
+        self._total = (await parts.offload.run(lambda: parts.queue.remaining(self.jobs, self.selection)))[0]
 
     async def _walk(self) -> None:
         """The corridor itself: claimer, workers and ledger side by side until the claimer has nothing more."""
@@ -180,6 +190,10 @@ class Run:
         self._dispatcher = dispatcher = Dispatcher(
             self._lanes, ledger, parts.clock, send, concurrency=self.concurrency, wake=claimer.wake
         )
+        self._halts = Halts(self._lanes, parts.patience, parts.clock, wake=claimer.wake, changed=self._pause_changed)
+        seconds = parts.patience.seconds(self._started)
+        if seconds is not None:
+            self._halts.end = parts.clock.monotonic() + seconds
         if self._interrupted is not None:
             self._stop_corridor()
         workers = Workers(
@@ -188,14 +202,18 @@ class Run:
             policy=parts.policy,
             clock=parts.clock,
             dice=parts.dice,
-            stopped=self._halt,
+            stopped=self._halts.stop,
+            ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
         )
         self._doubles = workers.doubles
         async with anyio.create_task_group() as background:
             background.start_soon(ledger.run)
-            background.start_soon(self._beat)
+            background.start_soon(self._heartbeat.run, self._tick)
             background.start_soon(self._lag.run, self.parts.clock)
             background.start_soon(self._end_grace)
+            background.start_soon(self._bell.run)
+            if seconds is not None:
+                background.start_soon(self._expire, seconds)
             async with anyio.create_task_group() as corridor:
                 self._start_workers(corridor, workers, receive)
                 async with send:
@@ -214,6 +232,8 @@ class Run:
         self._dispatcher.opened(tickets, opened)
         self._claimer.committed(closings)
         if closings:
+            assert self._halts is not None  # noqa: S101 - as above
+            self._halts.committed(closings)
             self.tally.add(closings, self.parts.clock.now())
             self.parts.storage.seen(len(closings), closings[-1])
 
@@ -225,18 +245,29 @@ class Run:
         monotonic, now = self.parts.clock.monotonic(), self.parts.clock.now()
         return [level for lane in self._lanes for level in lane.levels(monotonic, now)]
 
-    def _halt(self, lane: RunLane, stop: Stop) -> None:
-        """Close the gates that a Stop verdict names; what is queued behind them stays queued."""
-        provider = lane.lane.provider
-        ref = provider if stop.scope is Scope.PROVIDER else f"{provider} {lane.lane.model}"
-        if any(halt.ref in (provider, ref) for halt in self._halts):
-            return
-        halt = Halt(stop.scope, ref, stop.kind, stop.message)
-        self._halts.append(halt)
-        self._unwritten.append(halt)
-        for other in self._lanes:
-            if other is lane or (stop.scope is Scope.PROVIDER and other.lane.provider == provider):
-                other.gate.stop(stop.kind, stop.message)
+    def _pause_changed(self, halt: Halt) -> None:
+        """Have a pause that began, was given up or ended written down, and told."""
+        self._heartbeat.changed(halt)
+        self._bell.ring(event_of(halt), pause_facts(halt, left=self._total - self.tally.succeeded - self.tally.failed))
+
+    def _tick(self) -> None:
+        """Do what is due once a second."""
+        if self._halts is not None:
+            self._halts.tick()
+        self._worst = worse(self._worst, self._tail())
+        if self._suspension.slept():
+            self._wake_up()
+
+    def _wake_up(self) -> None:
+        """After a sleep of the machine: drop what was in flight on dead connections, and look at the time."""
+        for transport in self._transports.values():
+            transport.drop()
+        if self._claimer is not None:
+            self._claimer.wake()
+
+    def _tail(self) -> Tail:
+        out = self._dispatcher.out.values() if self._dispatcher is not None else ()
+        return tail_of(out, self.parts.clock.now())
 
     def _interrupt(self) -> None:
         """Cancel every call in flight; each is recorded as interrupted, possibly billed."""
@@ -249,36 +280,20 @@ class Run:
         await anyio.sleep(self.grace)
         self._interrupt()
 
-    async def _beat(self) -> None:
-        while True:
-            await anyio.sleep(HEARTBEAT)
-            if self.parts.storage.fault is not None:
-                continue
-            try:
-                await self._write_beat()
-            except DatabaseError as error:
-                self._faulted(error)
-            if (low := self.parts.storage.low()) is not None:
-                self._faulted(low)
-
-    async def _write_beat(self) -> None:
-        """Keep heartbeat, snapshot, halts and what was learned; readers in other processes see these."""
-        queue, now = self.parts.queue, self.parts.clock.now()
-        snapshot = msgspec.json.encode(self.snapshot())
-        halts, self._unwritten = self._unwritten, []
-        pauses = [Pause(halt.scope.value, halt.ref, halt.kind.value, halt.message, now) for halt in halts]
-        learned = {lane.lane.id: msgspec.json.encode(lane.gate.learned()) for lane in self._lanes}
-        with anyio.CancelScope(shield=True):
-            await self.parts.offload.run(
-                lambda: queue.beat(self._runner_id, now, snapshot, learned=learned, pauses=pauses)
-            )
+    async def _expire(self, seconds: float) -> None:
+        """End the run at its deadline, as a first signal does."""
+        await anyio.sleep(seconds)
+        if self._interrupted is None and self._stop_asked is not None:
+            self._expired = True
+            self._stop_asked.set()
+            self._stop_corridor()
 
     async def _leave(self, reason: str) -> None:
         """Write the run's end, unless the database failed: then its end is found to be unclean, and it is checked."""
         parts = self.parts
         try:
             if parts.storage.fault is None:
-                await self._write_beat()
+                await self._heartbeat.write()
                 await parts.offload.run(lambda: parts.queue.finish(self._runner_id, parts.clock.now(), reason))
         except DatabaseError as error:
             parts.storage.fail(error)
@@ -289,7 +304,7 @@ class Run:
         left, deselected, failed = await self.parts.offload.run(self._what_is_left)
         return RunReport(
             tally=self.tally,
-            halts=tuple(self._halts),
+            halts=tuple(self._halts.halts) if self._halts is not None else (),
             interrupted=self._interrupted,
             left=left,
             deselected=deselected,
@@ -297,7 +312,16 @@ class Run:
             started=self._started,
             ended=self.parts.clock.now(),
             doubles=self._doubles.refused,
+            expired=self._expired,
+            tail=self._worst,
+            slept=self._suspension.total,
         )
+
+    async def _told(self, report: RunReport) -> RunReport:
+        """Tell the end to whom it may concern; what went wrong with that is in the report that comes back."""
+        self._bell.ring("ended", end_facts(report))
+        await self._bell.finish()
+        return replace(report, problems=tuple(self._bell.problems))
 
     def _what_is_left(self) -> tuple[int, int, int]:
         """Return queued, queued but deselected, and failed requests of these jobs."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.looplag import Lag
+from batchrunner.runner.report import Halt
+from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 
 
@@ -26,6 +28,23 @@ class LaneView:
     """Why the lane was stopped."""
     who: dict[str, str] = field(default_factory=dict)
     """Who set each of ``limits``: you, learned, provider's header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseView:
+    """A pause that has not ended."""
+
+    ref: str
+    """The provider's name, or provider and model."""
+    cause: str
+    """The kind of failure."""
+    message: str
+    since: int
+    """Microseconds UTC."""
+    waits: bool
+    """Whether it is waited for."""
+    next_probe: float | None
+    """Seconds until one row is tried; None: none is, or the outage's own probes are on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +75,8 @@ class Snapshot:
     stopping: str | None
     lag: Lag = field(default_factory=Lag)
     """How late the event loop was."""
+    pauses: tuple[PauseView, ...] = ()
+    tail: Tail = NO_TAIL
 
     @property
     def done(self) -> int:
@@ -86,6 +107,8 @@ def take(  # noqa: PLR0913 - what a picture is made of
     started: int,
     stopping: str | None,
     lag: Lag,
+    pauses: Sequence[tuple[Halt, float | None]] = (),
+    tail: Tail = NO_TAIL,
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -113,6 +136,19 @@ def take(  # noqa: PLR0913 - what a picture is made of
         lanes=tuple(_view(lane, monotonic, now) for lane in lanes),
         stopping=stopping,
         lag=lag,
+        pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
+        tail=tail,
+    )
+
+
+def _pause_view(halt: Halt, probe: float | None) -> PauseView:
+    return PauseView(
+        ref=halt.ref,
+        cause=halt.kind.value,
+        message=halt.message,
+        since=halt.since,
+        waits=halt.waits,
+        next_probe=probe,
     )
 
 

@@ -20,13 +20,14 @@ from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import card_of
+from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
 
 
 class Workers:
     """What every worker of a run shares. ``stopped`` is told a Stop verdict that the evidence bears out."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
         self,
         *,
         ledger: Ledger,
@@ -35,6 +36,7 @@ class Workers:
         clock: Clock,
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
+        ages: RowAges | None = None,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -44,6 +46,7 @@ class Workers:
         self._stopped = stopped
         self.doubles = Doubles()
         """What keeps one answer from two requests."""
+        self._ages = ages
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -52,7 +55,7 @@ class Workers:
                 following: Ready | None = ready
                 while following is not None:
                     await self._buy(following)
-                    following = self._dispatcher.landed()
+                    following = self._dispatcher.landed(following)
 
     async def _buy(self, ready: Ready) -> None:
         """One purchase, from the committed intent to the verdict."""
@@ -61,7 +64,7 @@ class Workers:
             self._dispatcher.release(ready)
             return
         reached("send")
-        answer = await ticket.lane.transport.send(_call(ticket.opening, opened))
+        answer = await ticket.lane.transport.send(self._call(ticket.opening, opened))
         reached("answered")
         self._settle(ticket, opened, answer)
 
@@ -75,6 +78,8 @@ class Workers:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
         verdict = self._judge(ticket, outcome, now)
+        if self._ages is not None:
+            verdict = self._ages.judge(opening, outcome, verdict)
         closing = close(
             opened.attempt_id,
             opening,
@@ -86,6 +91,13 @@ class Workers:
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
         self._ledger.record(closing)
+
+    def _call(self, opening: Opening, opened: Opened) -> HttpCall:
+        head = opening.head
+        longest = deadline(head.max_out)
+        if self._ages is not None:
+            longest = self._ages.deadline(longest)
+        return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), longest)
 
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
         lane, opening, permit = ticket
@@ -120,8 +132,3 @@ def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:
     if isinstance(outcome, Failure) or outcome.usage is not None:
         return None
     return estimate_usage(outcome, head, BY_PATH[head.endpoint], lane.gate.calibrated_input(head.est_in))
-
-
-def _call(opening: Opening, opened: Opened) -> HttpCall:
-    head = opening.head
-    return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), deadline(head.max_out))

@@ -170,9 +170,10 @@ class Queue(Protocol):
         *,
         learned: Mapping[int, bytes] = MappingProxyType({}),
         pauses: Sequence[Pause] = (),
+        resumed: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Keep a runner's heartbeat and snapshot (JSON) for readers, what it learned of lanes (JSON by lane), and the
-        pauses that are new: in one transaction, since there is one every second.
+        """Keep a runner's heartbeat and snapshot (JSON) for readers, what it learned of lanes (JSON by lane), the
+        pauses that are new, and the end of those of ``resumed`` (scope, ref): in one transaction, once a second.
         """
         ...
 

@@ -190,8 +190,9 @@ class SqliteQueue:
         *,
         learned: Mapping[int, bytes] = MappingProxyType({}),
         pauses: Sequence[Pause] = (),
+        resumed: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Keep a runner's heartbeat and snapshot, what it learned of lanes, and the pauses that are new."""
+        """Keep a runner's heartbeat and snapshot, what it learned of lanes, and the pauses that are new or over."""
         with self._session.write() as connection:
             row = update(runners).where(runners.c.id == runner_id)
             connection.execute(row.values(heartbeat=now, snapshot=snapshot.decode()))
@@ -199,6 +200,9 @@ class SqliteQueue:
                 connection.execute(update(models).where(models.c.id == lane_id).values(learned=what.decode()))
             if pauses:
                 connection.execute(insert(pause_table), [pause._asdict() for pause in pauses])
+            for scope, ref in resumed:
+                standing = (pause_table.c.ended.is_(None), pause_table.c.scope == scope, pause_table.c.ref == ref)
+                connection.execute(update(pause_table).where(*standing).values(ended=now))
         self._held.keep(mark_of(self._session))
 
     def finish(self, runner_id: int, now: int, reason: str) -> None:

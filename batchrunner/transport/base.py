@@ -21,6 +21,10 @@ class Transport(Protocol):
         """End every call in flight now: each brings a Failure of kind ``interrupted``, possibly billed if sent."""
         ...
 
+    def drop(self) -> None:
+        """End every call in flight now, as ``interrupt`` does; calls that come after go out on new connections."""
+        ...
+
     async def __aenter__(self) -> Self:
         """Start what watches the deadlines."""
         ...

@@ -45,10 +45,10 @@ def deadline_failure(host: str, seconds: float, *, sent: bool) -> Failure:
 
 
 def interrupted_failure(host: str, *, sent: bool) -> Failure:
-    """Say what it means that a person dropped a call."""
+    """Say what it means that we dropped a call: by a second stop, or after the machine had slept."""
     if not sent:
         return Failure(FailureKind.INTERRUPTED, "stopped before it was sent", Billing.NOT_BILLED)
-    text = f"the call to {host} was dropped by a second stop; it may have been billed"
+    text = f"the call to {host} was dropped by us; it may have been billed"
     return Failure(FailureKind.INTERRUPTED, cut(text), Billing.UNKNOWN)
 
 

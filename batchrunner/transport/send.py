@@ -55,6 +55,8 @@ class HttpTransport:
         self._deadlines = Deadlines()
         self._group: TaskGroup | None = None
         self._interrupted = False
+        self._drops = 0
+        self._stale = False
 
     @property
     def host(self) -> str:
@@ -91,6 +93,12 @@ class HttpTransport:
         self._interrupted = True
         self._deadlines.end_all()
 
+    def drop(self) -> None:
+        """End every call in flight now, and let the idle connections go before the next one is sent."""
+        self._drops += 1
+        self._stale = True
+        self._deadlines.end_all()
+
     async def send(self, call: HttpCall) -> HttpReply | Failure:
         """POST a call and bring back a complete answer of any status but 3xx and 407, or a Failure.
 
@@ -118,20 +126,23 @@ class HttpTransport:
     ) -> HttpReply | Failure:
         if self._interrupted:
             return interrupted_failure(self._host, sent=False)
-        scope = anyio.CancelScope()
+        drops, scope = self._drops, anyio.CancelScope()
         self._deadlines.watch(scope, anyio.current_time() + deadline)
         try:
             with scope:
+                if self._stale:
+                    self._stale = False
+                    await self._engine.aclose()
                 return await self._exchange(request, max_response)
         except httpx.RequestError as error:
             failure = failure_of(error, self._host)
             return failure._replace(message=self._without_key(failure.message))
         finally:
             self._deadlines.forget(scope)
-        return self._cut_off(deadline, sent=body.sent)
+        return self._cut_off(deadline, sent=body.sent, dropped=self._drops != drops)
 
-    def _cut_off(self, deadline: float, *, sent: bool) -> Failure:
-        if self._interrupted:
+    def _cut_off(self, deadline: float, *, sent: bool, dropped: bool) -> Failure:
+        if self._interrupted or dropped:
             return interrupted_failure(self._host, sent=sent)
         return deadline_failure(self._host, deadline, sent=sent)
 

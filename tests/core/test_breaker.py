@@ -223,10 +223,27 @@ AUTH, CREDIT, GONE = (
 TIMEOUT = failure(FailureKind.TIMEOUT)
 
 
-@pytest.mark.parametrize("once", [AUTH, CREDIT, GONE, failure(FailureKind.MISCONFIGURED)])
+@pytest.mark.parametrize("once", [AUTH, CREDIT, failure(FailureKind.MISCONFIGURED)])
 def test_one_refusal_may_be_a_glitch_and_a_second_one_is_evidence(once):
     assert not noted((0, once)).holds(once.kind)
     assert noted((0, once), (60, TIMEOUT), (60, once)).holds(once.kind)
+
+
+FORBIDDEN = AUTH._replace(status=403)
+
+
+@pytest.mark.parametrize("once", [GONE, FORBIDDEN], ids=["model", "403"])
+def test_what_one_row_may_have_brought_on_itself_takes_five_rows_where_nothing_was_answered(once):
+    assert not noted(*[(0, once)] * 4).holds(once.kind)
+    assert noted(*[(0, once)] * 4, (0, TIMEOUT), (0, once)).holds(once.kind)
+
+
+@pytest.mark.parametrize("once", [GONE, FORBIDDEN], ids=["model", "403"])
+def test_where_rows_were_answered_before_it_takes_twenty_of_them_or_five_over_a_minute(once):
+    assert not noted((0, REPLY), *[(1, once)] * 19).holds(once.kind)
+    assert noted((0, REPLY), *[(1, once)] * 20).holds(once.kind)
+    assert not noted((0, REPLY), *[(1, once)] * 19, (2, REPLY), (3, once)).holds(once.kind)
+    assert noted((0, REPLY), *[(1, once)] * 4, (61, once)).holds(once.kind)
 
 
 def test_an_answer_between_takes_suspicion_and_evidence_back():

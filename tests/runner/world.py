@@ -48,6 +48,8 @@ class SimulatedHost(httpx.AsyncBaseTransport):
 
         def handle(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
             answers.append(self._provider.handle(method, path, headers, body))
+            if answers[0].fault == "refused":
+                raise httpx.ConnectError("refused")
             return answers[0]
 
         try:

@@ -1,0 +1,71 @@
+"""Builds the lanes of a run from what is queued, what was learned, and the levels that an earlier run kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+
+from batchrunner.core.clock import Clock
+from batchrunner.core.gate import Gate
+from batchrunner.core.request import Lane
+from batchrunner.endpoints.base import Classifier
+from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.offload import Offload
+from batchrunner.store.base import BucketLevel, LaneWork, Queue, Selection
+from batchrunner.transport.base import Transport
+
+
+class LaneBuilder:
+    """Makes lanes; the transports that it makes on the way, one for each provider, are entered in ``stack``."""
+
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
+        self,
+        queue: Queue,
+        offload: Offload,
+        clock: Clock,
+        *,
+        transport: Callable[[str], Transport],
+        classifier: Callable[[str], Classifier],
+        gate: Callable[[Lane, bytes | None, float], Gate],
+        selection: Selection,
+    ) -> None:
+        self.transports: dict[str, Transport] = {}
+        self._queue = queue
+        self._offload = offload
+        self._clock = clock
+        self._transport = transport
+        self._classifier = classifier
+        self._gate = gate
+        self._selection = selection
+
+    async def build(self, jobs: Sequence[int] | None, stack: AsyncExitStack) -> list[RunLane]:
+        """Return the lanes with queued requests of these jobs (None: of every open job)."""
+        queue = self._queue
+
+        def read() -> tuple[list[LaneWork], list[BucketLevel], dict[int, bytes | None]]:
+            work = queue.work(jobs)
+            return work, queue.levels(), {item.lane.id: queue.learned(item.lane.id) for item in work}
+
+        work, levels, learned = await self._offload.run(read)
+        return [await self._build(item, levels, learned, stack) for item in work]
+
+    async def _build(
+        self,
+        item: LaneWork,
+        levels: Sequence[BucketLevel],
+        learned: Mapping[int, bytes | None],
+        stack: AsyncExitStack,
+    ) -> RunLane:
+        lane, monotonic = item.lane, self._clock.monotonic()
+        if lane.provider not in self.transports:
+            transport = self._transport(lane.provider)
+            self.transports[lane.provider] = await stack.enter_async_context(transport)
+        built = RunLane(
+            lane=lane,
+            jobs=item.jobs,
+            gate=self._gate(lane, learned[lane.id], monotonic),
+            transport=self.transports[lane.provider],
+            classify=self._classifier(lane.provider),
+            next_due=await self._offload.run(partial(self._queue.next_due, item.jobs, lane.id, 0, self._selection)),
+        )
+        built.restore((level for level in levels if level.lane_id == lane.id), monotonic, self._clock.now())
+        return built

@@ -1,0 +1,49 @@
+"""What a person is told, as facts for JSON: a pause that began or ended, and the end of a run."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from batchrunner.core.clock import SECOND
+from batchrunner.core.pricing import dollars
+from batchrunner.runner.report import Halt, RunReport
+
+
+def event_of(halt: Halt) -> str:
+    """Return what happened to a pause: ``paused``, ``gave_up`` or ``resumed``."""
+    if halt.ended is not None:
+        return "resumed"
+    return "paused" if halt.waits or not halt.probes else "gave_up"
+
+
+def pause_facts(halt: Halt, *, left: int) -> dict[str, Any]:
+    """Return a pause; ``left`` are the rows of the run that have no outcome yet."""
+    return {
+        "what": halt.ref,
+        "cause": halt.kind.value,
+        "message": halt.message,
+        "since": _iso(halt.since),
+        "resumed": None if halt.ended is None else _iso(halt.ended),
+        "waits": halt.waits,
+        "rows_left": left,
+    }
+
+
+def end_facts(report: RunReport) -> dict[str, Any]:
+    """Return how a run ended. Money is for people here; ``costs --json`` has every digit."""
+    tally = report.tally
+    money = {name: dollars(getattr(tally, name)) for name in ("recorded", "estimated", "possibly_billed", "wasted")}
+    return {
+        "exit_code": int(report.exit_code),
+        "succeeded": tally.succeeded,
+        "failed": tally.failed,
+        "rows_left": report.left,
+        "calls": tally.attempts,
+        "seconds": round((report.ended - report.started) / SECOND, 1),
+        "stopped_by": report.interrupted.value if report.interrupted else "deadline" if report.expired else None,
+        "pauses": [pause_facts(halt, left=report.left) for halt in report.standing],
+        "cost": money,
+    }
+
+
+def _iso(micros: int) -> str:
+    return datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
