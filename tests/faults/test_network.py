@@ -98,6 +98,7 @@ def test_n19_a_server_that_closes_after_each_answer_is_served_by(job: Played, ki
 @pytest.mark.parametrize("kind", ["gzip", "bomb", "bomb_twice", "br"])
 def test_n22_n24_a_coding_that_nobody_asked_for_is_refused_unread(job: Played, kind: str) -> None:
     job.recovered(kind, "bad_reply")
+    assert all("compressed, which it was asked not to" in (ends[0].error or "") for ends in job.ends(kind))
 
 
 @pytest.mark.parametrize("kind", ["huge", "endless"])

@@ -90,7 +90,7 @@ async def test_n16_a_second_answer_that_comes_late_never_reaches_the_next_call()
     assert server.connections == 100
 
 
-def test_what_the_loop_was_too_busy_to_read_never_reaches_the_next_call():
+def test_n16_what_the_loop_was_too_busy_to_read_never_reaches_the_next_call():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         served = threading.Thread(target=answer_twice, args=(listener,), daemon=True)
         served.start()
