@@ -77,6 +77,7 @@ def killed(root: Path, key: str) -> Trial:
     rows, kills, wide = 500, 5, 24
     seen: dict[int, bytes] = {}
     starts: list[float] = []
+    words = b""
     with bench(root, "killed", key, "--latency", "200ms") as made:
         made.write(rows)
         for _ in range(kills):
@@ -84,7 +85,7 @@ def killed(root: Path, key: str) -> Trial:
             life = made.start("--concurrency", str(wide))
             made.box.await_calls(before + rows // (kills + 2))
             seen.update(answers_in(made.db))
-            words = life.command_line()
+            words += life.command_line()
             life.kill()
             starts.append(made.box.calls()[before].wall - life.started)
         ended = made.start("--concurrency", str(wide)).end()
