@@ -130,7 +130,7 @@ class Life:
         path = Path(f"/proc/{self.pid}/cmdline")
         return path.read_bytes() if path.exists() else b""
 
-    def end(self, seconds: float = PATIENCE) -> Ended:
+    def end(self, seconds: float = 5 * PATIENCE) -> Ended:
         """Wait for its end. Raises BatchrunnerError, and kills it, where that does not come."""
         deadline, peak = time.monotonic() + seconds, 0
         while self.lives:

@@ -15,7 +15,7 @@ from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
-from batchrunner.core.errors import BatchrunnerError, ExitCode
+from batchrunner.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from batchrunner.cli.trials import Play, Proof, Trial
@@ -55,12 +55,12 @@ def command(loaded: Loaded, faults: bool, as_json: bool) -> int:
 
     quiet = loaded.settings.quiet
     root = Path(tempfile.mkdtemp(prefix="batchrunner-selftest-")).resolve()
-    kept = False
+    kept = True
     try:
         proofs = _prove([*SOUND, *(FAULTS if faults else ())], root, quiet=quiet)
         kept = not all(proof.held for proof in proofs)
-    except BatchrunnerError:
-        kept = True
+    except (KeyboardInterrupt, SystemExit):
+        kept = False
         raise
     finally:
         if not kept:

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from batchrunner.api.audit import Claim, audit
 from batchrunner.api.books import Sheet, answers_in, results_apart
-from batchrunner.cli.proving import Bench, Ended, bench
+from batchrunner.cli.proving import MODELS, Bench, Ended, bench
 from batchrunner.cli.text import plural
 from batchrunner.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from batchrunner.simulator import Entry
+    from batchrunner.simulator import Entry, Window
 
 SLACK: Final = 64
 """Attempts that may be open beyond the concurrency, as the program promises."""
-START_SECONDS: Final = 2.0
-"""Within so many seconds a run that follows a kill makes its first call."""
+START_SECONDS: Final = 5.0
+"""Within so many seconds a run that follows a kill makes its first call, on a busy machine too."""
+LAG: Final = 0.1
+"""Seconds by which a busy provider may see a call late: what is sent evenly then arrives in a bunch."""
 SHUTTING: Final = 0.5
 """Seconds that a call may be on its way when the stop line is drawn."""
 
@@ -77,6 +79,7 @@ def killed(root: Path, key: str) -> Trial:
     rows, kills, wide = 500, 5, 24
     seen: dict[int, bytes] = {}
     starts: list[float] = []
+    words = b""
     with bench(root, "killed", key, "--latency", "200ms") as made:
         made.write(rows)
         for _ in range(kills):
@@ -84,6 +87,7 @@ def killed(root: Path, key: str) -> Trial:
             life = made.start("--concurrency", str(wide))
             made.box.await_calls(before + rows // (kills + 2))
             seen.update(answers_in(made.db))
+            words += life.command_line()
             life.kill()
             starts.append(made.box.calls()[before].wall - life.started)
         ended = made.start("--concurrency", str(wide)).end()
@@ -110,6 +114,11 @@ def killed(root: Path, key: str) -> Trial:
                 "the same command goes on at once",
                 f"first call after {max(starts[1:]):.1f} s at the latest",
                 unless(max(starts[1:]) < START_SECONDS, f"it took more than {START_SECONDS:g} s"),
+            ),
+            Proof(
+                "the key is on no command line",
+                f"{len(words)} bytes seen in the list of processes" if words else "this system does not show them",
+                unless(key.encode() not in words, "the key is on the command line of a run"),
             ),
         ],
         claims,
@@ -155,23 +164,25 @@ def limited(root: Path, key: str) -> Trial:
         life.kill()
         claims = books_after(made, made.start(*flags).end(), ExitCode.OK)
         calls = made.box.calls()
-    excess = sum(_excess([call for call in calls if call.model == model], rate) for model in {c.model for c in calls})
+    worst = max((_worst(calls, model, rate) for model in MODELS), key=lambda window: window.excess)
+    allowed = worst.amount - worst.excess
     return Trial(
         [
             Proof(
                 "a limit holds in every window, across kills",
-                f"{rate * 60:,.0f} requests a minute and one second of burst: {max(0.0, excess):.0f} too many",
-                unless(excess <= 1.0, f"{excess:.1f} calls too many in one window"),
+                f"{rate * 60:,.0f} a minute: at worst {worst.amount:.0f} calls where {allowed:.1f} may be",
+                unless(worst.excess <= 1 + rate * LAG, f"{worst.excess:.1f} calls too many in one window"),
             )
         ],
         claims,
     )
 
 
-def _excess(calls: "Iterable[Entry]", rate: float) -> float:
+def _worst(calls: "Iterable[Entry]", model: str, rate: float) -> "Window":
+    """Return the fullest window, by arrival."""
     from batchrunner.simulator import worst_window
 
-    return max(0.0, worst_window([(call.time, 1.0) for call in calls], rate, rate).excess)
+    return worst_window([(call.time, 1.0) for call in calls if call.model == model], rate, rate)
 
 
 def revoked(root: Path, key: str) -> Trial:

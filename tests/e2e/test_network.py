@@ -8,6 +8,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.e2e.place import Child, Ended, Place, boxed, chats, placed
+from tests.faults.play import RACED
 from tests.invariants import Scenario, ask, broken
 
 pytestmark = pytest.mark.slow
@@ -66,8 +67,9 @@ def test_n18_ten_thousand_calls_with_five_races_in_a_hundred_fail_no_row(at: Sta
     races = sum(call.fault == "keepalive_race" for call in place.box.calls())
     assert races >= MANY / 40
     assert breaches(place, ended) == []
-    failures = ask(place.db, "SELECT DISTINCT failure, billing FROM attempts WHERE outcome = 'failure'")
-    assert failures == [("stale_connection", "not_billed")]
+    failures = set(ask(place.db, "SELECT DISTINCT failure, billing FROM attempts WHERE outcome = 'failure'"))
+    assert ("stale_connection", "not_billed") in failures
+    assert failures <= RACED
 
 
 @pytest.mark.parametrize("kind", ["bomb", "bomb_twice"])

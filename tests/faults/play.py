@@ -24,6 +24,9 @@ GOOD_BETWEEN = 4
 LATENCY = 0.3
 """Above the quarter of a second within which a lost answer on a used connection looks like the keep-alive race."""
 
+RACED = {("stale_connection", "not_billed"), ("connection", "unknown")}
+"""How a race on a kept-alive connection is told; the second where the machine was too busy to see it at once."""
+
 
 class End(NamedTuple):
     """How one attempt ended, by our ledger."""
