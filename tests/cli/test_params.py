@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from batchrunner.cli.params import COUNT, DURATION, MONEY, RATE, SETTING, TAG
+from batchrunner.cli.params import COUNT, COUNT_OR_AUTO, DURATION, MONEY, RATE, RATE_OR_AUTO, SETTING, TAG
 
 
 def run(kind, *args, multiple=False):
@@ -24,7 +24,11 @@ def run(kind, *args, multiple=False):
     [
         (COUNT, "3k", 3_000),
         (COUNT, "-1", -1),
+        (COUNT_OR_AUTO, "3k", 3_000),
+        (COUNT_OR_AUTO, " auto", "auto"),
         (RATE, "0.3", 0.3),
+        (RATE_OR_AUTO, "0.3", 0.3),
+        (RATE_OR_AUTO, "auto", "auto"),
         (DURATION, "1h30m", 5_400.0),
         (MONEY, "$12.50", 12_500_000_000_000),
         (TAG, "team=research", ("team", "research")),

@@ -115,6 +115,8 @@ def test_a_live_run_is_seen_from_another_process(here: Path) -> None:
     assert live["run"]["concurrency"] == 4
     assert {"eta", "bottleneck", "calls_per_second", "lanes", "usd"} <= set(live["run"])
     assert f"running: pid {child.pid}" in shown
+    assert "concurrency 4 (you)" in shown
+    assert "no limit" not in shown
     assert run_cli("results", "long", "-o", "-").exit_code == 0
 
 

@@ -173,7 +173,7 @@ def test_a_refusal_cuts_below_the_header_and_the_rate_comes_back_to_it():
 
 
 @given(st.floats(allow_nan=True), st.floats(1, 1e6))
-def test_no_header_stalls_a_lane_for_more_than_a_minute(rate, amount):
+def test_h21_no_header_stalls_a_lane_for_more_than_a_minute(rate, amount):
     one = auto()
     one.follow(rate, 0.0, amount, 0.0)
     if one.bucket is not None:

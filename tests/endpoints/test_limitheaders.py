@@ -85,7 +85,7 @@ def test_a_refusal_is_ready_when_the_next_call_would_pass():
 
 
 @pytest.mark.parametrize("reset", ["-5", "86400", "0", "1970-01-01T00:00:00Z", "1e999", "NaN", "soon", "1000000000"])
-def test_no_reset_keeps_a_lane_waiting_for_more_than_a_minute(reset):
+def test_h21_no_reset_keeps_a_lane_waiting_for_more_than_a_minute(reset):
     for headers in (
         {"x_ratelimit_reset": reset},
         {"x_ratelimit_remaining_tokens": "0", "x_ratelimit_reset_tokens": reset},
@@ -155,7 +155,7 @@ NAMES = [
     st.dictionaries(st.sampled_from(NAMES), st.text(max_size=30) | st.floats().map(str) | st.integers().map(str)),
     st.binary(max_size=60),
 )
-def test_whatever_the_headers_are_what_comes_out_is_sane(headers, body):
+def test_h21_whatever_the_headers_are_what_comes_out_is_sane(headers, body):
     for outcome in (REPLY, refused(body)):
         found = read_limits(headers, NOW, outcome)
         if found is not None:

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import NamedTuple
 
+from batchrunner.core.attempt import FailureKind
 from batchrunner.core.permit import LaneLimits
 from tests.simulation.scheduler import run, run_sdk
 from tests.simulation.servers import Down, Moving
@@ -57,11 +58,13 @@ class Survived(NamedTuple):
         return not self.failed_rows and self.failing_calls < 1_500 and quick and self.longest_gap <= 20
 
 
-def outage(seed, *, rows=24_000, concurrency=200, minutes=30.0, begins=60.0, adaptive=False):
+def outage(
+    seed, *, rows=24_000, concurrency=200, minutes=30.0, begins=60.0, adaptive=False, kind=FailureKind.SERVER_ERROR
+):
     """2 s calls; the service is gone for ``minutes``, and what was in the air then is reset."""
     ends = begins + 60 * minutes
     limits = LaneLimits(concurrency=concurrency, adaptive=adaptive, rpm="auto", tpm="auto")
-    return _survived(run(Down(begins, ends), limits, seed=seed, rows=rows), begins, ends)
+    return _survived(run(Down(begins, ends, kind=kind), limits, seed=seed, rows=rows), begins, ends)
 
 
 def sdk_outage(seed, *, rows=24_000, concurrency=200, minutes=30.0, begins=60.0):

@@ -42,10 +42,28 @@ def test_a_header_that_says_less_than_is_true_is_obeyed():
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_a_long_outage_fails_no_row_and_full_speed_is_soon_back(adaptive):
+def test_h16_a_long_outage_fails_no_row_and_full_speed_is_soon_back(adaptive):
     found = outage(1, adaptive=adaptive)
     flag = " --adaptive" if adaptive else ""
     assert found.holds(), f"{found}; replay: python -m tests.simulation outage --seed 1{flag}"
+
+
+@pytest.mark.parametrize("minutes", [0.5, 10, 480])
+@pytest.mark.parametrize("kind", [FailureKind.SERVER_ERROR, FailureKind.OVERLOADED])
+def test_h16_outages_of_any_length_cost_a_probe_in_five_seconds_at_most(minutes, kind):
+    found = outage(2, minutes=minutes, kind=kind)
+    assert found.failed_rows == 0
+    assert found.to_full_speed is not None
+    assert found.to_full_speed <= 90
+    assert found.longest_gap <= 20
+    assert found.failing_calls <= 200 + 20 + 60 * minutes / 5 + 5
+
+
+@pytest.mark.parametrize("rows", [3, 30])
+def test_h16_the_last_rows_of_a_job_are_probed_for_as_often_and_do_not_fail(rows):
+    found = outage(1, rows=rows, begins=1.0)
+    assert found.failed_rows == 0
+    assert found.longest_gap <= 20
 
 
 def test_on_the_same_trace_the_official_clients_lose_most_rows():
@@ -55,7 +73,7 @@ def test_on_the_same_trace_the_official_clients_lose_most_rows():
     assert found.failing_calls > 36_000
 
 
-def test_a_burst_of_server_errors_is_not_made_worse():
+def test_h15_a_burst_of_server_errors_is_not_made_worse():
     server = Flaky(60.0, 90.0, seed=3)
     story = run(server, LaneLimits(concurrency=200, adaptive=True, rpm="auto", tpm="auto"), seed=3, until=300.0)
     during = [at for at in story.calls if 60 <= at < 120]
@@ -66,8 +84,8 @@ def test_a_burst_of_server_errors_is_not_made_worse():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_storm_of_refusals_without_a_word_of_when_to_come_back_is_obeyed_within_half_a_minute(seed):
-    """H6: from nothing known, calls per second are at most a tenth above what is allowed after 30 s."""
+def test_h6_a_storm_of_refusals_that_do_not_say_when_to_come_back_is_obeyed_within_half_a_minute(seed):
+    """From nothing known, calls per second are at most a tenth above what is allowed after 30 s."""
     server = Moving([(0.0, 1_200.0), (120.0, 120.0)], seed=seed)
     story = run(server, LaneLimits(concurrency=100, adaptive=True, rpm="auto"), seed=seed, until=300.0)
     later = [at for at in story.calls if at >= 150.0]
@@ -83,8 +101,8 @@ def test_refusals_at_random_do_not_starve_a_lane():
     assert story.answered >= 0.8 * 100 * 600
 
 
-def test_slow_answers_bring_no_storm_of_retries():
-    """H18: ten times slower at once, and a part of the calls past their deadline: fewer are sent, not twice as many."""
+def test_h18_slow_answers_bring_no_storm_of_retries():
+    """Ten times slower at once, and a part of the calls past their deadline: fewer are sent, not twice as many."""
     timeout = Failure(FailureKind.TIMEOUT, "", Billing.UNKNOWN)
     server = Flaky(60.0, 400.0, share=0.05, failure=timeout, seed=7, seconds=20.0)
     story = run(server, LaneLimits(concurrency=64, adaptive=True, rpm="auto"), seed=7, until=600.0)
