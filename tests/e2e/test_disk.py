@@ -341,3 +341,38 @@ def test_a_run_that_was_killed_leaves_its_ballast_and_the_next_one_takes_it(
         assert reserve.st_blocks * 512 >= 16 << 20, "a hole keeps no room"
         assert forks.run(place, *words(place)).code == 0
         check_books(place, lines, slow_box.calls()[before:])
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace injects these faults")
+@pytest.mark.parametrize(
+    "inject", ["fdatasync:error=EIO:when=12", "fdatasync:error=EIO:when=12+", "pwrite64:error=EIO:when=120+"]
+)
+def test_d19_and_d20_a_disk_that_reports_errors_ends_the_run_and_loses_no_paid_answer(
+    inject: str, box: Box, tmp_path: Path
+) -> None:
+    """The n-th call only, or every one from then on: SQLite's own method. The database is never tried again."""
+    before = len(box.calls())
+    with placed(tmp_path, box) as place:
+        lines = chats(ROWS, prefix="io")
+        place.file(lines)
+        assert place.run("load", "job.jsonl", "--db", "q.db").code == 0
+        environment = {
+            **os.environ, "PYTHONPATH": str(Path.cwd()), "HOME": str(place.talk), "TOGETHER_API_KEY": place.key,
+            "TOGETHER_BASE_URL": f"{box.url}/v1",
+        }  # fmt: skip
+        what = inject.partition(":")[0]
+        command = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={what}", "-e", f"inject={inject}"]
+        command += [sys.executable, "-m", "batchrunner", *words(place)]
+        done = subprocess.run(command, cwd=place.folder, env=environment, capture_output=True, text=True, timeout=60)
+        if "ptrace" in done.stderr.lower():
+            pytest.skip("no tracing here")
+        assert done.returncode == 74, done.stderr
+        assert quiet(done.stderr)
+        assert "the disk reported an error" in done.stderr
+        ended = place.run(*words(place))
+        assert ended.code == 0, ended.err
+        calls = box.calls()[before:]
+        check_books(place, lines, calls)
+        assert len(calls) - ROWS <= lost(place)
+        if "12+" not in inject and "fdatasync" in inject:
+            assert (len(calls), lost(place)) == (ROWS, 0)
