@@ -1,9 +1,12 @@
 """What every test stands on: a clean environment, no network but loopback, dice that replay, time that jumps."""
 
+import contextlib
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -99,6 +102,38 @@ def no_key_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     everything = (path for path in tmp_path_factory.getbasetemp().rglob("*") if path.is_file())
     left = [path for path in everything if path.name not in (".env", "canary.py") and path.suffix != ".toml"]
     assert [path for path in left if not path.is_symlink() and CANARY_KEY.encode() in path.read_bytes()] == []
+
+
+# --------------------------------------------------------------------------------------------------------- the database
+
+_opened_beside_sqlite: list[str] = []
+
+
+def _listen(event: str, args: tuple[Any, ...]) -> None:
+    """Note when a database file is opened in a process in which SQLite has it open: closing that drops its locks."""
+    if event == "open" and isinstance(args[0], str | os.PathLike):
+        path = os.fsdecode(args[0])
+        if path.endswith((".db", ".db-wal", ".db-shm")) and os.path.realpath(path) in _files_open_here():
+            _opened_beside_sqlite.append(path)
+
+
+def _files_open_here() -> set[str]:
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the listing's own descriptor is gone by now
+            found.add(str(link.readlink()))
+    return found
+
+
+sys.addaudithook(_listen)
+
+
+@pytest.fixture(autouse=True)
+def nobody_opens_a_database_beside_sqlite() -> Iterator[None]:
+    """D10: no test, and nothing of ours in it, opens a database's file that SQLite has open in this process."""
+    _opened_beside_sqlite.clear()
+    yield
+    assert _opened_beside_sqlite == []
 
 
 # --------------------------------------------------------------------------------------------------------- virtual time

@@ -17,8 +17,15 @@ from tests.e2e.place import ROOT, Ended, Place
 MOTHER = """
 import json, os, resource, sys
 import batchrunner.api, batchrunner.cli, batchrunner.cli.run, batchrunner.cli.db, batchrunner.api.database
-import anyio._backends._asyncio, aiohttp, sqlalchemy.dialects.sqlite.pysqlite, alembic.command
+import anyio._backends._asyncio, anyio._core._signals, alembic.command, platformdirs.unix, tenacity
+import batchrunner.transport.aiohttp_engine, batchrunner.transport.connections, batchrunner.transport.direct
+import tempfile
+from batchrunner.config import load_here
 from batchrunner.core import crashpoint
+
+with tempfile.TemporaryDirectory() as folder:  # what SQLAlchemy compiles once is compiled for all children
+    with batchrunner.api.session(load_here({"db": folder + "/q.db"})) as held:
+        held.providers(None), held.unfinished(None), held.statuses()
 
 def child(ask):
     for number, path in ((0, os.devnull), (1, ask["out"]), (2, ask["err"])):

@@ -2,11 +2,15 @@
 
 import os
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
 import pytest
 import trio
+
+from tests import conftest
 
 
 @pytest.mark.parametrize("address", [("192.0.2.1", 80), ("2001:db8::1", 80, 0, 0), ("example.com", 443)])
@@ -47,3 +51,14 @@ async def test_a_day_passes_at_once_in_virtual_time(virtual_time):
 
 async def test_the_ordinary_backend_is_asyncio():
     assert anyio.get_cancelled_exc_class().__module__.startswith("asyncio")
+
+
+def test_d10_opening_a_database_that_is_in_use_is_noticed(tmp_path):
+    path = tmp_path / "q.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (x)")
+        path.open("rb").close()
+        assert conftest._opened_beside_sqlite == [str(path)]
+        conftest._opened_beside_sqlite.clear()
+    path.open("rb").close()
+    assert conftest._opened_beside_sqlite == []

@@ -1,6 +1,7 @@
 """A new file, an upgraded file and tables.py agree; what can't be upgraded is left alone."""
 
 import hashlib
+import os
 import re
 import shutil
 import sqlite3
@@ -226,3 +227,51 @@ def test_a_file_can_be_named_on_alembics_own_command_line(path, tmp_path):
     subprocess.run(command_line, cwd=root, check=True, capture_output=True)
     open_store(tmp_path / "new.db").close()
     assert objects(path) == objects(tmp_path / "new.db")
+
+
+CRASHES = """
+import os, sqlite3, sys
+from pathlib import Path
+import alembic.command
+from batchrunner.core import crashpoint
+from batchrunner.store import schema
+from batchrunner.store.database import open_store
+
+path, folder, *crashes = sys.argv[1:]
+schema.migrations, schema.HEAD = lambda: Path(folder), "0002"
+old = Path(path).read_bytes()
+
+def upgrade(crash):
+    pid = os.fork()
+    if pid == 0:
+        reached = crashpoint.armed(crash)
+        for module in list(sys.modules.values()):
+            if module.__name__.startswith("batchrunner") and hasattr(module, "reached"):
+                module.reached = reached
+        open_store(path).close()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+for crash in crashes:
+    for beside in Path(path).parent.glob("q.db*"):
+        beside.unlink()
+    Path(path).write_bytes(old)
+    assert upgrade(crash) == 137, crash
+    assert upgrade("") == 0, crash
+    rows = sqlite3.connect(path)
+    assert rows.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",), crash
+    assert rows.execute("SELECT count(*) FROM requests").fetchone() == (3,), crash
+    assert rows.execute("SELECT count(*) FROM extra").fetchone() == (0,), crash
+    assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",), crash
+    rows.close()
+"""
+
+
+@pytest.mark.slow
+def test_d24_a_crash_at_any_step_of_an_upgrade_is_made_up_for_by_the_next_one(path, next_release):
+    with open_store(path) as store:
+        load(store, 3)
+    next_release("from batchrunner.core.crashpoint import reached; reached('migration.inside')")
+    crashes = ("copy:1", "upgrade:1", "migration.inside:1", "upgraded:1", "write.inside:1", "write.done:1", "close:1")
+    command = [sys.executable, "-c", CRASHES, str(path), str(schema.migrations()), *crashes]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(Path.cwd())}, check=True)

@@ -28,6 +28,7 @@ class Row:
         self.attempts = 0
         self.answer = None
         self.open = None
+        self.crashes = 0
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -48,6 +49,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.rows = {}
         self.jobs = []
         self.time = NOW
+        self.lost_at = {}  # attempt: its request and the time of the crash, while nobody answered it late
 
     def teardown(self):
         if hasattr(self, "store"):
@@ -95,6 +97,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.time += 1
         self.store.commit([], [closing], [], self.time)
         row = self.rows[closing.opening.head.id]
+        self.lost_at.pop(closing.attempt_id, None)
         current = row.open == closing.attempt_id
         if current:
             row.open = None
@@ -152,12 +155,32 @@ class QueueMachine(RuleBasedStateMachine):
         _, rescue = self.store.start(INFO, self.time, ACCOUNTS)
         open_rows = [row for row in self.rows.values() if row.open is not None]
         assert rescue.lost == len(open_rows)
+        self.lost_at |= {row.open: (row, self.time) for row in open_rows}
         for row in open_rows:
             row.open = None
             if row.state == "running":
                 row.state = "queued"
+                row.crashes += 1
+        suspects = [row for row in open_rows if row.state == "queued" and row.crashes >= 5]
+        guilty = [row for row in suspects if self.was_among_few(row)]
+        assert rescue.quarantined == len(guilty)
+        for row in guilty:
+            row.state = "quarantined"
         self.reader = self.engine.reader()
         return multiple(*left)
+
+    def was_among_few(self, row):
+        ends = [at for _, (other, at) in sorted(self.lost_at.items()) if other is row][-2:]
+        out = [sum(at == end for _, at in self.lost_at.values()) for end in ends]
+        return len(out) == 2 and max(out) < 8
+
+    @rule()
+    def retry_the_quarantined(self):
+        for job in self.jobs:
+            expected = [row for row in self.rows.values() if row.job == job.id and row.state == "quarantined"]
+            assert self.store.retry(job.id, quarantined=True, now=self.time) == len(expected)
+            for row in expected:
+                row.state, row.crashes = "queued", 0
 
     @rule(kinds=st.lists(KINDS, max_size=1))
     def retry(self, kinds):
@@ -166,7 +189,7 @@ class QueueMachine(RuleBasedStateMachine):
             expected = [row.id for row in failed if row.state == "failed" and (not kinds or row.failure in kinds)]
             assert self.store.retry(job.id, kinds=kinds, now=self.time) == len(expected)
             for request_id in expected:
-                self.rows[request_id].state = "queued"
+                self.rows[request_id].state, self.rows[request_id].crashes = "queued", 0
 
     @invariant()
     def every_row_is_where_the_model_says(self):
