@@ -1,6 +1,6 @@
 """Errors as people see them: what happened, why, and what to do next; a traceback only with ``--debug``."""
 
-import sys
+import io
 import traceback
 
 import click
@@ -25,8 +25,9 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
         _print_known(error)
         return error.exit_code
     if isinstance(error, click.ClickException):
-        error.message = paragraph(error.message)
-        error.show(file=sys.stderr)
+        said = io.StringIO()
+        error.show(file=said)
+        click.echo(safe(said.getvalue().rstrip("\n")), err=True)
         return ExitCode.USAGE
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo("stopped; nothing was left half done", err=True)

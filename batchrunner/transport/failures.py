@@ -115,6 +115,6 @@ def _tls_message(fault: ssl.SSLError, host: str) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
         return (
             f"the certificate of {host} does not verify ({fault.verify_message}); nothing was sent. Check the base URL "
-            "and the clock; behind a proxy with an authority of its own, set SSL_CERT_FILE to that authority's file"
+            "and the clock; behind a proxy with an authority of its own, give its certificates with --ca-file"
         )
     return f"{host} does not speak TLS as it must ({fault.reason}); nothing was sent. Check the base URL"

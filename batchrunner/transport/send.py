@@ -46,7 +46,6 @@ class HttpTransport:
         self._base_url = normalise(base_url)
         self._host = host_label(self._base_url)
         self._key = key
-        self._echo = b"" if key is None else key.reveal().encode("ascii")
         self._max_response = max_response
         self._clock = clock or SystemClock()
         self._headers = _constant_headers(self._host, key)
@@ -160,9 +159,7 @@ class HttpTransport:
             await stream.aclose()
         if body is None:
             return too_large(self._host, status, max_response)
-        if self._echo and self._echo in body and (status >= 400 or len(self._echo) >= SHORTEST_KEY):
-            body = body.replace(self._echo, b"***")
-        return HttpReply(status, headers, body, self._clock.now(), ttfb)
+        return HttpReply(status, headers, self._body_without_key(status, body), self._clock.now(), ttfb)
 
     async def _answer(self, request: httpx.Request | Post) -> Answered:
         if isinstance(request, Post):
@@ -193,6 +190,13 @@ class HttpTransport:
         if self._key is None or not any(self._key.reveal() in value for value in headers.values()):
             return headers
         return {name: self._without_key(value) for name, value in headers.items()}
+
+    def _body_without_key(self, status: int, body: bytes) -> bytes:
+        """Cut out a key that a provider repeats in what is kept of its answer."""
+        if self._key is None:
+            return body
+        key = self._key.reveal().encode("ascii")
+        return body.replace(key, b"***") if key in body and (status >= 400 or len(key) >= SHORTEST_KEY) else body
 
     def _without_key(self, text: str) -> str:
         return text if self._key is None else text.replace(self._key.reveal(), "***")

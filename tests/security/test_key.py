@@ -98,8 +98,8 @@ def test_s15_an_error_anywhere_shows_no_key_not_even_with_debug(
 
 
 def test_s15_what_a_process_knows_as_a_key_is_cut_out_of_any_text() -> None:
-    Secret("sk-another-canary-of-this-test")
-    assert without_keys("is sk-another-canary-of-this-test here?") == "is *** here?"
+    Secret("another-canary-of-this-test")
+    assert without_keys("is another-canary-of-this-test here?") == "is *** here?"
     Secret("x")
     assert without_keys("x marks the spot") == "x marks the spot", "a placeholder is a letter like any other"
 
@@ -135,7 +135,9 @@ sys.argv = ["batchrunner"]
 from batchrunner.cli.hardening import harden
 harden()
 import ctypes
+import resource
 print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), oct(os.umask(0)))  # PR_GET_DUMPABLE
+print(*resource.getrlimit(resource.RLIMIT_CORE))
 sys.stdout.flush()
 os.abort()
 """
@@ -152,7 +154,7 @@ def test_s17_a_process_that_aborts_leaves_no_core(tmp_path: Path) -> None:
         [sys.executable, "-c", ABORT], cwd=tmp_path, env=env, preexec_fn=unlimited, capture_output=True, timeout=30
     )
     assert ended.returncode == -6
-    assert ended.stdout.split() == [b"0", b"0o77"]
+    assert ended.stdout.split() == [b"0", b"0o77", b"0", b"0"]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -48,6 +48,7 @@ def sins(path: Path) -> Iterator[str]:
             yield f"{where} {node.attr}"
 
 
+@pytest.mark.slow
 def test_s11_s21_nothing_that_is_read_is_evaluated_and_no_certificate_goes_unchecked() -> None:
     assert [sin for path in SOURCES for sin in sins(path)] == []
 

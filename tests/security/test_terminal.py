@@ -39,6 +39,7 @@ def steering(text: str) -> list[str]:
     return [char for char in text if char not in "\n\t" and unicodedata.category(char) in STEERING]
 
 
+@pytest.mark.slow
 def test_s7_ten_thousand_strings_lose_every_steering_character_and_no_word() -> None:
     dice = random.Random(7)
     pool = [chr(code) for code in (*range(0xA1), *range(0x2000, 0x2070), 0xFEFF, 0xE0041, 0x1F600, 0xD800, ord("ä"))]

@@ -82,13 +82,14 @@ def test_s1_there_are_40_hostile_urls() -> None:
 def test_s1_a_hostile_url_in_a_row_brings_no_byte_to_either_server(
     url: str, folder: Path, box: Box, evil: Sink
 ) -> None:
+    before = len(box.calls())
     row = {**chat("bad", "Hi"), "url": url.format(evil=evil.address)}
     (folder / "job.jsonl").write_text(json.dumps(row) + "\n")
     ended = run(folder, box, "job.jsonl")
 
     assert ended.exit_code == 5, ended.output
     assert "job.jsonl:1:" in ended.stderr
-    assert box.calls() == []
+    assert len(box.calls()) == before
     evil.assert_untouched()
 
 

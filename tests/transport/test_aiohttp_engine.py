@@ -390,7 +390,7 @@ async def test_n4_a_certificate_that_does_not_verify_is_a_misconfiguration(certi
     assert isinstance(outcome, Failure)
     assert (outcome.kind, outcome.billing) == (K.MISCONFIGURED, Billing.NOT_BILLED)
     assert "self-signed certificate" in outcome.message
-    assert "SSL_CERT_FILE" in outcome.message
+    assert "--ca-file" in outcome.message
     assert server.bodies == []
 
 
