@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- soak:begin -->", "<!-- soak:end -->"
 MOST_SHOWN = 40
+SAMPLES = 900
+"""Looks at warm processes, one a second, below which a slope over all of them says nothing."""
 
 
 def report(soak: "Soak", wanted: float, simulated: tuple[int, str] | None, *, early: bool) -> str:
@@ -91,9 +93,9 @@ def _outcome(figures: Figures) -> Iterator[tuple[str, str]]:
 
 
 def _taken(figures: Figures) -> Iterator[tuple[str, str, str]]:
-    slope = figures.rss.per_hour
+    slope = figures.rss.per_hour if figures.rss.n >= SAMPLES else None
     yield "peak RSS of any run", f"{figures.peak / MIB:.0f} MiB", f"{MOST_BYTES // MIB} MiB"
-    yield "RSS, slope over all runs", "-" if slope is None else f"{slope / MIB:+.1f} MiB/h", "reported"
+    yield "RSS, slope over all runs", "too short to say" if slope is None else f"{slope / MIB:+.1f} MiB/h", "reported"
     yield "open files, most", str(figures.files), "concurrency + spare"
     yield "threads, most", str(figures.threads), str(MOST_THREADS)
     yield "write-ahead log, most", f"{figures.wal / MIB:.1f} MiB", f"{MOST_WAL // MIB} MiB"
