@@ -55,7 +55,7 @@ class RunReport:
     expired: bool = False
     """Whether a deadline (``--until``, ``--for``) ended it."""
     tail: Tail = NO_TAIL
-    """The longest that calls were out in this run."""
+    """The worst that was out in this run, in every respect, looked at once a second."""
     slept: float = 0.0
     """Seconds that the machine was suspended meanwhile."""
     problems: tuple[str, ...] = ()

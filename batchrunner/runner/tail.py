@@ -40,5 +40,5 @@ def tail_of(out: Collection[Ready], now: int) -> Tail:
 
 
 def worse(one: Tail, other: Tail) -> Tail:
-    """Return the tail with the longer call."""
-    return other if other.longest > one.longest else one
+    """Return the worst of two tails in every respect."""
+    return Tail(*map(max, one, other))
