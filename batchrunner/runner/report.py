@@ -30,6 +30,8 @@ class Halt:
     """Microseconds UTC."""
     waits: bool
     """Whether it is waited for until it ends by itself; it is not, or not any more, where the run goes on without."""
+    gave_up: bool = False
+    """Whether it was waited for, but not any longer."""
     ended: int | None = None
     """Microseconds UTC at which the cause was gone."""
     probes: int = 0
