@@ -228,6 +228,8 @@ def _origins(values: _Values, settings: Settings, env: Mapping[str, str], dotenv
         for path, given in values.items()
         if path[0] != "providers" or len(path) > 2
     }
+    if settings.notify is not None:  # an address may be all that it takes to post there
+        origins["notify"] = Origin("set", values["notify",].source)
     for provider in settings.providers.values():
         if provider.key_env and (source := key_source(provider, env, dotenv)):
             origins[f"providers.{provider.name}.key"] = Origin("set", source)

@@ -41,4 +41,10 @@ def tail_of(out: Collection[Ready], now: int) -> Tail:
 
 def worse(one: Tail, other: Tail) -> Tail:
     """Return the worst of two tails in every respect."""
-    return Tail(*map(max, one, other))
+    return Tail(
+        max(one.out, other.out),
+        max(one.old, other.old),
+        max(one.longest, other.longest),
+        max(one.hold, other.hold),
+        max(one.unpriced, other.unpriced),
+    )

@@ -8,7 +8,9 @@ import stat
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -186,6 +188,33 @@ def test_a_command_is_told_of_the_end_without_a_shell_and_without_a_key(at: Star
     assert "s3cret" not in seen
     assert "$(touch pwned)" in seen, "the words came as they were"
     assert not (place.folder / "pwned").exists()
+
+
+def test_an_address_is_posted_to_without_a_key(at: Start) -> None:
+    posted: list[tuple[dict[str, str], bytes]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append((dict(self.headers), self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    place = at(latency=0.0)
+    place.file(chats(5))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/hook/a-secret"
+        ended = place.run(*place.job("--notify", address))
+        shown = place.run("config", "--db", "q.db", env={"BATCHRUNNER_NOTIFY": address})
+        server.shutdown()
+    assert ended.code == 0, ended.err
+    ((headers, body),) = posted
+    assert json.loads(body)["exit_code"] == 0
+    assert "any-key" not in repr(headers) + body.decode()
+    assert "a-secret" not in shown.out + shown.err, "an address may be all that it takes to post there"
 
 
 def test_a_pause_is_told_and_a_failing_command_fails_nothing(at: Start) -> None:
