@@ -71,7 +71,7 @@ class Verbs(click.Group):
         except BaseException as error:  # noqa: BLE001 - the one place where every error becomes an exit code
             code = exit_code_of(error, debug=debug)
         if own_process:
-            interrupts.never()
+            interrupts.over()
         sys.exit(code or 0)
 
 

@@ -24,6 +24,12 @@ def never() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def over() -> None:
+    """From now on no hang-up changes anything either: the interpreter puts its handlers away before it is gone."""
+    never()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
 def _end(number: int, _: FrameType | None) -> None:
     never()
     if number == signal.SIGINT:

@@ -97,7 +97,8 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     for problem in report.problems:
         talk(f"note: {problem}")
     if report.tail.old:
-        talk(f"the longest call was out for {duration(report.tail.longest)}", quiet=quiet)
+        rows = plural(report.tail.old, "row")
+        talk(f"{rows} at once older than 10 min, the longest call took {duration(report.tail.longest)}", quiet=quiet)
     seconds = (report.ended - report.started) / SECOND
     talk(
         f"{plural(tally.succeeded, 'request')} succeeded, {tally.failed:,} failed,"

@@ -119,8 +119,11 @@ async def _show(snapshot: Callable[[], Snapshot], mode: Mode, hangup: Hangup) ->
         while not hangup.happened:  # noqa: ASYNC110 - set by a signal handler, outside of the event loop
             await anyio.sleep(HANGUP_SEEN)
         shown.cancel_scope.cancel()
-    if mode != "none":
-        await show(snapshot, "plain")
+    async with anyio.create_task_group() as logged:
+        if mode == "live":
+            logged.start_soon(tell_pauses, snapshot)
+        if mode != "none":
+            logged.start_soon(show, snapshot, "plain")
 
 
 def _told(snapshot: Callable[[], Snapshot], mode: Mode, times: int) -> None:

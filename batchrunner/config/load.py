@@ -237,6 +237,8 @@ def _origins(values: _Values, settings: Settings, env: Mapping[str, str], dotenv
         for path, given in values.items()
         if path[0] != "providers" or len(path) > 2
     }
+    if settings.notify is not None:  # an address may be all that it takes to post there
+        origins["notify"] = Origin("set", values["notify",].source)
     for provider in settings.providers.values():
         file = settings.api_key_file if provider.name == settings.provider else None
         if provider.key_env and (source := key_source(provider, env, dotenv, file=file)):

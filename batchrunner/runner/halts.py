@@ -183,7 +183,7 @@ class Halts:
 
     def _give_up(self, pause: _Pause) -> None:
         """Wait no longer: what is queued behind these lanes stays queued for the next run."""
-        halt = self.halts[pause.place] = replace(self.halts[pause.place], waits=False)
+        halt = self.halts[pause.place] = replace(self.halts[pause.place], waits=False, gave_up=True)
         pause.probe_at = math.inf
         self._close(pause, halt)
         self._changed(halt)

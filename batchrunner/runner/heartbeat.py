@@ -39,11 +39,11 @@ class Heartbeat:
         self._lanes = lanes
         self._snapshot = snapshot
         self._faulted = faulted
-        self._unwritten: list[Halt] = []
+        self._unwritten: dict[tuple[str, str], Halt] = {}
 
     def changed(self, halt: Halt) -> None:
         """Have a pause written that began, or ended."""
-        self._unwritten.append(halt)
+        self._unwritten[halt.scope.value, halt.ref] = halt
 
     async def run(self, tick: Callable[[], None]) -> None:
         """Beat until cancelled; ``tick`` does what else is due."""
@@ -65,11 +65,11 @@ class Heartbeat:
         """Write it all in one transaction. Raises DatabaseError where that fails."""
         queue, now = self._queue, self._clock.now()
         snapshot = msgspec.json.encode(self._snapshot())
-        halts, self._unwritten = self._unwritten, []
-        over = [(halt.scope.value, halt.ref) for halt in halts]  # a pause that changed is written anew
+        changed, self._unwritten = self._unwritten, {}
+        over = list(changed)  # a pause that changed is written anew
         pauses = [
-            Pause(halt.scope.value, halt.ref, halt.kind.value, halt.message, halt.since)
-            for halt in halts
+            Pause(scope, ref, halt.kind.value, halt.message, halt.since)
+            for (scope, ref), halt in changed.items()
             if halt.ended is None
         ]
         learned = {lane.lane.id: msgspec.json.encode(lane.gate.learned()) for lane in self._lanes}

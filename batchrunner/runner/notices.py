@@ -12,7 +12,7 @@ def event_of(halt: Halt) -> str:
     """Return what happened to a pause: ``paused``, ``gave_up`` or ``resumed``."""
     if halt.ended is not None:
         return "resumed"
-    return "paused" if halt.waits or not halt.probes else "gave_up"
+    return "gave_up" if halt.gave_up else "paused"
 
 
 def pause_facts(halt: Halt, *, left: int) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class Halt:
     """Microseconds UTC."""
     waits: bool
     """Whether it is waited for until it ends by itself; it is not, or not any more, where the run goes on without."""
+    gave_up: bool = False
+    """Whether it was waited for, but not any longer."""
     ended: int | None = None
     """Microseconds UTC at which the cause was gone."""
     probes: int = 0
@@ -57,7 +59,7 @@ class RunReport:
     expired: bool = False
     """Whether a deadline (``--until``, ``--for``) ended it."""
     tail: Tail = NO_TAIL
-    """The longest that calls were out in this run."""
+    """The worst that was out in this run, in every respect, looked at once a second."""
     slept: float = 0.0
     """Seconds that the machine was suspended meanwhile."""
     problems: tuple[str, ...] = ()

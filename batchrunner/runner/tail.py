@@ -40,5 +40,11 @@ def tail_of(out: Collection[Ready], now: int) -> Tail:
 
 
 def worse(one: Tail, other: Tail) -> Tail:
-    """Return the tail with the longer call."""
-    return other if other.longest > one.longest else one
+    """Return the worst of two tails in every respect."""
+    return Tail(
+        max(one.out, other.out),
+        max(one.old, other.old),
+        max(one.longest, other.longest),
+        max(one.hold, other.hold),
+        max(one.unpriced, other.unpriced),
+    )

@@ -173,7 +173,7 @@ class Queue(Protocol):
         resumed: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Keep a runner's heartbeat and snapshot (JSON) for readers, what it learned of lanes (JSON by lane), the
-        pauses that are new, and the end of those of ``resumed`` (scope, ref): in one transaction, once a second.
+        end of those of ``resumed`` (scope, ref), and then the pauses that are new: in one transaction, once a second.
         """
         ...
 

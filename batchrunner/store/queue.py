@@ -198,11 +198,11 @@ class SqliteQueue:
             connection.execute(row.values(heartbeat=now, snapshot=snapshot.decode()))
             for lane_id, what in learned.items():
                 connection.execute(update(models).where(models.c.id == lane_id).values(learned=what.decode()))
-            if pauses:
-                connection.execute(insert(pause_table), [pause._asdict() for pause in pauses])
             for scope, ref in resumed:
                 standing = (pause_table.c.ended.is_(None), pause_table.c.scope == scope, pause_table.c.ref == ref)
                 connection.execute(update(pause_table).where(*standing).values(ended=now))
+            if pauses:
+                connection.execute(insert(pause_table), [pause._asdict() for pause in pauses])
         self._held.keep(mark_of(self._session))
 
     def finish(self, runner_id: int, now: int, reason: str) -> None:

@@ -269,3 +269,33 @@ async def test_a_million_queued_rows_cost_concurrency_and_two_more_calls_and_non
     change(world, credit_calls=None)
     again = await world.work(path, concurrency=concurrency, limit=500)
     assert (again.exit_code, again.tally.succeeded) == (ExitCode.OK, 500)
+
+
+@pytest.mark.slow
+async def test_h7_a_429_that_asks_for_an_hour_is_a_quota_that_is_waited_for_with_one_row_at_its_end(
+    folder: Path,
+) -> None:
+    world = World(folder, Settings(latency=1.0, retry_after=3600.0))
+
+    async def beside(_: Run) -> None:
+        await anyio.sleep(5.0)
+        change(world, faults={"429": 1.0})
+        await anyio.sleep(1800.0)
+        change(world, faults={})
+
+    report = await world.work(world.file(world.chats(100)), beside=beside, concurrency=8)
+    untouched(report)
+    assert report.exit_code == ExitCode.OK
+    (halt,) = report.halts
+    assert halt.kind == FailureKind.RATE_LIMITED
+    assert calls_between(world, 10.0, 3600.0) == 0
+    first = min(entry.time for entry in world.provider.ledger.entries if entry.time > 3600.0)
+    assert calls_between(world, first, first + 0.9) == 1, "one row finds out for all"
+
+
+async def test_a_quota_ends_a_run_that_was_told_to_end(folder: Path) -> None:
+    world = World(folder, Settings(latency=1.0, retry_after=3600.0, faults={"429": 1.0}))
+    report = await world.work(world.file(world.chats(100)), concurrency=8, on_pause="exit")
+    untouched(report)
+    assert report.exit_code == ExitCode.UNAVAILABLE
+    assert len(world.provider.ledger.entries) <= 8 + 2

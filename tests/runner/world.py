@@ -1,5 +1,6 @@
 """A whole run in virtual time: the real store, loader, corridor and transport code against the provider in a box."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -102,12 +103,16 @@ class World:
         *,
         beside: Callable[[Run], Any] | None = None,
         limit: int | None = None,
+        suspended: Callable[[], float] | None = None,
         **flags: Any,
     ) -> RunReport:
         """Load a file if need be and run it; ``beside`` is a coroutine function that runs next to it."""
         with session(self.loaded(**flags)) as held:
             job = held.load(str(path)).job
             planned = held.plan([job], held.select([job], limit=limit), outside=self.outside())
+            if suspended is not None:
+                parts = dataclasses.replace(planned.run.parts, suspended=suspended)
+                planned.run = dataclasses.replace(planned.run, parts=parts)
             self.run = planned.run
             async with anyio.create_task_group() as group:
                 if beside is not None:

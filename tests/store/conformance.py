@@ -650,6 +650,22 @@ def test_pauses_are_seen_on_their_lanes_until_the_next_start(running, reader):
     assert {row.pause for row in reader.lanes()} == {None}
 
 
+def test_a_pause_that_is_over_is_not_seen_any_more_and_may_come_again_in_the_same_beat(running, reader):
+    load(running, 1)
+    lane = reader.lanes()[0].lane
+    runner, _ = running.start(INFO, NOW, ACCOUNTS)
+    pause = Pause("provider", lane.provider, "auth", "401", NOW)
+    running.beat(runner, NOW, b"{}", pauses=[pause])
+    running.beat(runner, NOW, b"{}", resumed=[("provider", lane.provider)])
+    assert reader.lanes()[0].pause is None
+    running.beat(runner, NOW, b"{}", pauses=[pause])
+    again = pause._replace(reason="no_credit")
+    running.beat(runner, NOW, b"{}", pauses=[again], resumed=[("provider", lane.provider)])
+    assert reader.lanes()[0].pause == "no_credit"
+    running.beat(runner, NOW, b"{}", resumed=[("lane", lane.provider), ("provider", "another")])
+    assert reader.lanes()[0].pause == "no_credit"
+
+
 def test_lanes_tell_what_is_queued_and_until_when_they_are_paused(running, reader):
     job = load(running, 3)
     load(running, 2, "b")
