@@ -12,6 +12,7 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.values import (
     ALL,
+    BY_HAND,
     BucketLevel,
     CostRow,
     Counts,
@@ -25,11 +26,13 @@ from batchrunner.store.values import (
     RunnerInfo,
     RunnerRow,
     Selection,
+    Target,
     Workload,
 )
 
 __all__ = [
     "ALL",
+    "BY_HAND",
     "BucketLevel",
     "CostRow",
     "Counts",
@@ -46,6 +49,8 @@ __all__ = [
     "RunnerInfo",
     "RunnerRow",
     "Selection",
+    "Target",
+    "Verbs",
     "Workload",
 ]
 
@@ -65,8 +70,11 @@ class Queue(Protocol):
         """
         ...
 
-    def work(self, jobs: Sequence[int] | None) -> list[LaneWork]:
-        """Return the lanes with queued requests, of these jobs or of every open job."""
+    def work(self, jobs: Sequence[int] | None, *, running: bool = False) -> list[LaneWork]:
+        """Return the lanes with queued requests that no person holds back, of these jobs or of every open job.
+
+        ``running``: those too whose requests are all in the air now, since they may come back.
+        """
         ...
 
     def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
@@ -190,8 +198,47 @@ class Loading(Protocol):
         ...
 
 
+class Verbs(Protocol):
+    """The writer's side of what people do to jobs beside loading and running them."""
+
+    def pauses(self) -> list[Pause]:
+        """Return the pauses that have not ended, oldest first."""
+        ...
+
+    def pause(self, targets: Sequence[Target], evidence: str, now: int) -> list[Pause]:
+        """Hold targets back until ``resume``; return the pauses that are new. One that stands keeps its reason."""
+        ...
+
+    def resume(self, targets: Sequence[Target] | None, now: int) -> list[Pause]:
+        """End the pauses of these targets, or with None all that a person set; return what was ended."""
+        ...
+
+    def cancel(self, job_id: int) -> bool:
+        """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""
+        ...
+
+    def sweep(self) -> int:
+        """Cancel some queued rows of cancelled jobs; return how many, 0 once none is left.
+
+        What is in the air then is cancelled by the commit that would queue it again.
+        """
+        ...
+
+    def reopen(self, job_id: int) -> bool:
+        """Open a cancelled job again; its rows come back by ``take_back``. Return False where it is not cancelled."""
+        ...
+
+    def take_back(self, job_id: int, now: int) -> int:
+        """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
+        ...
+
+
 class Reader(Protocol):
     """Reads only: safe beside a live run."""
+
+    def pauses(self) -> list[Pause]:
+        """Return the pauses that have not ended, oldest first."""
+        ...
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -214,7 +261,7 @@ class Reader(Protocol):
         ...
 
     def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued, by lane."""
+        """Return what is queued and held back by no person, by lane."""
         ...
 
     def failures(self, job_id: int) -> list[FailureGroup]:

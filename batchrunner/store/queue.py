@@ -12,6 +12,7 @@ from batchrunner.store import claims
 from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection
 from batchrunner.store.driver import driver
 from batchrunner.store.ledger import open_attempts, record_attempts, release_attempts
+from batchrunner.store.pausing import held
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
 from batchrunner.store.selecting import of_jobs, selected
@@ -19,17 +20,18 @@ from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import attempts, buckets, counts, meta, models, rates, requests, runners
 from batchrunner.store.tables import jobs as job_table
 from batchrunner.store.tables import pauses as pause_table
+from batchrunner.store.verbs import SqliteVerbs, sweep
 
 _KEEP_LEVEL = """INSERT INTO buckets (model_id, kind, level, at, paused_until) VALUES (?, ?, ?, ?, ?)
  ON CONFLICT (model_id, kind) DO UPDATE SET level = excluded.level, at = excluded.at,
  paused_until = excluded.paused_until"""
 
 
-class SqliteQueue:
+class SqliteQueue(SqliteVerbs):
     """``Queue`` over one writing session. Its caller holds the lock."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._runner_id = 0
         self._accounts: dict[str, str] = {}
         self._labels: dict[int, str] = {}
@@ -40,29 +42,42 @@ class SqliteQueue:
     def rescue(self, now: int) -> Rescue:
         """Take over from the dead; see ``Rescue``."""
         with self._session.write() as connection:
-            return rescue(connection, now)
+            rescued = rescue(connection, now)
+        self._sweep_all()
+        return rescued
+
+    def _sweep_all(self) -> None:
+        """Finish a cancel that was cut off, and cancel what came back from the dead."""
+        while self.sweep():
+            pass
 
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
         """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue."""
         with self._session.write() as connection:
             rescued = rescue(connection, now)
             self._runner_id = register(connection, info, now)
+        self._sweep_all()
         self._accounts = dict(accounts)
         self._labels.clear()
         return self._runner_id, rescued
 
-    def work(self, jobs: Sequence[int] | None) -> list[LaneWork]:
-        """Return the lanes with queued requests, of these jobs or of every open job."""
+    def work(self, jobs: Sequence[int] | None, *, running: bool = False) -> list[LaneWork]:
+        """Return the lanes with queued requests that no person holds back, of these jobs or of every open job."""
+        states = ("queued", "running") if running else ("queued",)
         queued = (
-            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id, counts.c.n)
+            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id, func.sum(counts.c.n))
             .join_from(counts, models, models.c.id == counts.c.model_id)
             .join(job_table, job_table.c.id == counts.c.job_id)
-            .where(counts.c.state == "queued", counts.c.n > 0, of_jobs(jobs))
+            .where(counts.c.state.in_(states), counts.c.n > 0, of_jobs(jobs))
+            .group_by(models.c.id, counts.c.job_id)
             .order_by(models.c.id, counts.c.job_id)
         )
         found: dict[Lane, list[tuple[int, int]]] = {}
         with self._session.read() as connection:
-            for lane_id, provider, model, job_id, n in connection.execute(queued):
+            is_held = held(connection)
+            for lane_id, provider, model, job_id, n in connection.execute(queued).all():
+                if is_held(job_id, provider, model):
+                    continue
                 found.setdefault(Lane(lane_id, provider, model), []).append((job_id, n))
         return [
             LaneWork(lane, tuple(job_id for job_id, _ in parts), sum(n for _, n in parts))
@@ -123,6 +138,8 @@ class SqliteQueue:
                 release_attempts(connection, released)
             if closings:
                 record_attempts(connection, closings, now, self._account)
+            if self._cancelled:
+                sweep(connection)
             if openings:
                 opened = open_attempts(
                     connection,
