@@ -46,9 +46,21 @@ class Claimer:
         self._wake = anyio.Event()
         self._stopping = False
         self._filling: set[int] = set()
+        self.keep_open = False
+        """Whether to go on without anything to send, because a person will say what comes next."""
 
     def wake(self) -> None:
         """Look again: something has changed."""
+        self._wake.set()
+
+    def join(self, lane: RunLane) -> None:
+        """Work on one more lane, which is in the list of the lanes already."""
+        self._by_id[lane.lane.id] = lane
+        self._wake.set()
+
+    def resize(self, concurrency: int) -> None:
+        """Claim for so many calls in flight from here on."""
+        self._concurrency, self._batch = concurrency, 2 * concurrency + SLACK
         self._wake.set()
 
     def stop(self) -> None:
@@ -88,6 +100,8 @@ class Claimer:
             return False
         if self._stopping:
             return not dispatcher.admitted
+        if self.keep_open:
+            return False
         return all(not lane.busy if lane.gate.stopped is not None else lane.finished for lane in self._lanes)
 
     def _next_due(self) -> float:
@@ -127,7 +141,7 @@ class Claimer:
             self._wake.set()
 
     async def _claim_due(self, lane: RunLane) -> list[Head]:
-        now, limit = self._clock.now(), self._batch + len(lane.heads)
+        now, limit, epoch = self._clock.now(), self._batch + len(lane.heads), lane.epoch
 
         def claim() -> tuple[list[Head], int | None]:
             heads = self._queue.claim_due(lane.jobs, lane.lane.id, now, limit, self._selection)
@@ -135,15 +149,19 @@ class Claimer:
                 return heads, now
             return heads, self._queue.next_due(lane.jobs, lane.lane.id, now, self._selection)
 
-        heads, lane.next_due = await self._offload.run(claim)
+        heads, next_due = await self._offload.run(claim)
+        if lane.epoch != epoch:
+            return []
+        lane.next_due = next_due
         return heads
 
     async def _claim_fresh(self, lane: RunLane) -> list[Head]:
-        job, after = lane.jobs[lane.job_index], lane.after
-        heads = await self._offload.run(
-            lambda: self._queue.claim(job, lane.lane.id, after, self._batch, self._selection)
-        )
-        if len(heads) < self._batch:
+        job, after, epoch = lane.jobs[lane.job_index], lane.after, lane.epoch
+        limit = self._batch
+        heads = await self._offload.run(lambda: self._queue.claim(job, lane.lane.id, after, limit, self._selection))
+        if lane.epoch != epoch:
+            return []
+        if len(heads) < limit:
             lane.job_index, lane.after = lane.job_index + 1, None
         else:
             lane.after = (heads[-1].priority, heads[-1].id)

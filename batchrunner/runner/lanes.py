@@ -39,6 +39,7 @@ class RunLane:
 
     lane: Lane
     jobs: Sequence[int]
+    """The jobs whose rows may be sent: those of this run that nobody holds back."""
     gate: Gate
     transport: Transport
     classify: Classifier
@@ -52,6 +53,10 @@ class RunLane:
     """Where the next claim of that job goes on."""
     next_due: int | None = None
     """The earliest ``not_before`` of the rows that wait; None: none waits."""
+    held: bool = False
+    """Whether a person holds back all that is queued here."""
+    epoch: int = 0
+    """How often ``jobs`` has changed: a claim that was begun before is void."""
     ready: deque[Ready] = field(default_factory=deque)
     """Open attempts for which there was no room in the air yet."""
     busy: set[int] = field(default_factory=set)
@@ -77,6 +82,14 @@ class RunLane:
         """Give claimed heads back: claiming wrote nothing, so forgetting them is all."""
         self.busy.difference_update(head.id for head in self.heads)
         self.heads.clear()
+
+    def restart(self, jobs: Sequence[int], now: int) -> None:
+        """Work on these jobs from here on, from their first rows; what was claimed of others is given back."""
+        self.jobs, self.job_index, self.after, self.next_due = jobs, 0, None, now
+        self.epoch += 1
+        gone = [head for head in self.heads if head.job_id not in jobs]
+        self.busy.difference_update(head.id for head in gone)
+        self.heads = deque(head for head in self.heads if head.job_id in jobs)
 
     def is_priced(self, now: int) -> bool:
         """Whether ``rate`` is today's, as every attempt's that is opened now has to be."""

@@ -1,9 +1,11 @@
 """One run: builds the corridor, drains it, and says how it ended."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import anyio
 import msgspec
@@ -20,13 +22,14 @@ from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.live import Live, Reach
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.snapshot import Snapshot, take
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Queue, RunnerInfo, Selection
+from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, RunnerInfo, Selection, Store
 from batchrunner.transport.base import Transport
 
 HEARTBEAT = 1.0
@@ -37,7 +40,7 @@ HEARTBEAT = 1.0
 class Parts:
     """What the wiring hands to a run."""
 
-    queue: Queue
+    queue: Store
     offload: Offload
     clock: Clock
     dice: Callable[[], float]
@@ -65,6 +68,8 @@ class Run:
     """Seconds that calls in flight may take to finish after the first stop."""
     selection: Selection = ALL
     tally: Tally = field(default_factory=Tally)
+    control: Callable[[Live], Coroutine[Any, Any, None]] | None = None
+    """Does what other processes ask of this run while it lives; None: nobody can ask."""
     _lanes: list[RunLane] = field(default_factory=list)
     _transports: dict[str, Transport] = field(default_factory=dict)
     _halts: list[Halt] = field(default_factory=list)
@@ -89,7 +94,7 @@ class Run:
         try:
             async with AsyncExitStack() as stack:
                 await self._build_lanes(stack)
-                await self._walk()
+                await self._walk(stack)
             reason = self._interrupted.value if self._interrupted else "finished"
         finally:
             with anyio.CancelScope(shield=True):
@@ -155,10 +160,10 @@ class Run:
             next_due=await parts.offload.run(partial(parts.queue.next_due, item.jobs, lane.id, 0, self.selection)),
         )
 
-    async def _walk(self) -> None:
+    async def _walk(self, stack: AsyncExitStack) -> None:
         """The corridor itself: claimer, workers and ledger side by side until the claimer has nothing more."""
         parts = self.parts
-        send, receive = anyio.create_memory_object_stream[Ready](self.concurrency)
+        send, receive = anyio.create_memory_object_stream[Ready](math.inf)  # never more than are in the air
         ledger = Ledger(parts.queue, parts.offload, parts.clock, levels=self._levels, committed=self._committed)
         rates = Rates(parts.prices, parts.queue, parts.offload)
         self._claimer = claimer = Claimer(
@@ -188,16 +193,30 @@ class Run:
             background.start_soon(self._beat)
             background.start_soon(self._end_grace)
             async with anyio.create_task_group() as corridor:
-                self._start_workers(corridor, workers, receive)
-                async with send:
+                hire = partial(self._hire, corridor, workers, receive)
+                hire(self.concurrency)
+                if self.control is not None:
+                    build, reach = partial(self._build_more, stack), Reach(self.jobs, self.selection, self._started)
+                    live = Live(parts.queue, parts.offload, parts.clock, self._lanes, claimer, dispatcher, ledger)
+                    live.connect(reach, self.concurrency, build=build, hire=hire, changed=self._changed)
+                    background.start_soon(self.control, live)
+                async with receive, send:
                     await claimer.run(dispatcher)
             await ledger.flush()
             background.cancel_scope.cancel()
 
-    def _start_workers(self, corridor: TaskGroup, workers: Workers, receive: MemoryObjectReceiveStream[Ready]) -> None:
-        with receive:
-            for _ in range(self.concurrency):
-                corridor.start_soon(workers.run, receive.clone())
+    def _hire(
+        self, corridor: TaskGroup, workers: Workers, receive: MemoryObjectReceiveStream[Ready], number: int
+    ) -> None:
+        for _ in range(number):
+            corridor.start_soon(workers.run, receive.clone())
+
+    async def _build_more(self, stack: AsyncExitStack, item: LaneWork) -> RunLane | None:
+        return await self._build_lane(item, None, stack) if item.lane.provider in self._transports else None
+
+    def _changed(self, concurrency: int, remaining: int) -> None:
+        self.concurrency = concurrency
+        self._total = remaining + self.tally.succeeded + self.tally.failed
 
     def _committed(self, closings: Sequence[Closing], tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
         assert self._claimer is not None  # noqa: S101 - for the type checker: nothing is committed before it is made

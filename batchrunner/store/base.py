@@ -49,6 +49,7 @@ __all__ = [
     "RunnerInfo",
     "RunnerRow",
     "Selection",
+    "Store",
     "Target",
     "Verbs",
     "Workload",
@@ -231,6 +232,10 @@ class Verbs(Protocol):
     def take_back(self, job_id: int, now: int) -> int:
         """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
         ...
+
+
+class Store(Queue, Loading, Verbs, Protocol):
+    """Everything that the one writer of a database can do."""
 
 
 class Reader(Protocol):

@@ -21,6 +21,6 @@ def standing(connection: Connection) -> list[Pause]:
 def held(connection: Connection) -> Held:
     """Return what tells which rows a person holds back now."""
     found = {(pause.scope, pause.ref) for pause in standing(connection) if pause.reason == BY_HAND}
-    return lambda job_id, provider, model: not found.isdisjoint(
-        (("job", str(job_id)), ("provider", provider), ("lane", f"{provider} {model}"))
+    return lambda job_id, provider, model: (
+        not found.isdisjoint((("job", str(job_id)), ("provider", provider), ("lane", f"{provider} {model}")))
     )
