@@ -142,7 +142,13 @@ def make_gate(
     """Return a lane's gate, going on from what was learned of it."""
     limits = limits_for(settings, lane.provider, lane.model)
     return Gate(
-        LaneLimits(concurrency=limits.concurrency, rpm=limits.rpm, tpm=limits.tpm, reserve=settings.reserve),
+        LaneLimits(
+            concurrency=limits.concurrency,
+            adaptive=limits.learned,
+            rpm=limits.rpm or "auto",
+            tpm=limits.tpm or "auto",
+            reserve=settings.reserve,
+        ),
         now=monotonic,
         dice=dice,
         learned=msgspec.json.decode(learned, type=dict[str, float]) if learned else None,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.panel import Panel
     from rich.table import Table
 
+    from batchrunner.api import LaneView
+
 Mode = Literal["auto", "live", "plain", "json", "none"]
 PLAIN_EVERY = 30.0
 FRAME = 0.25
@@ -121,16 +123,24 @@ def _lanes(picture: Snapshot) -> "Table":
         waits = lane.bottleneck if lane.resumes is None else f"{lane.bottleneck}, {duration(lane.resumes)}"
         if lane.note:
             waits = f"stopped: {lane.note}"
-        cells = [_headroom(lane.limits.get(name)) for name in ("rpm", "tpm")]
-        table.add_row(
-            Text(one_line(lane.model, 40)), Text(_headroom(lane.limits.get("concurrency"))),
-            Text(cells[0]), Text(cells[1]), Text(one_line(waits, 60)),
-        )  # fmt: skip
+        cells = [Text(_headroom(lane.limits.get(name), lane.who.get(name))) for name in ("concurrency", "rpm", "tpm")]
+        table.add_row(Text(one_line(lane.model, 40)), *cells, Text(one_line(waits, 60)))
     return table
 
 
-def _headroom(limit: tuple[float, float] | None) -> str:
-    return "no limit" if limit is None else f"{count(limit[0])}/{count(limit[1])}"
+def _headroom(limit: tuple[float, float] | None, who: str | None) -> str:
+    """Return what is used of a limit, and who set it: you, what was learned, or the provider's header."""
+    if limit is None:
+        return "no limit"
+    return f"{count(limit[0])}/{count(limit[1])}" + (f" {one_line(who, 20)}" if who else "")
+
+
+def limits_now(lane: "LaneView") -> str:
+    """Return the limits in force, and who set each, for a line of text."""
+    parts = [(name, limit[1], lane.who.get(name, "")) for name, limit in lane.limits.items()]
+    return ", ".join(
+        f"{name} {count(limit)}" + (f" ({one_line(who, 20)})" if who else "") for name, limit, who in parts
+    )
 
 
 def _cost(picture: Snapshot) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from batchrunner.cli.params import COUNT, RATE, SETTING, TAG
+from batchrunner.cli.params import COUNT_OR_AUTO, RATE_OR_AUTO, SETTING, TAG
 from batchrunner.config import Loaded, load_here
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -55,9 +55,17 @@ job_options = _stack(
 )
 
 limit_options = _stack(
-    click.option("--concurrency", type=COUNT, help="Calls in flight at most, over all models."),
-    click.option("--rpm", type=RATE, help="Requests a minute for each model: 600, 3k."),
-    click.option("--tpm", type=RATE, help="Tokens a minute for each model: 250k, 2M."),
+    click.option(
+        "--concurrency",
+        type=COUNT_OR_AUTO,
+        help="Calls in flight, over all models; auto learns how many are welcome.  [default: auto]",
+    ),
+    click.option(
+        "--rpm", type=RATE_OR_AUTO, help="Requests a minute for each model: 600, 3k; auto learns it.  [default: auto]"
+    ),
+    click.option(
+        "--tpm", type=RATE_OR_AUTO, help="Tokens a minute for each model: 250k, 2M; auto learns it.  [default: auto]"
+    ),
 )
 
 wait_option = click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database.")

@@ -36,6 +36,17 @@ COUNT = Parsed("count", parse_count)
 RATE = Parsed("rate", parse_rate)
 """A rate per minute: ``600``, ``3k``, ``0.3``."""
 
+
+def _or_auto(parse: Callable[[str], object]) -> Callable[[str], object]:
+    return lambda text: "auto" if text.strip() == "auto" else parse(text)
+
+
+COUNT_OR_AUTO = Parsed("count|auto", _or_auto(parse_count))
+"""A whole number, or ``auto``: learned."""
+
+RATE_OR_AUTO = Parsed("rate|auto", _or_auto(parse_rate))
+"""A rate per minute, or ``auto``: learned."""
+
 DURATION = Parsed("duration", parse_duration)
 """Seconds: ``50ms``, ``10s``, ``5m``, ``1h30m``."""
 

@@ -158,11 +158,14 @@ def _show_run(runner: "RunnerRow | None", now: int) -> None:
 
 
 def _show_views(picture: "Snapshot") -> None:
+    from batchrunner.cli.live import limits_now
+
     click.echo()
     rows = [
-        (one_line(f"{view.provider} {view.model}", 60), f"{view.air:,}", _view_waits(view)) for view in picture.lanes
+        (one_line(f"{view.provider} {view.model}", 60), f"{view.air:,}", _view_waits(view), limits_now(view))
+        for view in picture.lanes
     ]
-    table(("live lane", "in flight", "limited by"), rows, right=(1,))
+    table(("live lane", "in flight", "limited by", "limits now"), rows, right=(1,))
 
 
 def _view_waits(view: "LaneView") -> str:

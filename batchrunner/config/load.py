@@ -23,7 +23,7 @@ from batchrunner.config.options import (
     variable_of,
 )
 from batchrunner.config.providers import BUILT_IN, build_providers, built_in, refuse_redirects
-from batchrunner.config.settings import ModelLimits, Origin, Settings
+from batchrunner.config.settings import AUTO, ModelLimits, Origin, Settings
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
 from batchrunner.transport.secret import Secret
@@ -210,11 +210,12 @@ def _settings(values: _Values, project_file: Path | None) -> Settings:
             hint="Leave one of them out.",
         )
     insisted = {name: chosen[name] for name in MODEL_OPTIONS if values[name,].layer >= Layer.ENVIRONMENT}
+    chosen |= {name: None for name in MODEL_OPTIONS if chosen[name] == AUTO}
     settings = Settings(
         **chosen,
         providers=build_providers(values, project_file),
         job=JobOptions(provider=chosen["provider"], **job),
-        insisted=ModelLimits(**insisted),
+        insisted=ModelLimits.given(insisted),
         tags=tuple(sorted((path[1], str(given.value)) for path, given in values.items() if path[0] == "tags")),
     )
     try:

@@ -118,6 +118,13 @@ def _rate(raw: object, _: Place) -> float:
     return rate
 
 
+def _or_auto(parse: Parse) -> Parse:
+    def read(raw: object, place: Place) -> object:
+        return "auto" if isinstance(raw, str) and raw.strip() == "auto" else parse(raw, place)
+
+    return read
+
+
 def _duration(low: float, high: float, allowed: str) -> Parse:
     def parse(raw: object, _: Place) -> float:
         seconds = parse_duration(raw)
@@ -221,9 +228,9 @@ def _setting(key: str, value: object) -> tuple[str, str]:
 
 # --------------------------------------------------------------------------------------------------------------- table
 
-_CONCURRENCY: Final = Option(parse=_count(1, 100_000), example="64")
-_RPM: Final = Option(parse=_rate, example='"3k"')
-_TPM: Final = Option(parse=_rate, example='"2M"')
+_CONCURRENCY: Final = Option(parse=_or_auto(_count(1, 100_000)), example="64")
+_RPM: Final = Option(parse=_or_auto(_rate), example='"3k"')
+_TPM: Final = Option(parse=_or_auto(_rate), example='"2M"')
 _ROWS: Final = Option(parse=_count(1, 10**12), example="100", in_files=False, in_environment=False)
 _WORD: Final = Option(parse=_text, example='"MODEL"', in_files=False, in_environment=False)
 _SWITCH: Final = Option(parse=_switch, example="true", default=False, in_files=False)

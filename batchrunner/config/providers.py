@@ -101,8 +101,8 @@ def _provider(name: str, values: Mapping[tuple[str, ...], Given], project_file: 
         base_url=own["base_url"],
         key_env=own["key_env"],
         quirks=own.get("quirks", "generic"),
-        limits=ModelLimits(**{limit: own[limit] for limit in MODEL_OPTIONS if limit in own}),
-        models=MappingProxyType({model: ModelLimits(**limits) for model, limits in models.items()}),
+        limits=ModelLimits.given({limit: own[limit] for limit in MODEL_OPTIONS if limit in own}),
+        models=MappingProxyType({model: ModelLimits.given(limits) for model, limits in models.items()}),
         deadline=own.get("deadline"),
         named_only_in=project_file if _is_hearsay(name, values) else None,
     )

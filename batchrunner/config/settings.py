@@ -1,16 +1,19 @@
 """Settings as values: what a run goes by once every source was read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from batchrunner.config.units import PICO
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
 
+AUTO: Final = "auto"
+"""What a limit is set to that is to be learned."""
+
 DEFAULT_CONCURRENCY: Final = 32
-"""Calls in flight in one lane where nobody says otherwise.
+"""Calls in flight in one lane at most where nobody says otherwise: as far as a learned concurrency may grow.
 
 Calls in flight = calls per second x seconds per call. The smallest paid tier that Together published allows 600 chat
 requests a minute, 10 a second, and an answer of a few hundred tokens takes about three seconds: 30 in flight use it up,
@@ -25,7 +28,7 @@ Color = Literal["auto", "always", "never"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelLimits:
-    """Limits as somebody set them; None: not set here."""
+    """Limits as somebody set them; None: not set here, or to be learned."""
 
     concurrency: int | None = None
     """Calls in flight at most."""
@@ -33,14 +36,25 @@ class ModelLimits:
     """Requests per minute."""
     tpm: float | None = None
     """Tokens per minute, input and output."""
+    auto: frozenset[str] = frozenset()
+    """Names of the limits that were set to ``auto`` here: they hide what more general places say."""
+
+    @classmethod
+    def given(cls, values: Mapping[str, Any]) -> "ModelLimits":
+        """Return limits of these checked values, numbers or ``auto``."""
+        auto = frozenset(name for name, value in values.items() if value == AUTO)
+        return cls(**{name: value for name, value in values.items() if name not in auto}, auto=auto)
 
 
 class LaneLimits(NamedTuple):
     """The limits of one lane, resolved. A rate of None: no limit of ours, only what is learned from the answers."""
 
     concurrency: int
+    """Most calls in flight; where it is learned, as far as it may grow."""
     rpm: float | None
     tpm: float | None
+    learned: bool = True
+    """Whether the concurrency is learned: nobody fixed it, or it was set to ``auto``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,16 +137,26 @@ class Origin(NamedTuple):
 def limits_for(settings: Settings, provider: str, model: str) -> LaneLimits:
     """Resolve the limits of a lane: flags and environment beat the model's, the provider's, then the top level's.
 
+    A number fixes a limit; ``auto`` hides the numbers behind it. What nobody fixed is learned, a concurrency up to the
+    default.
     Raises ConfigurationError for a provider that is not configured.
     """
     chosen = settings.provider_named(provider)
     top = ModelLimits(concurrency=settings.concurrency, rpm=settings.rpm, tpm=settings.tpm)
     order = (settings.insisted, chosen.models.get(model, ModelLimits()), chosen.limits, top)
+    concurrency = _deciding(order, "concurrency").concurrency
     return LaneLimits(
-        concurrency=next((given.concurrency for given in order if given.concurrency is not None), DEFAULT_CONCURRENCY),
-        rpm=next((given.rpm for given in order if given.rpm is not None), None),
-        tpm=next((given.tpm for given in order if given.tpm is not None), None),
+        concurrency=DEFAULT_CONCURRENCY if concurrency is None else concurrency,
+        rpm=_deciding(order, "rpm").rpm,
+        tpm=_deciding(order, "tpm").tpm,
+        learned=concurrency is None,
     )
+
+
+def _deciding(order: Sequence[ModelLimits], name: str) -> ModelLimits:
+    """Return the first that sets a limit, to a number or to ``auto``; one that sets none where nobody does."""
+    speaks = (given for given in order if name in given.auto or getattr(given, name) is not None)
+    return next(speaks, ModelLimits())
 
 
 def _example(name: str) -> str:

@@ -8,10 +8,17 @@ from batchrunner.core.attempt import FailureKind, Outcome, Reply
 
 THRESHOLD = 10
 """Failures in a row, with no success between, that open the breaker."""
+SHARE = 0.5
+"""Of the calls of one window whose failing opens it too: a service that answers now and then is not well."""
+SHARE_CALLS = 20
+"""Calls of which a share says anything."""
+SHARE_WINDOW = 30.0
+"""Seconds. A window begins with a failure."""
 FIRST_OPEN = 5.0
 """Seconds; doubles with each opening until the service is well again."""
-LONGEST_OPEN = 20.0
-"""Seconds, before the dice add or take a fifth: full speed must be back within 90 s after an outage of any length."""
+LONGEST_OPEN = 16.0
+"""Seconds, before the dice add or take a fifth: a service that came back is noticed within 20 s, however long
+it was gone."""
 PROBES_TO_CLOSE = 2
 
 EVIDENCE_WINDOW = 60.0
@@ -51,7 +58,10 @@ class Breaker:
     and a call of today, from those that were in the air when the breaker opened: they come in late and prove nothing.
     """
 
-    __slots__ = ("_dice", "_episode", "_failures", "_limit", "_opened", "_out", "_room", "_successes", "state", "until")
+    __slots__ = (
+        "_dice", "_episode", "_failures", "_limit", "_opened", "_out", "_room", "_successes", "_window_at",
+        "_window_failures", "_window_successes", "state", "until",
+    )  # fmt: skip
 
     def __init__(self, limit: int, dice: Callable[[], float]) -> None:
         """``limit`` is the concurrency of ordinary days; ``dice`` returns floats in [0, 1)."""
@@ -66,6 +76,9 @@ class Breaker:
         self._opened = 0
         self._failures = 0
         self._successes = 0
+        self._window_at = -math.inf
+        self._window_failures = 0
+        self._window_successes = 0
 
     def allow(self, now: float) -> bool:
         """Whether a call may go. Asking changes nothing."""
@@ -79,6 +92,13 @@ class Breaker:
             self.state = BreakerState.HALF_OPEN
         self._out += 1
         return self._episode
+
+    def resize(self, limit: int) -> None:
+        """Set another concurrency of ordinary days; room that is still growing grows on."""
+        if self._room == self._limit:
+            self._room = limit
+        self._limit = limit
+        self._room = min(self._room, limit)
 
     def is_current(self, ticket: int) -> bool:
         """Whether the breaker has not opened since this call was admitted."""
@@ -105,6 +125,7 @@ class Breaker:
             return
         if self.state is BreakerState.CLOSED:
             self._failures = 0
+            self._window_successes += 1
             if self._room < self._limit:
                 self._resume(self._room + 1)  # one more for each answer doubles it each round
         else:
@@ -120,7 +141,7 @@ class Breaker:
             return
         if self.state is BreakerState.CLOSED:
             self._failures += 1
-            if self._failures < THRESHOLD:
+            if not self._is_share_high(now) and self._failures < THRESHOLD:
                 return
         self._open(now)
 
@@ -135,6 +156,14 @@ class Breaker:
         self._out -= 1
         return True
 
+    def _is_share_high(self, now: float) -> bool:
+        """Count a failure; return whether too many of its window's calls have failed."""
+        if now - self._window_at >= SHARE_WINDOW:
+            self._window_at, self._window_failures, self._window_successes = now, 0, 0
+        self._window_failures += 1
+        calls = self._window_failures + self._window_successes
+        return calls >= SHARE_CALLS and self._window_failures >= SHARE * calls
+
     def _resume(self, room: int) -> None:
         self._room = room
         if room == self._limit:
@@ -146,6 +175,7 @@ class Breaker:
         self.state = BreakerState.OPEN
         self._episode += 1
         self._out = 0
+        self._window_at = -math.inf
         self._opened += 1
         self._successes = 0
 

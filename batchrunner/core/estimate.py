@@ -120,12 +120,12 @@ class Calibration:
 
 def _restored(learned: Mapping[str, float], name: str) -> _Ratio:
     ratio = _Ratio()
-    answers, guessed, real = (_figure(learned.get(f"{name}_{part}")) for part in _Ratio.__slots__)
+    answers, guessed, real = (figure(learned.get(f"{name}_{part}")) for part in _Ratio.__slots__)
     if answers >= 1 and guessed > 0 and real >= 0:
         ratio.answers, ratio.guessed, ratio.real = answers, guessed, real
     return ratio
 
 
-def _figure(kept: object) -> float:
+def figure(kept: object) -> float:
     """Return a kept figure, -1 where it is none: it comes from a file that anything may have happened to."""
     return float(kept) if isinstance(kept, int | float) and math.isfinite(kept) else -1.0

@@ -2,19 +2,30 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome
-from batchrunner.core.breaker import Breaker, Evidence
+from batchrunner.core.breaker import LONGEST_OPEN, Breaker, Evidence
 from batchrunner.core.estimate import Calibration, upper
+from batchrunner.core.hints import LimitHints
+from batchrunner.core.limits import Limits
 from batchrunner.core.permit import Bottleneck, Go, Headroom, LaneLimits, Permit, Stopped, Wait
-from batchrunner.core.ratelimit import LastMinute, TokenBucket
 from batchrunner.core.retryafter import MAX_RETRY_AFTER
+from batchrunner.core.retrybudget import RetryBudget
 
 LONGEST_DEBT = 60.0
 """Seconds of rate by which one answer may exceed its reserve: no per-minute limit remembers longer, and a provider that
 reports an absurd usage must not close the lane for years."""
 
+MOST_TOKENS = 10**12
+"""Of one call, as far as limits are concerned: an answer may claim more digits than a float has."""
+
+HINTS_EVERY = 0.1
+"""Seconds between two good answers whose headers are read."""
+
 _GO = Go()
+_NOTHING_SAID = LimitHints()
+_FREE = frozenset({FailureKind.RATE_LIMITED, FailureKind.STALE_CONNECTION})
 # Not billed, but the provider may have counted its tokens: no refund, which would only earn the next refusal.
 _NOT_REFUNDED = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})
 
@@ -36,15 +47,16 @@ class Gate:
         learned: Mapping[str, float] | None = None,
     ) -> None:
         """``dice`` returns floats in [0, 1); ``learned`` is what ``learned()`` returned in an earlier run."""
-        self._limits = limits
+        kept = learned or {}
+        self._limits = Limits(limits, now, kept)
+        self._requests = self._limits.requests
+        self._tokens = self._limits.tokens
         self._dice = dice
         self._upper = limits.reserve == "upper"
-        self._requests = None if limits.rpm is None else TokenBucket(limits.rpm / 60, now)
-        self._tokens = None if limits.tpm is None else TokenBucket(limits.tpm / 60, now)
-        self._requests_seen = LastMinute()
-        self._tokens_seen = LastMinute()
+        self._next_hints = -math.inf
+        self._budget = RetryBudget(now)
         self._breaker = Breaker(limits.concurrency, dice)
-        self._calibration = Calibration(learned)
+        self._calibration = Calibration(kept)
         self._evidence = Evidence()
         self.air = 0
         """Calls in the air."""
@@ -71,10 +83,12 @@ class Gate:
         if self.admitted >= self._limits.concurrency + ahead:
             return Wait(math.inf, Bottleneck.CONCURRENCY)
         wait, why = 0.0, Bottleneck.RPM
-        if self._requests is not None:
-            wait = self._requests.wait(now, 1.0)
-        if self._tokens is not None:
-            tokens = self._tokens.wait(now, self.expected(est_in, max_out))
+        bucket = self._requests.bucket
+        if bucket is not None:
+            wait = bucket.wait(now, 1.0)
+        bucket = self._tokens.bucket
+        if bucket is not None:
+            tokens = bucket.wait(now, self.expected(est_in, max_out))
             if tokens > wait:
                 wait, why = tokens, Bottleneck.TPM
         return Wait(now + wait, why) if wait else _GO
@@ -83,13 +97,18 @@ class Gate:
         """Let the call through that ``ask`` said go for: takes its request and its tokens."""
         reserve = self.expected(est_in, max_out)
         permit = Permit(now, est_in, max_out, reserve, self._breaker.admitted())
-        if self._requests is not None:
-            self._requests.spend(now, 1.0)
-        if self._tokens is not None:
-            permit.reservation = self._tokens.take(now, reserve)
+        requests, tokens = self._requests, self._tokens
+        if requests.bucket is not None:
+            requests.bucket.spend(now, 1.0)
+        if tokens.bucket is not None:
+            permit.reservation = tokens.bucket.take(now, reserve)
         self.admitted += 1
-        self._requests_seen.add(now, 1.0)
-        self._tokens_seen.add(now, reserve)
+        requests.sent += 1.0
+        requests.seen.add(now, 1.0)
+        tokens.sent += reserve
+        tokens.seen.add(now, reserve)
+        if now >= self._limits.tick_at:
+            self._limits.tick(now)
         return permit
 
     @property
@@ -115,11 +134,12 @@ class Gate:
         if permit.in_air:
             self.air -= 1
 
-    def settle(self, permit: Permit, outcome: Outcome, now: float) -> None:
-        """Learn from the outcome: real tokens, calibration, pause, breaker, evidence. Lands the call where it has not.
+    def settle(self, permit: Permit, outcome: Outcome, now: float, hints: LimitHints | None = None) -> None:
+        """Learn from the outcome: real tokens, calibration, pause, breaker, evidence, limits. Lands the call.
 
-        Settling twice changes nothing.
+        ``hints`` are what the reply's headers say of limits. Settling twice changes nothing.
         """
+        air = self.air
         self.landed(permit)
         if permit.settled:
             return
@@ -127,11 +147,15 @@ class Gate:
         self._settle_tokens(permit, self._real(permit, outcome))
         self._breaker.note(permit.ticket, outcome, now)
         self._evidence.note(outcome, now)
+        if hints is not None:
+            self._limits.follow(hints, permit, now)
         if isinstance(outcome, Failure):
-            if outcome.retry_after is not None:
-                self._stay_away(outcome.retry_after, now)
-        elif outcome.usage is not None:
+            self._learn(permit, outcome, now, hints or _NOTHING_SAID)
+            return
+        if outcome.usage is not None:
             self._calibration.observe(permit.est_in, permit.max_out, outcome.usage)
+        if self._limits.adaptive is not None:
+            self._limits.answered(air, now - permit.at, now)
 
     def release(self, permit: Permit) -> None:
         """Take back a permit whose call was never sent. Its tokens return; its request stays spent, which is safe."""
@@ -164,6 +188,24 @@ class Gate:
         """Admit nothing before ``until`` (monotonic seconds); a pause never gets shorter."""
         self.pause_until = max(self.pause_until, until)
 
+    def heeds(self, now: float) -> bool:
+        """Whether the headers of a good answer should be read now: limits move slowly, reading takes time."""
+        if now < self._next_hints:
+            return False
+        self._next_hints = now + HINTS_EVERY
+        return True
+
+    def retry_wait(self, permit: Permit, kind: FailureKind, wait: float, now: float) -> float:
+        """Return the seconds that the retry of this settled call has to wait, where its row's backoff says ``wait``.
+
+        More where the retry budget does not cover it yet; it is taken from there. Refusals are free: they are no load,
+        or the rates take care of them. In an outage the breaker keeps the pace, and a row that waited for longer than
+        it stays open could keep the next probe waiting.
+        """
+        if self._breaker.shared(permit.ticket):
+            return min(wait, LONGEST_OPEN)
+        return wait if kind in _FREE else max(wait, self._budget.take(self._requests.sent, now))
+
     # ------------------------------------------------------------------------------------------ estimates and levels
 
     def expected(self, est_in: int, max_out: int | None) -> float:
@@ -184,46 +226,63 @@ class Gate:
         return max(1, round(self._calibration.input(est_in))) if est_in > 0 else 0
 
     def learned(self) -> dict[str, float]:
-        """Return what the lane's answers taught, to be kept for the next run."""
-        return self._calibration.learned()
+        """Return what the lane's answers and refusals taught, to be kept for the next run."""
+        return self._calibration.learned() | self._limits.learned()
 
     def levels(self, now: float) -> tuple[tuple[str, float], ...]:
         """Return the kind (``requests``, ``tokens``) and level of each bucket, to be kept across restarts."""
-        buckets = (("requests", self._requests), ("tokens", self._tokens))
-        return tuple((kind, bucket.level(now)) for kind, bucket in buckets if bucket is not None)
+        return self._limits.levels(now)
 
     def restore(self, kind: str, level: float, age_seconds: float) -> None:
         """Go on from a kept level, before the first call; ignored where that limit is not set any more."""
-        bucket = {"requests": self._requests, "tokens": self._tokens}.get(kind)
-        if bucket is not None:
-            bucket.restore(level, age_seconds)
+        self._limits.restore(kind, level, age_seconds)
 
     def headroom(self, now: float) -> tuple[Headroom, Headroom, Headroom]:
-        """Return what is used of concurrency, requests and tokens per minute."""
-        limits = self._limits
-        return (
-            Headroom(Bottleneck.CONCURRENCY, self.air, limits.concurrency),
-            Headroom(Bottleneck.RPM, self._requests_seen.total(now), limits.rpm),
-            Headroom(Bottleneck.TPM, self._tokens_seen.total(now), limits.tpm),
-        )
+        """Return what is used of concurrency, requests and tokens per minute, and who set these limits."""
+        return self._limits.headroom(self.air, now)
+
+    def tune(
+        self,
+        *,
+        concurrency: int | Literal["auto"] | None = None,
+        rpm: float | Literal["auto"] | None = None,
+        tpm: float | Literal["auto"] | None = None,
+        now: float | None = None,
+    ) -> None:
+        """Change limits while calls are in the air; None leaves one as it is. Whoever asks the gate asks again after.
+
+        ``auto`` learns from here on: concurrency from the limit in force, rates from none. What is in the air stays
+        there. Without ``now`` the time of the last call counts. Raises ValueError where a limit would let nothing
+        through, or is no number.
+        """
+        self._breaker.resize(self._limits.tune(concurrency, rpm, tpm, now))
 
     # ------------------------------------------------------------------------------------------------------- its parts
 
     def _real(self, permit: Permit, outcome: Outcome) -> float:
         """Return the tokens that a call cost; its reserve where nobody knows."""
         if outcome.usage is not None:
-            return max(0.0, outcome.usage.total)
+            return float(min(max(0, outcome.usage.total), MOST_TOKENS))
         if isinstance(outcome, Failure) and outcome.billing is Billing.NOT_BILLED and outcome.kind not in _NOT_REFUNDED:
             return 0.0
         return permit.reserve
 
     def _settle_tokens(self, permit: Permit, real: float) -> None:
-        if self._tokens is not None and permit.reservation is not None:
-            real = min(real, permit.reserve + LONGEST_DEBT * self._tokens.rate)
-            self._tokens.settle(permit.reservation, real)
-        self._tokens_seen.add(permit.at, real - permit.reserve)
+        if permit.reservation is not None:
+            self._tokens.settle(permit.reservation, real, LONGEST_DEBT)
+        self._tokens.seen.add(permit.at, real - permit.reserve)
 
     def _stay_away(self, seconds: float, now: float) -> None:
         """Pause the whole lane, as RFC 9110 10.2.3 asks; jitter keeps runners apart, and never doubles a short wish."""
         wish = max(0.0, min(MAX_RETRY_AFTER, seconds))
         self.pause(now + wish + self._dice() * min(wish, 1 + 0.1 * wish))
+
+    def _learn(self, permit: Permit, failure: Failure, now: float, hints: LimitHints) -> None:
+        """Let a failure bear on pause and limits."""
+        wish = failure.retry_after
+        if wish is None and failure.kind is FailureKind.RATE_LIMITED:
+            wish = hints.ready_in
+        if wish is not None:
+            self._stay_away(wish, now)
+        shared = self._breaker.shared(permit.ticket)
+        self._limits.failed(permit, failure, now, shared=shared, short_of_tokens=hints.short_of_tokens)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from batchrunner.core.attempt import FailureKind
+from batchrunner.core.learnedrate import Rate
 from batchrunner.core.ratelimit import Reservation
 
 
@@ -48,6 +49,8 @@ class Headroom(NamedTuple):
     """Calls in the air now; requests, or tokens as far as they are known, of the last minute."""
     limit: float | None
     """None: not limited."""
+    who: str = ""
+    """Who set the limit: ``you``, ``learned``, ``provider's header``; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +59,12 @@ class LaneLimits:
 
     concurrency: int
     """Most calls in the air."""
-    rpm: float | None = None
-    """Requests per minute; None: not limited."""
-    tpm: float | None = None
-    """Tokens per minute, input and output together; None: not limited."""
+    adaptive: bool = False
+    """Whether fewer are let through until the answers show that as many are welcome."""
+    rpm: Rate = None
+    """Requests per minute; ``auto``: as headers and refusals teach; None: not limited."""
+    tpm: Rate = None
+    """Tokens per minute, input and output together; ``auto`` and None as for ``rpm``."""
     reserve: Literal["learned", "upper"] = "learned"
     """What is reserved of ``tpm`` for a call in the air: what it will probably use, or the most that it can use."""
 
@@ -68,7 +73,9 @@ class LaneLimits:
         if self.concurrency < 1:
             raise ValueError(f"concurrency must be at least 1, not {self.concurrency}")
         for name, limit in (("rpm", self.rpm), ("tpm", self.tpm)):
-            if limit is not None and not 0 < limit < math.inf:
+            if isinstance(limit, str) and limit != "auto":
+                raise ValueError(f"{name} must be a number above 0 or auto, not {limit!r}")
+            if isinstance(limit, int | float) and not 0 < limit < math.inf:
                 raise ValueError(f"{name} must be a number above 0, not {limit}")
 
 

@@ -216,12 +216,26 @@ class LastMinute:
         if second > self._newest - 60:
             self._seconds[second % 60] += amount
 
+    @property
+    def newest(self) -> int:
+        """Return the latest second that was counted or looked at, on the clock that is used."""
+        return self._newest
+
     def total(self, now: float) -> float:
         """Return the sum of the last minute."""
         second = math.floor(now)
         if second > self._newest:
             self._turn(second)
         return sum(self._seconds)
+
+    def recent(self, now: float, seconds: float) -> float:
+        """Return the sum of the last ``seconds``, below 59; of the second that they begin in, its part by time."""
+        newest, begin = math.floor(now), now - seconds
+        if newest > self._newest:
+            self._turn(newest)
+        first = math.floor(begin)
+        whole = sum(self._seconds[second % 60] for second in range(first + 1, newest + 1))
+        return whole + self._seconds[first % 60] * (first + 1 - begin)
 
     def _turn(self, second: int) -> None:
         for passed in range(min(60, second - self._newest)):

@@ -1,7 +1,7 @@
 """A frozen picture of a live run: what the live view draws, and what readers in other processes see."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.runner.lanes import RunLane
@@ -23,6 +23,8 @@ class LaneView:
     """(used, limit) by limit: concurrency, rpm, tpm."""
     note: str | None
     """Why the lane was stopped."""
+    who: dict[str, str] = field(default_factory=dict)
+    """Who set each of ``limits``: you, learned, provider's header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,14 +114,16 @@ def take(  # noqa: PLR0913 - what a picture is made of
 def _view(lane: RunLane, monotonic: float, now: int) -> LaneView:
     gate = lane.gate
     bottleneck, until = _bottleneck(lane, monotonic, now)
+    rooms = [room for room in gate.headroom(monotonic) if room.limit]
     return LaneView(
         provider=lane.lane.provider,
         model=lane.lane.model,
         air=gate.air,
         bottleneck=bottleneck,
         resumes=until,
-        limits={room.what.value: (room.used, room.limit) for room in gate.headroom(monotonic) if room.limit},
+        limits={room.what.value: (room.used, room.limit or 0.0) for room in rooms},
         note=gate.stopped.message if gate.stopped is not None else None,
+        who={room.what.value: room.who for room in rooms},
     )
 
 

@@ -4,13 +4,15 @@ from collections.abc import Callable
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from batchrunner.core.attempt import Failure, Outcome
-from batchrunner.core.clock import Clock
+from batchrunner.core.attempt import Failure, Outcome, Reply
+from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.estimate import deadline
+from batchrunner.core.hints import LimitHints
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
-from batchrunner.core.retry import RetryPolicy, Stop, Verdict
+from batchrunner.core.retry import RetryAt, RetryPolicy, Stop, Verdict
 from batchrunner.core.usage import Usage
+from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
@@ -62,8 +64,8 @@ class Workers:
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
-        now = self._clock.now()
-        lane.gate.settle(permit, outcome, self._clock.monotonic())
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
         verdict = self._judge(ticket, outcome, now)
         closing = close(
             opened.attempt_id,
@@ -82,12 +84,27 @@ class Workers:
         head = opening.head
         shared = lane.gate.shared(permit)
         verdict = self._policy.judge(outcome, head.tries, now, self._dice, attempts=head.attempts, shared=shared)
+        if isinstance(verdict, RetryAt) and isinstance(outcome, Failure):
+            return self._within_budget(ticket, outcome, verdict, now)
         if not isinstance(verdict, Stop):
             return verdict
         if not lane.gate.evidence(verdict.kind):
             return self._policy.again(head.attempts, now, self._dice)
         self._stopped(lane, verdict)
         return verdict
+
+    def _within_budget(self, ticket: Ticket, failure: Failure, retry: RetryAt, now: int) -> RetryAt:
+        """Put a retry off until the lane's retry budget covers it."""
+        wait = (retry.not_before - now) / SECOND
+        lane_wait = ticket.lane.gate.retry_wait(ticket.permit, failure.kind, wait, self._clock.monotonic())
+        return retry if lane_wait == wait else retry._replace(not_before=now + round(lane_wait * SECOND))
+
+
+def _hints(lane: RunLane, answer: HttpReply | Failure, outcome: Outcome, monotonic: float) -> LimitHints | None:
+    """Read what the headers say of limits: of every failure, and of good answers as often as the gate cares."""
+    if isinstance(answer, Failure) or (isinstance(outcome, Reply) and not lane.gate.heeds(monotonic)):
+        return None
+    return read_limits(answer.headers, answer.received, outcome)
 
 
 def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:

@@ -13,7 +13,7 @@ LLAMA = "meta-llama/Llama-3.3-70B-Instruct-Turbo"
 
 
 def test_without_limits_a_lane_has_the_default_concurrency_and_no_rates(desk):
-    assert limits_for(desk.load().settings, "together", LLAMA) == (DEFAULT_CONCURRENCY, None, None)
+    assert limits_for(desk.load().settings, "together", LLAMA) == (DEFAULT_CONCURRENCY, None, None, True)
 
 
 def test_each_section_speaks_for_what_it_names(desk):
@@ -30,9 +30,9 @@ def test_each_section_speaks_for_what_it_names(desk):
         """
     )
     settings = desk.load().settings
-    assert limits_for(settings, "together", LLAMA) == (10, 200.0, 3_000.0)
-    assert limits_for(settings, "together", "other") == (10, 200.0, 2_000.0)
-    assert limits_for(settings, "openai", LLAMA) == (10, 100.0, 1_000.0)
+    assert limits_for(settings, "together", LLAMA) == (10, 200.0, 3_000.0, False)
+    assert limits_for(settings, "together", "other") == (10, 200.0, 2_000.0, False)
+    assert limits_for(settings, "openai", LLAMA) == (10, 100.0, 1_000.0, False)
 
 
 @pytest.mark.parametrize("way", ["flag", "environment"])
@@ -41,7 +41,32 @@ def test_flags_and_environment_beat_every_section(desk, way):
     flags = {"rpm": 7.0} if way == "flag" else {}
     if way == "environment":
         desk.env["BATCHRUNNER_RPM"] = "7"
-    assert limits_for(desk.load(**flags).settings, "together", LLAMA) == (DEFAULT_CONCURRENCY, 7.0, 5.0)
+    assert limits_for(desk.load(**flags).settings, "together", LLAMA) == (DEFAULT_CONCURRENCY, 7.0, 5.0, True)
+
+
+@pytest.mark.parametrize("way", ["flag", "environment", "file"])
+def test_auto_hides_the_numbers_behind_it(desk, way):
+    desk.project(
+        f"""
+        concurrency = 40
+        rpm = 100
+        tpm = 1000
+        [providers.together]
+        {'concurrency = "auto"' if way == "file" else ""}
+        {'rpm = "auto"' if way == "file" else ""}
+        """
+    )
+    flags = {"concurrency": "auto", "rpm": "auto"} if way == "flag" else {}
+    if way == "environment":
+        desk.env["BATCHRUNNER_CONCURRENCY"], desk.env["BATCHRUNNER_RPM"] = "auto", "auto"
+    assert limits_for(desk.load(**flags).settings, "together", LLAMA) == (DEFAULT_CONCURRENCY, None, 1_000.0, True)
+
+
+def test_a_model_may_be_fixed_where_all_else_is_learned(desk):
+    desk.project(f'concurrency = "auto"\nrpm = "auto"\n[providers.together.models."{LLAMA}"]\nconcurrency = 5\nrpm = 7')
+    settings = desk.load().settings
+    assert limits_for(settings, "together", LLAMA) == (5, 7.0, None, False)
+    assert limits_for(settings, "together", "other") == (DEFAULT_CONCURRENCY, None, None, True)
 
 
 @given(st.lists(st.none() | st.integers(1, 1_000), min_size=4, max_size=4))

@@ -68,14 +68,30 @@ def test_what_is_no_outage_neither_opens_it_nor_resets_the_count(kind):
 
 
 @pytest.mark.parametrize(("dice", "factor"), [(0.0, 0.8), (0.5, 1.0), (0.999_999_999, 1.2)])
-def test_it_stays_open_longer_each_time_up_to_twenty_seconds_with_a_fifth_of_chance(dice, factor):
+def test_it_stays_open_longer_each_time_up_to_sixteen_seconds_with_a_fifth_of_chance(dice, factor):
     one, now, waits = breaker(dice=dice), 0.0, []
     opened(one)
     for _ in range(40):
         waits.append(one.until - now)
         now = one.until
         call(one, failure(FailureKind.CONNECTION), now)
-    assert waits == pytest.approx([5 * factor, 10 * factor] + [20 * factor] * 38)
+    assert waits == pytest.approx([5 * factor, 10 * factor] + [16 * factor] * 38)
+
+
+def test_half_of_the_calls_failing_opens_it_once_there_are_twenty():
+    one, sent = breaker(), 0
+    while one.state is BreakerState.CLOSED:
+        call(one, failure(FailureKind.SERVER_ERROR) if sent % 2 == 0 else REPLY, sent / 10)
+        sent += 1
+    assert sent in (20, 21)
+
+
+@pytest.mark.parametrize(("every", "apart"), [(3, 0.1), (2, 2.0)])
+def test_fewer_failures_or_the_same_over_a_longer_time_leave_it_closed(every, apart):
+    one = breaker()
+    for number in range(300):
+        call(one, failure(FailureKind.TIMEOUT) if number % every == 0 else REPLY, number * apart)
+    assert one.state is BreakerState.CLOSED
 
 
 def test_exactly_one_probe_goes_at_a_time_and_two_good_ones_close_it():

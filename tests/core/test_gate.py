@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply
+from batchrunner.core.breaker import LONGEST_OPEN
 from batchrunner.core.gate import Gate
+from batchrunner.core.hints import LimitHints
 from batchrunner.core.permit import Bottleneck, Go, Headroom, LaneLimits, Stopped, Wait
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.core.usage import Usage
@@ -310,8 +312,8 @@ def test_headroom_shows_what_is_used_of_each_limit():
     admitted(one, 0.0)
     one.settle(admitted(one, 30.0), reply(40, 10), 31.0)
     assert one.headroom(40.0) == (
-        Headroom(Bottleneck.CONCURRENCY, 1, 5),
-        Headroom(Bottleneck.RPM, 2, 600),
+        Headroom(Bottleneck.CONCURRENCY, 1, 5, "you"),
+        Headroom(Bottleneck.RPM, 2, 600, "you"),
         Headroom(Bottleneck.TPM, 250, None),
     )
     assert [room.used for room in one.headroom(70.0)] == [1, 1, 50]
@@ -391,3 +393,133 @@ def test_a_probe_is_clear_to_go():
     for _ in range(10):
         call(one, failure(FailureKind.CONNECTION))
     assert one.clear(admitted(one, 60.0), 60.0)
+
+
+# ------------------------------------------------------------------------------------------------------- learned limits
+
+
+def rooms(one, now=0.0):
+    return {room.what.value: (room.limit, room.who) for room in one.headroom(now)}
+
+
+def test_a_lane_that_nobody_knows_starts_with_a_few_calls_and_no_rates():
+    one = gate(concurrency=100, adaptive=True, rpm="auto", tpm="auto")
+    for _ in range(8):
+        admitted(one)
+    assert waits(one) == Wait(math.inf, Bottleneck.CONCURRENCY)
+    assert rooms(one) == {"concurrency": (8, "learned"), "rpm": (None, ""), "tpm": (None, "")}
+
+
+def test_answers_let_the_concurrency_grow_and_it_is_kept_for_the_next_run():
+    one = gate(concurrency=100, adaptive=True)
+    for now in (2.0, 4.0, 6.0):
+        permits = []
+        while isinstance(one.ask(now, 1, 1), Go):
+            permits.append(admitted(one, now))
+        for permit in permits:
+            one.settle(permit, reply(), now + 2)
+    assert rooms(one)["concurrency"] == (64, "learned")
+    assert rooms(gate(concurrency=100, adaptive=True, learned=one.learned()))["concurrency"] == (32, "learned")
+
+
+def test_a_fixed_concurrency_is_there_from_the_first_call_whatever_is_refused():
+    one = gate(concurrency=100)
+    call(one, failure(FailureKind.RATE_LIMITED))
+    for _ in range(100):
+        admitted(one, 1.0)
+
+
+def test_a_refusal_slows_the_requests_down_and_one_for_tokens_the_tokens():
+    for short_of_tokens, limited, free in ((False, "rpm", "tpm"), (True, "tpm", "rpm")):
+        one = gate(concurrency=1_000, rpm="auto", tpm="auto")
+        permits = [admitted(one, place / 10) for place in range(50)]
+        hints = LimitHints(short_of_tokens=short_of_tokens)
+        one.settle(permits[-1], failure(FailureKind.RATE_LIMITED), 5.0, hints)
+        found = rooms(one, 5.0)
+        assert found[limited][1] == "learned"
+        assert found[free] == (None, "")
+
+
+def test_an_overload_cuts_nothing():
+    one = gate(concurrency=100, adaptive=True, rpm="auto")
+    before = rooms(one)
+    call(one, failure(FailureKind.OVERLOADED, Billing.UNKNOWN))
+    assert rooms(one) == before
+
+
+def test_headers_set_the_rates_of_a_lane_that_learns_and_not_of_one_that_was_told():
+    hints = LimitHints(requests=10.0, tokens=5_000.0)
+    learns, told = gate(rpm="auto", tpm="auto"), gate(rpm=60, tpm=60_000)
+    for one in (learns, told):
+        one.settle(admitted(one), reply(), 1.0, hints)
+    assert rooms(learns)["rpm"] == (pytest.approx(588), "provider's header")
+    assert rooms(learns)["tpm"] == (pytest.approx(294_000), "provider's header")
+    assert rooms(told) == {"concurrency": (10, "you"), "rpm": (60, "you"), "tpm": (60_000, "you")}
+
+
+def test_a_refusal_without_retry_after_waits_until_the_header_says_that_the_next_would_pass():
+    one = gate(rpm="auto")
+    one.settle(admitted(one), failure(FailureKind.RATE_LIMITED), 1.0, LimitHints(ready_in=2.0))
+    assert one.pause_until == 3.0
+
+
+def test_headers_of_good_answers_are_read_ten_times_a_second_at_most():
+    one = gate()
+    assert [one.heeds(now) for now in (0.0, 0.05, 0.1, 0.11, 0.25)] == [True, False, True, False, True]
+
+
+def test_a_live_lane_can_be_tuned():
+    one = gate(concurrency=2, rpm=600)
+    permits = [admitted(one), admitted(one, 0.5)]
+    one.tune(concurrency=4)
+    admitted(one, 1.0)
+    one.tune(concurrency=1, tpm=6_000.0, now=1.0)
+    assert waits(one, 1.0).why is Bottleneck.CONCURRENCY
+    assert rooms(one, 1.0) == {"concurrency": (1, "you"), "rpm": (600, "you"), "tpm": (6_000, "you")}
+    for permit in permits:
+        one.settle(permit, reply(), 2.0)
+    one.tune(concurrency="auto", rpm="auto", tpm="auto", now=3.0)
+    assert rooms(one, 3.0) == {"concurrency": (4, "learned"), "rpm": (None, ""), "tpm": (None, "")}
+
+
+@pytest.mark.parametrize("bad", [{"concurrency": 0}, {"rpm": 0.0}, {"tpm": math.nan}, {"rpm": "fast"}])
+def test_tuning_refuses_what_lets_nothing_through_and_changes_nothing(bad):
+    one = gate(rpm=600)
+    before = rooms(one)
+    with pytest.raises(ValueError, match="must be"):
+        one.tune(**bad)
+    assert rooms(one) == before
+
+
+def test_after_an_outage_a_lane_that_was_widened_grows_to_its_new_width():
+    one = gate(concurrency=2)
+    one.tune(concurrency=50)
+    for _ in range(10):
+        call(one, failure(FailureKind.CONNECTION))
+    for _ in range(60):
+        call(one, reply(), 60.0)
+    for _ in range(50):
+        admitted(one, 60.0)
+
+
+def test_retries_of_failing_calls_wait_for_the_budget_and_those_of_refused_ones_do_not():
+    one = gate()
+    permit = call(one, failure(FailureKind.SERVER_ERROR))
+    assert {one.retry_wait(permit, FailureKind.RATE_LIMITED, 0.5, 0.0) for _ in range(50)} == {0.5}
+    waited = [one.retry_wait(permit, FailureKind.SERVER_ERROR, 0.5, 0.0) for _ in range(50)]
+    assert waited[0] == 0.5
+    assert waited[-1] == pytest.approx(40.0, abs=0.2)
+
+
+def test_in_an_outage_no_row_backs_off_for_longer_than_until_the_next_probe():
+    one = gate()
+    permits = [call(one, failure(FailureKind.SERVER_ERROR)) for _ in range(10)]
+    assert {one.retry_wait(permit, FailureKind.SERVER_ERROR, 60.0, 0.0) for permit in permits * 9} == {LONGEST_OPEN}
+    assert one.retry_wait(permits[0], FailureKind.SERVER_ERROR, 3.0, 0.0) == 3.0
+
+
+@given(st.dictionaries(st.sampled_from(["requests_rate", "tokens_rate", "concurrency_limit"]), st.floats() | st.text()))
+def test_kept_limits_that_make_no_sense_do_no_harm(kept):
+    one = gate(concurrency=50, adaptive=True, rpm="auto", tpm="auto", learned=kept)
+    assert isinstance(one.ask(0.0, 1, 1), Go)
+    assert 1 <= rooms(one)["concurrency"][0] <= 50
