@@ -32,7 +32,7 @@ from batchrunner.store.database import SqliteStore, open_reader, open_store
 from batchrunner.store.reader import SqliteReader
 from batchrunner.transport.base import Transport
 from batchrunner.transport.hosts import host_label
-from batchrunner.transport.open import open_transport
+from batchrunner.transport.open import SPARE_FILES, allow_files, open_transport
 from batchrunner.transport.secret import Secret
 
 
@@ -128,6 +128,11 @@ def make_transport(settings: Settings, keys: Access, provider: str, *, concurren
     """Return the transport to a provider's host, with its key."""
     chosen = settings.provider_named(provider)
     return open_transport(chosen.base_url, keys.keys[provider], connections=concurrency)
+
+
+def allow_connections(number: int) -> None:
+    """Make sure that so many calls may be in flight. Raises ConfigurationError where the system allows fewer files."""
+    allow_files(number + SPARE_FILES)
 
 
 def make_classifier(settings: Settings, provider: str) -> Callable[[HttpReply], Failure]:

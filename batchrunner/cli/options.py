@@ -68,6 +68,13 @@ limit_options = _stack(
     ),
 )
 
+aim_options = _stack(
+    click.option("--model", "lane_model", metavar="ID", help="A model, in all jobs."),
+    click.option(
+        "--provider", "lane_provider", metavar="NAME", help="A provider, in all jobs; with --model, its model."
+    ),
+)
+
 wait_option = click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database.")
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
 

@@ -22,10 +22,20 @@ from batchrunner.core.attempt import FailureKind
     help="Only failures of this kind; may be repeated. `batchrunner errors JOB` lists them.",
 )
 @click.option("--id", "ids", metavar="CUSTOM_ID", multiple=True, help="Only this request; may be repeated.")
+@click.option("--cancelled", is_flag=True, help="Take a cancel back: queue what it cancelled.")
 @wait_option
 @json_option
-def command(loaded: Loaded, job: str, kinds: tuple[str, ...], ids: tuple[str, ...], wait: bool, as_json: bool) -> None:
-    """Queue failed requests again: all of a job, or by kind or id. Nothing is sent until the next run.
+def command(
+    loaded: Loaded,
+    *,
+    job: str,
+    kinds: tuple[str, ...],
+    ids: tuple[str, ...],
+    cancelled: bool,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Queue failed requests again: all of a job, or by kind or id. They go with the next run, or the one going on.
 
     Their tries are forgotten, what they have cost is not. With --kind and --id, both must fit.
 
@@ -34,17 +44,22 @@ def command(loaded: Loaded, job: str, kinds: tuple[str, ...], ids: tuple[str, ..
       batchrunner retry quickstart
       batchrunner retry quickstart --kind timeout --kind server_error
       batchrunner retry quickstart --id row-17
+      batchrunner retry quickstart --cancelled
     """
-    from batchrunner.api import session
+    from batchrunner.api import verbs
 
-    with session(loaded, wait=wait) as held:
-        found = held.job(job)
-        queued = held.retry(found, kinds=kinds, custom_ids=ids)
+    if cancelled and (kinds or ids):
+        raise click.UsageError("--cancelled takes back all that was cancelled: leave --kind and --id out")
+    done = verbs.retry(loaded, job, kinds=kinds, custom_ids=ids, cancelled=cancelled, wait=wait)
+    found, queued = done.job, done.rows
+    assert found is not None  # noqa: S101 - for the type checker: a retry is of a job
     if as_json:
-        print_json({"schema": "batchrunner.retry/1", "job": job_facts(found), "queued": queued})
+        print_json({"schema": "batchrunner.retry/1", "job": job_facts(found), "queued": queued, "live": done.live})
     talk(f"{plural(queued, 'request')} queued again", quiet=loaded.settings.quiet)
     if ids and queued < len(set(ids)):
         missed = len(set(ids)) - queued
         talk(f"{missed:,} of these ids did not fail, or not so, or are not in this job", quiet=loaded.settings.quiet)
-    if queued:
+    if queued and done.live:
+        talk("the run that is going on takes them", quiet=loaded.settings.quiet)
+    elif queued:
         talk(f"next: {command_line(loaded, 'run', found.name)}", quiet=loaded.settings.quiet)

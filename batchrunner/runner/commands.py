@@ -43,7 +43,7 @@ class Pause(msgspec.Struct, tag="pause", frozen=True, kw_only=True, forbid_unkno
 
 
 class Resume(msgspec.Struct, tag="resume", frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """End the pauses of these targets; None: all that a person set."""
+    """End what a person paused of these targets; None: all of it."""
 
     aims: Annotated[tuple[Aim, ...], Meta(max_length=10_000)] | None = None
 
@@ -74,6 +74,22 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
     name: Short | None = None
     tags: tuple[tuple[Short, Text], ...] = ()
     add: bool = False
+
+    @classmethod
+    def of(
+        cls, path: str, options: JobOptions, *, name: str | None, tags: tuple[tuple[str, str], ...], add: bool
+    ) -> "Load":
+        """Make the command from a job's options."""
+        return cls(
+            path=path,
+            provider=options.provider,
+            endpoint=options.endpoint,
+            model=options.model,
+            settings=options.settings,
+            name=name,
+            tags=tags,
+            add=add,
+        )
 
     @property
     def options(self) -> JobOptions:

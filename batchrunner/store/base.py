@@ -211,7 +211,10 @@ class Verbs(Protocol):
         ...
 
     def resume(self, targets: Sequence[Target] | None, now: int) -> list[Pause]:
-        """End the pauses of these targets, or with None all that a person set; return what was ended."""
+        """End what a person paused of these targets, or with None all of it; return what was ended.
+
+        The pauses that a run made end when their cause does, or with the next run.
+        """
         ...
 
     def cancel(self, job_id: int) -> bool:

@@ -48,13 +48,13 @@ class SqliteVerbs:
         return new
 
     def resume(self, targets: Sequence[Target] | None, now: int) -> list[Pause]:
-        """End the pauses of these targets, or with None all that a person set; return what was ended."""
+        """End what a person paused of these targets, or with None all of it; return what was ended."""
         wanted = None if targets is None else {(target.scope, target.ref) for target in targets}
         with self._session.write() as connection:
             ended = [
                 pause
                 for pause in standing(connection)
-                if (pause.reason == BY_HAND if wanted is None else (pause.scope, pause.ref) in wanted)
+                if pause.reason == BY_HAND and (wanted is None or (pause.scope, pause.ref) in wanted)
             ]
             for pause in ended:
                 these = (pauses.c.scope == pause.scope, pauses.c.ref == pause.ref, pauses.c.reason == pause.reason)
