@@ -241,11 +241,21 @@ class Control:
             async with self._loading, BlockingPortal() as portal:
                 across = cast(Loading, _Across(self._store, partial(portal.call, live.offload.run)))
                 work = partial(load, across, self._clock, command, self._db)
-                loaded = await anyio.to_thread.run_sync(work)
+                loaded = await anyio.to_thread.run_sync(_caught, work)
             await live.refresh()
         finally:
             live.end_load()
+        if isinstance(loaded, BatchrunnerError):
+            raise loaded
         return Done(loaded=loaded, live=live.works_on(loaded.job.id), air=live.dispatcher.air)
+
+
+def _caught(work: Callable[[], T]) -> T | BatchrunnerError:
+    """Return what it raises: the portal beside it would wrap an error in a group."""
+    try:
+        return work()
+    except BatchrunnerError as error:
+        return error
 
 
 class _Across:

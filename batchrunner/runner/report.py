@@ -53,7 +53,7 @@ class RunReport:
         for kind, code in _HALT_CODES:
             if kind in kinds:
                 return code
-        if self.tally.failed or self.failed_before:
+        if self.tally.failed + self.failed_before:  # what failed and was queued again by hand meanwhile is in neither
             return ExitCode.SOME_FAILED
         return ExitCode.OK
 
