@@ -226,3 +226,19 @@ def test_a_run_that_does_not_answer_is_named_and_nothing_is_changed(at: Start, m
     assert "nothing was changed" in said
     assert child.end().code == 0
     assert place.states() == {"succeeded": 60}
+
+
+def test_ctrl_c_during_a_load_ends_the_run_and_the_load_is_done_by_its_sender(at: Start) -> None:
+    place = at(latency=0.2, latency_jitter=0)
+    big = place.file(chats(40_000, "big"), "big.jsonl")
+    child = running(place, 400)
+    loading = place.start("load", str(big), *DB, "--json")
+    until(lambda: place.rows("SELECT count(*) FROM jobs WHERE state = 'loading'") == [(1,)])
+    child.signal(signal.SIGINT)
+    ended = child.end()
+    assert ended.code == 130, ended.err
+    assert quiet(ended.err)
+    loaded = loading.end()
+    assert loaded.code == 0, loaded.err
+    assert json.loads(loaded.out)["added"] == 40_000
+    assert place.rows("SELECT state, count(*) FROM jobs GROUP BY state") == [("open", 2)]
