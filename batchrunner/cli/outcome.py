@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session
-from batchrunner.cli.pauses import tell_pauses
+from batchrunner.cli.held import tell_pauses
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import duration, plural
 from batchrunner.core.attempt import FailureKind

@@ -37,7 +37,7 @@ def command(
       batchrunner pause
     """
     from batchrunner.api import reads, verbs
-    from batchrunner.cli.pauses import name_of, pause_facts
+    from batchrunner.cli.held import name_of, pause_facts
 
     done = verbs.pause(loaded, job, model=lane_model, provider=lane_provider, reason=reason, wait=wait)
     quiet = loaded.settings.quiet

@@ -35,7 +35,7 @@ def command(
       batchrunner resume
     """
     from batchrunner.api import reads, verbs
-    from batchrunner.cli.pauses import name_of, pause_facts
+    from batchrunner.cli.held import name_of, pause_facts
 
     done = verbs.resume(loaded, job, model=lane_model, provider=lane_provider, wait=wait)
     quiet = loaded.settings.quiet

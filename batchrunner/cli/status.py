@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrunner.cli import facts
+from batchrunner.cli.held import pause_facts, tell_pauses
 from batchrunner.cli.options import json_option, verb
-from batchrunner.cli.pauses import pause_facts, tell_pauses
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import money, table, talk, when
 from batchrunner.cli.text import command_line, duration, one_line, plural

@@ -61,6 +61,8 @@ class Claimer:
     def resize(self, concurrency: int) -> None:
         """Claim for so many calls in flight from here on."""
         self._concurrency, self._batch = concurrency, 2 * concurrency + SLACK
+        for lane in self._lanes:
+            lane.drops += 1  # a short claim means the end of a job only by the size that it asked for
         self._wake.set()
 
     def stop(self) -> None:
@@ -141,7 +143,7 @@ class Claimer:
             self._wake.set()
 
     async def _claim_due(self, lane: RunLane) -> list[Head]:
-        now, limit, epoch = self._clock.now(), self._batch + len(lane.heads), lane.epoch
+        now, limit, drops = self._clock.now(), self._batch + len(lane.heads), lane.drops
 
         def claim() -> tuple[list[Head], int | None]:
             heads = self._queue.claim_due(lane.jobs, lane.lane.id, now, limit, self._selection)
@@ -150,18 +152,19 @@ class Claimer:
             return heads, self._queue.next_due(lane.jobs, lane.lane.id, now, self._selection)
 
         heads, next_due = await self._offload.run(claim)
-        if lane.epoch != epoch:
+        if lane.drops != drops:
             return []
         lane.next_due = next_due
         return heads
 
     async def _claim_fresh(self, lane: RunLane) -> list[Head]:
-        job, after, epoch = lane.jobs[lane.job_index], lane.after, lane.epoch
-        limit = self._batch
-        heads = await self._offload.run(lambda: self._queue.claim(job, lane.lane.id, after, limit, self._selection))
-        if lane.epoch != epoch:
+        job, after, drops = lane.jobs[lane.job_index], lane.after, lane.drops
+        heads = await self._offload.run(
+            lambda: self._queue.claim(job, lane.lane.id, after, self._batch, self._selection)
+        )
+        if lane.drops != drops:
             return []
-        if len(heads) < limit:
+        if len(heads) < self._batch:
             lane.job_index, lane.after = lane.job_index + 1, None
         else:
             lane.after = (heads[-1].priority, heads[-1].id)

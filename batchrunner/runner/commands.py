@@ -111,7 +111,7 @@ class Retry(msgspec.Struct, tag="retry", frozen=True, kw_only=True, forbid_unkno
 Command = Pause | Resume | Cancel | Tune | Load | Retry
 
 
-class PauseView(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PauseFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A pause as an answer shows it: what is held back, why, and since when (microseconds UTC)."""
 
     scope: str
@@ -126,7 +126,7 @@ class Done(msgspec.Struct, tag="done", frozen=True, kw_only=True, forbid_unknown
 
     rows: int = 0
     """Requests that were cancelled or queued again."""
-    pauses: tuple[PauseView, ...] = ()
+    pauses: tuple[PauseFact, ...] = ()
     """Pauses that are new, or were ended."""
     air: int = 0
     """Calls in the air when it was done, which go on to their end."""

@@ -14,7 +14,7 @@ from batchrunner.core.clock import Clock
 from batchrunner.core.errors import BatchrunnerError, ConfigurationError
 from batchrunner.core.job import Job, JobState
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Cancel, Command, Done, Load, PauseView, Refused, Resume, Retry, Tune, targets
+from batchrunner.runner.commands import Cancel, Command, Done, Load, PauseFact, Refused, Resume, Retry, Tune, targets
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loaded, Loader
 from batchrunner.runner.mailbox import Mailbox, Taken
@@ -130,8 +130,8 @@ def _job(store: Loading, job_id: int) -> Job:
     return found
 
 
-def _views(pauses: Sequence[Pause]) -> tuple[PauseView, ...]:
-    return tuple(PauseView(**pause._asdict()) for pause in pauses)
+def _views(pauses: Sequence[Pause]) -> tuple[PauseFact, ...]:
+    return tuple(PauseFact(**pause._asdict()) for pause in pauses)
 
 
 class Control:

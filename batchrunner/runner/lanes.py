@@ -55,12 +55,12 @@ class RunLane:
     """The earliest ``not_before`` of the rows that wait; None: none waits."""
     held: bool = False
     """Whether a person holds back all that is queued here."""
-    epoch: int = 0
-    """How often ``jobs`` has changed: a claim that was begun before is void."""
     ready: deque[Ready] = field(default_factory=deque)
     """Open attempts for which there was no room in the air yet."""
     busy: set[int] = field(default_factory=set)
     """Requests that are claimed and not yet recorded: a claim that meets them again passes them over."""
+    drops: int = 0
+    """How often claimed heads were forgotten: a claim that began before says nothing of where the next one goes on."""
 
     def levels(self, monotonic: float, now: int) -> list[BucketLevel]:
         """Return what must outlive this process: the buckets' levels, and a pause that is on."""
@@ -86,7 +86,7 @@ class RunLane:
     def restart(self, jobs: Sequence[int], now: int) -> None:
         """Work on these jobs from here on, from their first rows; what was claimed of others is given back."""
         self.jobs, self.job_index, self.after, self.next_due = jobs, 0, None, now
-        self.epoch += 1
+        self.drops += 1
         gone = [head for head in self.heads if head.job_id not in jobs]
         self.busy.difference_update(head.id for head in gone)
         self.heads = deque(head for head in self.heads if head.job_id in jobs)

@@ -10,10 +10,10 @@ from batchrunner.core.clock import SECOND
 
 if TYPE_CHECKING:
     from batchrunner.api import Job
-    from batchrunner.runner.commands import PauseView
+    from batchrunner.runner.commands import PauseFact
     from batchrunner.store.base import Pause
 
-    AnyPause = Pause | PauseView
+    AnyPause = Pause | PauseFact
 
 
 def pause_facts(pause: "AnyPause") -> dict[str, Any]:
