@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import anyio
 import anyio.to_thread
 import msgspec
+from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal
 
 from batchrunner.core.clock import Clock
@@ -148,6 +149,7 @@ class Control:
         self._allow = allow
         self._working: list[Taken] = []
         self._loading = anyio.Lock()
+        self._ending = False
 
     async def serve(self, live: Live) -> None:
         """Take commands, do them and answer them, until cancelled.
@@ -162,16 +164,22 @@ class Control:
             mailbox.clear()
             try:
                 async with anyio.create_task_group() as tasks:
-                    while True:
-                        for taken in mailbox.take():
-                            self._working.append(taken)
-                            tasks.start_soon(self._answer, live, mailbox, taken)
-                        for taken in self._working:
-                            mailbox.touch(taken)
-                        live.dispatcher.recall()
-                        await anyio.sleep(EVERY)
+                    await self._look(live, mailbox, tasks)
             finally:
                 mailbox.remove()
+
+    async def _look(self, live: Live, mailbox: Mailbox, tasks: TaskGroup) -> None:
+        try:
+            while True:
+                for taken in mailbox.take():
+                    self._working.append(taken)
+                    tasks.start_soon(self._answer, live, mailbox, taken)
+                for taken in self._working:
+                    mailbox.touch(taken)
+                live.dispatcher.recall()
+                await anyio.sleep(EVERY)
+        finally:
+            self._ending = True
 
     async def _answer(self, live: Live, mailbox: Mailbox, taken: Taken) -> None:
         try:
@@ -183,16 +191,25 @@ class Control:
                 hint="it may be of another version; let the command queue behind it with --wait",
             )
         else:
-            answer = await self._try(live, command)
+            try:
+                answer = await self._try(live, command)
+            except _RunEnds:
+                return
         data = commands.encode(answer)
-        await live.offload.run(lambda: mailbox.answer(taken, data))
+        with anyio.CancelScope(shield=True):  # what was done is answered, even if the run ends just now
+            await live.offload.run(lambda: mailbox.answer(taken, data))
         self._working.remove(taken)
+        if isinstance(answer, Done) and answer.loaded is not None:
+            await live.refresh()
+            live.end_load()
 
     async def _try(self, live: Live, command: Command) -> commands.Answer:
         try:
             return await self._act(live, command)
         except BatchrunnerError as error:
             return Refused.of(error)
+        except _RunEnds:
+            raise
         except Exception as error:  # noqa: BLE001 - its sender is told; a night's run does not end for a command
             return Refused(kind="bug", message=f"a bug in batchrunner: {type(error).__name__}: {error}"[:2_000])
 
@@ -227,6 +244,12 @@ class Control:
             pass
         return done
 
+    def _across(self, live: Live, portal: BlockingPortal, call: Callable[[], T]) -> T:
+        """Do a call of another thread in the database thread."""
+        if self._ending:
+            raise _RunEnds
+        return portal.call(live.offload.run, call)
+
     async def _load(self, live: Live, command: Load) -> Done:
         """Load beside the run: the file is read in a thread of its own, each write is done among the run's own."""
         if command.provider not in self._providers:
@@ -237,25 +260,28 @@ class Control:
         if not os.path.isabs(command.path):  # noqa: PTH117 - a path of any bytes
             raise ConfigurationError("a path for a live run must be absolute", hint="give the whole path")
         live.begin_load()
-        try:
+        # A thread can't be cancelled: when the run ends, the next thing that it asks of the store ends it.
+        with anyio.CancelScope(shield=True):
             async with self._loading, BlockingPortal() as portal:
-                across = cast(Loading, _Across(self._store, partial(portal.call, live.offload.run)))
+                across = cast(Loading, _Across(self._store, partial(self._across, live, portal)))
                 work = partial(load, across, self._clock, command, self._db)
                 loaded = await anyio.to_thread.run_sync(_caught, work)
-            await live.refresh()
-        finally:
+        if isinstance(loaded, Exception):
             live.end_load()
-        if isinstance(loaded, BatchrunnerError):
             raise loaded
         return Done(loaded=loaded, live=live.works_on(loaded.job.id), air=live.dispatcher.air)
 
 
-def _caught(work: Callable[[], T]) -> T | BatchrunnerError:
+def _caught(work: Callable[[], T]) -> T | Exception:
     """Return what it raises: the portal beside it would wrap an error in a group."""
     try:
         return work()
-    except BatchrunnerError as error:
+    except Exception as error:  # noqa: BLE001 - raised by who called this
         return error
+
+
+class _RunEnds(Exception):  # noqa: N818 - always caught here
+    """A load was cut off: its sender will find the database free, and load the file itself."""
 
 
 class _Across:
