@@ -136,14 +136,14 @@ def test_tune_takes_effect_on_a_live_run(at: Start) -> None:
 
     until(lambda: in_air() >= 40)
     verb(place, "tune", "--concurrency", "1")
-    time.sleep(1.0)
+    until(lambda: in_air() <= 1)
     before = place.box.arrived
-    time.sleep(1.0)
+    time.sleep(0.9)
     assert place.box.arrived - before <= 5, "one call at a time of 0.25 s is four a second"
     verb(place, "tune", "--concurrency", "40", "--rpm", "120")
-    time.sleep(0.6)
+    time.sleep(0.4)
     before = place.box.arrived
-    time.sleep(1.5)
+    time.sleep(1.2)
     assert place.box.arrived - before <= 5, "120 requests a minute are two a second"
     place.box.change(latency=0.0)
     verb(place, "tune", "--rpm", "60k")
@@ -152,7 +152,7 @@ def test_tune_takes_effect_on_a_live_run(at: Start) -> None:
 
 
 def test_load_and_retry_reach_a_run_that_drains_the_whole_queue(at: Start) -> None:
-    place = at(latency=0.4, latency_jitter=0, poison="question 7 of late")
+    place = at(latency=0.4, latency_jitter=0, poison="question 7 of other")
     place.file(chats(400))
     place.run("load", "job.jsonl", *DB)
     child = place.start("run", *DB, "--yes", "--progress", "none", "--concurrency", "8")
@@ -161,13 +161,6 @@ def test_load_and_retry_reach_a_run_that_drains_the_whole_queue(at: Start) -> No
     loaded = verb(place, "load", late)
     assert (loaded["added"], loaded["live"], loaded["job"]["path"]) == (60, True, str(place.folder / "late.jsonl"))
     assert verb(place, "load", late)["added"] == 0, "the same file is the same job"
-    until(
-        lambda: (
-            place.rows("SELECT count(*) FROM attempts a JOIN models m ON m.id = a.model_id WHERE m.model = ?", SMALL)
-            > [(0,)]
-        )
-    )
-    place.box.change(latency=0.15)
     until(lambda: place.states().get("failed") == 1)
     place.box.change(poison="")
     assert verb(place, "retry", "late")["queued"] == 1
