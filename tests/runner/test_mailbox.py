@@ -1,5 +1,6 @@
 """The mailbox is a door: what comes through it, what does not, and what the dead leave behind."""
 
+import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -106,10 +107,14 @@ def test_what_is_no_folder_is_refused(db: Path, make: str) -> None:
 
 
 def test_links_pipes_sockets_and_giants_are_never_read_and_never_waited_for(db: Path, box: Mailbox) -> None:
-    place, target = Path(f"{db}.inbox"), db.parent / "target"
-    target.write_bytes(b'{"type":"cancel","job":1}')
-    (place / "1.command").symlink_to(target)
-    os.link(target, place / "2.command")
+    place, targets = Path(f"{db}.inbox"), [db.parent / "one", db.parent / "two"]
+    locked = [target.open("w+b") for target in targets]
+    for file in locked:
+        file.write(b'{"type":"cancel","job":1}')
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)  # as a sender that lives
+    (place / "1.command").symlink_to(targets[0])
+    os.link(targets[1], place / "2.command")
     os.mkfifo(place / "3.command", 0o600)
     listener = socket.socket(socket.AF_UNIX)
     here = Path.cwd()
@@ -124,7 +129,9 @@ def test_links_pipes_sockets_and_giants_are_never_read_and_never_waited_for(db: 
         grown = next(path for path in place.iterdir() if path.name.startswith("0"))
         os.truncate(grown, LARGEST + 1)
         assert list(box.take()) == []
-    assert target.read_bytes() == b'{"type":"cancel","job":1}', "a link was followed"
+    for target, file in zip(targets, locked, strict=True):
+        file.close()
+        assert target.read_bytes() == b'{"type":"cancel","job":1}', "a link was followed"
     assert [name for name in files(db) if name != "5.command"] == []
 
 
