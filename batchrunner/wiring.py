@@ -37,7 +37,7 @@ from batchrunner.store.disk import Disk
 from batchrunner.store.reader import SqliteReader
 from batchrunner.transport.base import Transport
 from batchrunner.transport.hosts import host_label
-from batchrunner.transport.open import open_transport
+from batchrunner.transport.open import SPARE_FILES, allow_files, open_transport
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
 from batchrunner.transport.webhook import WebhookNotifier
@@ -179,6 +179,11 @@ def make_transport(
         max_response=settings.max_response,
         clock=clock,
     )
+
+
+def allow_connections(number: int) -> None:
+    """Make sure that so many calls may be in flight. Raises ConfigurationError where the system allows fewer files."""
+    allow_files(number + SPARE_FILES)
 
 
 def make_classifier(settings: Settings, provider: str) -> Callable[[HttpReply], Failure]:

@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from batchrunner.api import verbs
 from batchrunner.api.reads import reads
 from batchrunner.api.session import Planned, Session, session
 from batchrunner.api.values import Estimate, JobStatus, Result
@@ -19,6 +20,7 @@ from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import load_here
 from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
+from batchrunner.runner.commands import Done
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.snapshot import Snapshot
 from batchrunner.store.base import CostRow, FailureGroup
@@ -33,6 +35,8 @@ Ref = str | int | Job
 
 class Queue:
     """One database of jobs. It is held, against other writers, only while something is loaded, run or retried.
+
+    While a run holds it, here or in another process, the verbs that write ask that run.
 
     ::
 
@@ -56,7 +60,9 @@ class Queue:
 
     async def load(self, path: str | PathLike[str], *, name: str | None = None, add: bool = False) -> Job:
         """Queue a job file, or find the job that it already is. Raises InputError with the bad lines."""
-        return await self._writing(lambda held: held.load(str(path), name=name, add=add).job)
+        done = await self._asking(verbs.load, str(path), name=name, add=add)
+        assert done.loaded is not None  # noqa: S101 - for the type checker: a load that was done has loaded
+        return done.loaded.job
 
     async def estimate(self, *jobs: Ref) -> Estimate:
         """Estimate what the queued requests will take, and cost."""
@@ -80,9 +86,23 @@ class Queue:
         self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
     ) -> int:
         """Queue failed requests again, all or by kind or id, or those in quarantine; return how many."""
-        return await self._writing(
-            lambda held: held.retry(held.job(_ref(job)), kinds=kinds, custom_ids=custom_ids, quarantined=quarantined)
-        )
+        asked = self._asking(verbs.retry, _ref(job), kinds=kinds, custom_ids=custom_ids, quarantined=quarantined)
+        return (await asked).rows
+
+    async def pause(
+        self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None, reason: str = ""
+    ) -> None:
+        """Hold back a job, a model or a provider until ``resume``, also of a run that is going on; else every job."""
+        named = None if job is None else _ref(job)
+        await self._asking(verbs.pause, named, model=model, provider=provider, reason=reason)
+
+    async def resume(self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None) -> None:
+        """Go on with what ``pause`` held back; without arguments, with all of it."""
+        await self._asking(verbs.resume, None if job is None else _ref(job), model=model, provider=provider)
+
+    async def cancel(self, job: Ref) -> int:
+        """Cancel what is queued of a job, return how many; calls in flight land and are kept."""
+        return (await self._asking(verbs.cancel, _ref(job))).rows
 
     async def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
         """Write a job's results to a JSONL or CSV file, its failures beside it."""
@@ -112,6 +132,9 @@ class Queue:
             while page := await anyio.to_thread.run_sync(lambda: list(islice(rows, PAGE))):
                 for result in page:
                     yield result
+
+    async def _asking(self, verb: Callable[..., Done], *given: Any, **named: Any) -> Done:
+        return await anyio.to_thread.run_sync(partial(verb, self._loaded, *given, **named))
 
     async def _writing(self, act: Callable[[Session], T]) -> T:
         return await anyio.to_thread.run_sync(partial(_within, session(self._loaded), act))
@@ -166,6 +189,20 @@ class BlockingQueue:
     ) -> int:
         """See ``Queue.retry``."""
         return self._wait(partial(self._queue.retry, job, kinds=kinds, custom_ids=custom_ids, quarantined=quarantined))
+
+    def pause(
+        self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None, reason: str = ""
+    ) -> None:
+        """See ``Queue.pause``."""
+        self._wait(partial(self._queue.pause, job, model=model, provider=provider, reason=reason))
+
+    def resume(self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None) -> None:
+        """See ``Queue.resume``."""
+        self._wait(partial(self._queue.resume, job, model=model, provider=provider))
+
+    def cancel(self, job: Ref) -> int:
+        """See ``Queue.cancel``."""
+        return self._wait(partial(self._queue.cancel, job))
 
     def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
         """See ``Queue.export``."""

@@ -11,7 +11,7 @@ from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
 from batchrunner.runner.exporter import export
-from batchrunner.store.base import CostRow, FailureGroup, LaneRow, Reader, RunnerRow
+from batchrunner.store.base import CostRow, FailureGroup, LaneRow, Pause, Reader, RunnerRow
 from batchrunner.wiring import reading
 
 SLICES = ("model", "job", "day", "endpoint", "provider", "account")
@@ -35,13 +35,14 @@ class Reads:
     def status(self, ref: str | Job) -> JobStatus:
         """Return where a job stands."""
         job = self.job(ref)
-        costs = self._reader.costs((), job.id)
+        costs, lanes = self._reader.costs((), job.id), self._reader.lanes(job.id)
         return JobStatus(
             job=job,
             counts=self._reader.counts(job.id, SystemClock().now()),
             costs=costs[0] if costs else None,
-            lanes=tuple(self._reader.lanes(job.id)),
+            lanes=tuple(lanes),
             runner=self._reader.runner(),
+            pauses=tuple(pause for pause in self._reader.pauses() if _concerns(pause, job, lanes)),
         )
 
     def statuses(self, jobs: Sequence[Job] | None = None) -> list[JobStatus]:
@@ -75,9 +76,20 @@ class Reads:
         """Return the lanes and what they wait for."""
         return self._reader.lanes(None if ref is None else self.job(ref).id)
 
+    def pauses(self) -> list[Pause]:
+        """Return the pauses that stand, oldest first."""
+        return self._reader.pauses()
+
     def runner(self) -> RunnerRow | None:
         """Return the newest runner of the database."""
         return self._reader.runner()
+
+
+def _concerns(pause: Pause, job: Job, lanes: Sequence[LaneRow]) -> bool:
+    if pause.scope == "job":
+        return pause.ref == str(job.id)
+    queued = [lane.lane for lane in lanes if lane.queued]
+    return any(pause.ref in (lane.provider, f"{lane.provider} {lane.model}") for lane in queued)
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """The right to write: one process at a time holds a database, loads into it and runs from it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from batchrunner.api.reads import Reads
 from batchrunner.api.tuning import tuned
@@ -13,8 +14,11 @@ from batchrunner.config import limits_for
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
+from batchrunner.runner import control
+from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retry
 from batchrunner.runner.exporter import check_target
-from batchrunner.runner.loader import Loaded, Loader
+from batchrunner.runner.live import Live
+from batchrunner.runner.loader import Loaded
 from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
@@ -24,7 +28,17 @@ from batchrunner.store.base import ALL, Reader, Rescue, Selection, TakenIn
 from batchrunner.store.database import SqliteStore
 from batchrunner.store.disk import Disk
 from batchrunner.transport.base import Transport
-from batchrunner.wiring import Access, access, care_of, patience_of, price_book, reading, run_parts, writing
+from batchrunner.wiring import (
+    Access,
+    access,
+    allow_connections,
+    care_of,
+    patience_of,
+    price_book,
+    reading,
+    run_parts,
+    writing,
+)
 
 _FILES = (".jsonl", ".gz", ".json")
 
@@ -36,6 +50,8 @@ class Outside:
     clock: Clock | None = None
     dice: Callable[[], float] | None = None
     transport: Callable[[str], Transport] | None = None
+    control: bool = False
+    """Whether the run looks into its mailbox: a clock that jumps would look there very often."""
     offload: Callable[[], Offload] = ThreadOffload
     """Makes what runs the store's calls; inline for a clock that jumps."""
 
@@ -63,7 +79,7 @@ class Session(Reads):
         if Path(ref).exists() or ref == "-":
             return None
         try:
-            return self.job(ref)
+            return control.refuse_cancelled(self.job(ref))
         except ConfigurationError:
             if "/" in ref or ref.endswith(_FILES):
                 return None  # "can't open it" tells more of a misspelled path than "there is no such job"
@@ -79,20 +95,29 @@ class Session(Reads):
         add: bool = False,
     ) -> Loaded:
         """Queue a job file, or find the job that it already is. Raises InputError."""
-        if Path(path).exists() and Path(path).samefile(self.settings.db):
-            # Reading it would open the file, and closing that would drop SQLite's locks on it.
-            raise ConfigurationError(f"{path} is the database, not a job file", hint="give the job file's path")
-        loader = Loader(self._store, SystemClock())
         tags = self.settings.tags if tags is None else tags
+        command = Load.of(path, options or self.settings.job, name=name, tags=tags, add=add)
         with tuned():
-            return loader.load(path, options or self.settings.job, name=name, tags=tags, add=add)
+            return control.load(self._store, SystemClock(), command, self._store.path)
 
     def retry(
         self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
     ) -> int:
         """Queue failed requests again, all or by kind or id, or those in quarantine; return how many."""
-        now = SystemClock().now()
-        return self._store.retry(job.id, kinds=kinds, custom_ids=custom_ids, quarantined=quarantined, now=now)
+        again = Retry(job=job.id, kinds=tuple(kinds), custom_ids=tuple(custom_ids), quarantined=quarantined)
+        return self.do(again).rows
+
+    def do(self, command: Command) -> Done:
+        """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""
+        if isinstance(command, Load):
+            with tuned():
+                return Done(loaded=control.load(self._store, SystemClock(), command, self._store.path))
+        if isinstance(command, Pause | Resume | Cancel | Retry):
+            return control.at_once(control.perform(self._store, command, SystemClock().now()))
+        raise ConfigurationError(
+            "no run is going on, so there is nothing to tune",
+            hint="give the limits to the next run: batchrunner run --concurrency N --rpm N --tpm N",
+        )
 
     def select(
         self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None
@@ -127,9 +152,11 @@ class Session(Reads):
         self, jobs: Sequence[Job] | None, selection: Selection = ALL, *, outside: Outside | None = None
     ) -> "Planned":
         """Put a run together. Raises ConfigurationError where a key is missing."""
-        outside = outside or Outside()
+        outside = outside or Outside(control=True)
         self.jobs()  # a job that can't be read has to be found before anything is bought
         self._check_deadline()
+        for job in jobs or ():
+            control.refuse_cancelled(job)
         providers = self.providers(jobs)
         keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
         concurrency = self._concurrency(jobs)
@@ -150,6 +177,7 @@ class Session(Reads):
             concurrency=concurrency,
             grace=self.settings.grace,
             selection=selection,
+            control=self._control(parts.clock) if outside.control else None,
         )
         return Planned(run, offload)
 
@@ -158,6 +186,11 @@ class Session(Reads):
             raise ConfigurationError(
                 f"--until {self.settings.until} has passed", hint="give a time that lies ahead, such as --until 06:30"
             )
+
+    def _control(self, clock: Clock) -> Callable[[Live], Coroutine[Any, Any, None]]:
+        return control.Control(
+            self._store.path, self._store, clock, providers=self.settings.providers, allow=allow_connections
+        ).serve
 
     def _concurrency(self, jobs: Sequence[Job] | None) -> int:
         """Return the bound over all lanes: what was asked for, else what the widest lane allows."""

@@ -8,7 +8,7 @@ import msgspec
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import PriceBook
 from batchrunner.endpoints.registry import BY_PATH
-from batchrunner.store.base import CostRow, Counts, LaneRow, ResultRow, RunnerRow, Workload
+from batchrunner.store.base import CostRow, Counts, LaneRow, Pause, ResultRow, RunnerRow, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +22,19 @@ class JobStatus:
     lanes: tuple[LaneRow, ...]
     runner: RunnerRow | None
     """The newest runner of the database."""
+    pauses: tuple[Pause, ...] = ()
+    """What stands of pauses of this job, its lanes and their providers."""
 
     @property
     def state(self) -> str:
-        """``loading``, ``cancelled``, ``finished``, ``running`` (a call is out or a runner lives) or ``queued``."""
+        """``loading``, ``cancelled``, ``finished``, ``running`` (a call is out), ``paused`` or ``queued``."""
         if self.job.state != "open":
             return self.job.state.value
         if self.counts.queued + self.counts.running == 0:
             return "finished"
-        return "running" if self.counts.running else "queued"
+        if self.counts.running:
+            return "running"
+        return "paused" if any(pause.scope == "job" for pause in self.pauses) else "queued"
 
 
 class Result:

@@ -20,7 +20,7 @@ def command(loaded: Loaded, file: str, name: str | None, add: bool, wait: bool, 
     """Queue a job file without sending anything.
 
     A file that is queued already is found again, not queued twice. FILE may be - for standard input, and end in
-    .gz.
+    .gz. While a run is going on it is that run which reads FILE, and works on it if it drains the whole queue.
 
     \b
     Examples:
@@ -28,12 +28,13 @@ def command(loaded: Loaded, file: str, name: str | None, add: bool, wait: bool, 
       batchrunner load big.jsonl --name nightly --tag team=search
       batchrunner load big.jsonl --add                             it grew: take its new lines too
     """
-    from batchrunner.api import session
+    from batchrunner.api import verbs
 
-    with session(loaded, wait=wait) as held:
-        result = held.load(file, name=name, add=add)
+    done = verbs.load(loaded, file, name=name, add=add, wait=wait)
+    result = done.loaded
+    assert result is not None  # noqa: S101 - for the type checker: a load that was done has loaded
     if as_json:
-        counts = {"added": result.added, "changed": result.changed, "gone": result.gone}
+        counts = {"added": result.added, "changed": result.changed, "gone": result.gone, "live": done.live}
         print_json({"schema": "batchrunner.load/1", "job": job_facts(result.job), **counts})
     else:
         job = result.job
@@ -47,4 +48,7 @@ def command(loaded: Loaded, file: str, name: str | None, add: bool, wait: bool, 
         talk(f"{plural(result.changed, 'line')} differ from what was loaded and were left as they were", quiet=quiet)
     if result.gone:
         talk(f"{plural(result.gone, 'request')} of the job are not in the file any more and stay queued", quiet=quiet)
-    talk(f"next: {command_line(loaded, 'run', result.job.name)}", quiet=quiet)
+    if done.live:
+        talk("the run that is going on takes it in", quiet=quiet)
+    else:
+        talk(f"next: {command_line(loaded, 'run', result.job.name)}", quiet=quiet)

@@ -77,6 +77,13 @@ limit_options = _stack(
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
+aim_options = _stack(
+    click.option("--model", "lane_model", metavar="ID", help="A model, in all jobs."),
+    click.option(
+        "--provider", "lane_provider", metavar="NAME", help="A provider, in all jobs; with --model, its model."
+    ),
+)
+
 pause_options = _stack(
     click.option(
         "--on-pause",

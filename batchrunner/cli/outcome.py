@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session, Tail
+from batchrunner.cli.held import tell_pauses
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import duration, plural
 from batchrunner.core.attempt import FailureKind
-from batchrunner.core.clock import SECOND
+from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
 
@@ -80,6 +81,7 @@ def tell_outcome(
     if report is not None and report.left:
         why = "by --limit or --sample" if report.left == report.deselected else "still queued"
         talk(f"{plural(report.left, 'request')} {why}; go on with: {resume_command()}")
+        tell_held(held, jobs)
 
 
 def _tell_report(report: RunReport, *, quiet: bool) -> None:
@@ -161,6 +163,12 @@ def _standing(status: JobStatus) -> str:
     if costs.unpriced:
         line += f" + {plural(costs.unpriced, 'call')} unpriced"
     return line
+
+
+def tell_held(held: Session, jobs: Sequence[Job] | None) -> None:
+    """Say what a person holds back of these jobs."""
+    pauses = dict.fromkeys(pause for status in held.statuses(jobs) for pause in status.pauses)
+    tell_pauses(held.loaded, list(pauses), held.jobs(), SystemClock().now())
 
 
 def resume_command() -> str:

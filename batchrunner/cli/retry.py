@@ -23,6 +23,7 @@ from batchrunner.core.attempt import FailureKind
 )
 @click.option("--id", "ids", metavar="CUSTOM_ID", multiple=True, help="Only this request; may be repeated.")
 @click.option("--quarantined", is_flag=True, help="Those that were set aside for being there at every crash instead.")
+@click.option("--cancelled", is_flag=True, help="Take a cancel back: queue what it cancelled.")
 @wait_option
 @json_option
 def command(
@@ -32,10 +33,11 @@ def command(
     kinds: tuple[str, ...],
     ids: tuple[str, ...],
     quarantined: bool,
+    cancelled: bool,
     wait: bool,
     as_json: bool,
 ) -> None:
-    """Queue failed requests again: all of a job, or by kind or id. Nothing is sent until the next run.
+    """Queue failed requests again: all of a job, or by kind or id. They go with the next run, or the one going on.
 
     Their tries are forgotten, what they have cost is not. With --kind and --id, both must fit.
 
@@ -45,17 +47,24 @@ def command(
       batchrunner retry quickstart --kind timeout --kind server_error
       batchrunner retry quickstart --id row-17
       batchrunner retry quickstart --quarantined
+      batchrunner retry quickstart --cancelled
     """
-    from batchrunner.api import session
+    from batchrunner.api import verbs
 
-    with session(loaded, wait=wait) as held:
-        found = held.job(job)
-        queued = held.retry(found, kinds=kinds, custom_ids=ids, quarantined=quarantined)
+    if cancelled and (kinds or ids or quarantined):
+        raise click.UsageError("--cancelled takes back all that was cancelled: leave --kind, --id, --quarantined out")
+    done = verbs.retry(
+        loaded, job, kinds=kinds, custom_ids=ids, quarantined=quarantined, cancelled=cancelled, wait=wait
+    )
+    found, queued = done.job, done.rows
+    assert found is not None  # noqa: S101 - for the type checker: a retry is of a job
     if as_json:
-        print_json({"schema": "batchrunner.retry/1", "job": job_facts(found), "queued": queued})
+        print_json({"schema": "batchrunner.retry/1", "job": job_facts(found), "queued": queued, "live": done.live})
     talk(f"{plural(queued, 'request')} queued again", quiet=loaded.settings.quiet)
     if ids and queued < len(set(ids)):
         missed = len(set(ids)) - queued
         talk(f"{missed:,} of these ids did not fail, or not so, or are not in this job", quiet=loaded.settings.quiet)
-    if queued:
+    if queued and done.live:
+        talk("the run that is going on takes them", quiet=loaded.settings.quiet)
+    elif queued:
         talk(f"next: {command_line(loaded, 'run', found.name)}", quiet=loaded.settings.quiet)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrunner.cli import facts
+from batchrunner.cli.held import pause_facts, tell_pauses
 from batchrunner.cli.options import json_option, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import money, table, talk, when
@@ -45,6 +46,9 @@ def command(loaded: Loaded, job: str | None, as_json: bool) -> None:
         _show_jobs(loaded, standing, runner, now)
     else:
         _show_job(loaded, standing[0], runner, now)
+    if not as_json:
+        pauses = dict.fromkeys(pause for each in standing for pause in each.pauses)
+        tell_pauses(loaded, list(pauses), [each.job for each in standing], now)
 
 
 def _as_facts(standing: Sequence["JobStatus"], runner: "RunnerRow | None", now: int) -> dict[str, Any]:
@@ -56,6 +60,7 @@ def _as_facts(standing: Sequence["JobStatus"], runner: "RunnerRow | None", now: 
                 "state": _state(each, runner, now),
                 "counts": facts.count_facts(each.counts),
                 "costs": facts.cost_facts(each.costs),
+                "pauses": [pause_facts(pause) for pause in each.pauses],
                 "lanes": [facts.lane_facts(lane) for lane in each.lanes],
             }
             for each in standing

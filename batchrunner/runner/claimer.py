@@ -51,9 +51,23 @@ class Claimer:
         self._wake = anyio.Event()
         self._stopping = False
         self._filling: set[int] = set()
+        self.keep_open = False
+        """Whether to go on without anything to send, because a person will say what comes next."""
 
     def wake(self) -> None:
         """Look again: something has changed."""
+        self._wake.set()
+
+    def join(self, lane: RunLane) -> None:
+        """Work on one more lane, which is in the list of the lanes already."""
+        self._by_id[lane.lane.id] = lane
+        self._wake.set()
+
+    def resize(self, concurrency: int) -> None:
+        """Claim for so many calls in flight from here on."""
+        self._concurrency, self._batch = concurrency, 2 * concurrency + SLACK
+        for lane in self._lanes:
+            lane.drops += 1  # a short claim means the end of a job only by the size that it asked for
         self._wake.set()
 
     def stop(self) -> None:
@@ -94,6 +108,8 @@ class Claimer:
             return False
         if self._stopping:
             return not dispatcher.admitted
+        if self.keep_open:
+            return False
         return all(not lane.busy if _is_closed(lane) else lane.finished for lane in self._lanes)
 
     def _next_due(self) -> float:

@@ -89,10 +89,26 @@ class Dispatcher:
         """
         lane, (head, *_), permit = ready.ticket
         lane.gate.release(permit)
-        lane.heads.appendleft(head)
+        if head.job_id in lane.jobs:
+            lane.heads.appendleft(head)
+        else:  # held back, or cancelled, since it was claimed
+            lane.busy.discard(head.id)
         if lane.probe is Probe.OUT:
             lane.probe = Probe.DUE
         self._ledger.release(Release(ready.opened.attempt_id, head))
+
+    def recall(self) -> None:
+        """Take back what is open and waits for room, of jobs that may not be sent any more."""
+        for lane in self._lanes:
+            gone = [ready for ready in lane.ready if ready.ticket.opening.head.job_id not in lane.jobs]
+            for ready in gone:
+                lane.ready.remove(ready)
+                self.admitted -= 1
+                self.release(ready)
+
+    def resize(self, concurrency: int) -> None:
+        """Keep so many calls in the air from here on; what is in the air beyond that lands."""
+        self._concurrency = concurrency
 
     def landed(self, ready: Ready) -> Ready | None:
         """Note that this call is over, and recorded or released; return the next one for its worker.

@@ -70,6 +70,10 @@ class Halts:
         self._kept_back: dict[int, float] = {}
         """When a lane was last kept back for its host, by lane: before that, its outage says nothing."""
 
+    def join(self, lane: RunLane) -> None:
+        """Watch one more lane, which is in the list of the lanes already."""
+        self._by_id[lane.lane.id] = lane
+
     def stop(self, lane: RunLane, stop: Stop) -> None:
         """Close the lanes that a Stop verdict names; what is queued behind them stays queued."""
         pause = self._pause_of(lane)

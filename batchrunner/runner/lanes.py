@@ -51,6 +51,7 @@ class RunLane:
 
     lane: Lane
     jobs: Sequence[int]
+    """The jobs whose rows may be sent: those of this run that nobody holds back."""
     gate: Gate
     transport: Transport
     classify: Classifier
@@ -64,6 +65,8 @@ class RunLane:
     """Where the next claim of that job goes on."""
     next_due: int | None = None
     """The earliest ``not_before`` of the rows that wait; None: none waits."""
+    held: bool = False
+    """Whether a person holds back all that is queued here."""
     ready: deque[Ready] = field(default_factory=deque)
     """Open attempts for which there was no room in the air yet."""
     busy: set[int] = field(default_factory=set)
@@ -102,6 +105,14 @@ class RunLane:
         self.heads.clear()
         self.drops += 1
         self.job_index, self.after, self.next_due = 0, None, 1
+
+    def restart(self, jobs: Sequence[int], now: int) -> None:
+        """Work on these jobs from here on, from their first rows; what was claimed of others is given back."""
+        self.jobs, self.job_index, self.after, self.next_due = jobs, 0, None, now
+        self.drops += 1
+        gone = [head for head in self.heads if head.job_id not in jobs]
+        self.busy.difference_update(head.id for head in gone)
+        self.heads = deque(head for head in self.heads if head.job_id in jobs)
 
     def is_priced(self, now: int) -> bool:
         """Whether ``rate`` is today's, as every attempt's that is opened now has to be."""

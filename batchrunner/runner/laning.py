@@ -48,6 +48,14 @@ class LaneBuilder:
         work, levels, learned = await self._offload.run(read)
         return [await self._build(item, levels, learned, stack) for item in work]
 
+    async def build_more(self, item: LaneWork, stack: AsyncExitStack) -> RunLane | None:
+        """Return one more lane; None where this run has no key for its provider."""
+        if item.lane.provider not in self.transports:
+            return None
+        queue, lane_id = self._queue, item.lane.id
+        levels, learned = await self._offload.run(lambda: (queue.levels(), queue.learned(lane_id)))
+        return await self._build(item, levels, {lane_id: learned}, stack)
+
     async def _build(
         self,
         item: LaneWork,

@@ -14,7 +14,7 @@ from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
 from batchrunner.runner.suspension import suspended_seconds
-from batchrunner.store.base import Queue, RunnerInfo
+from batchrunner.store.base import RunnerInfo, Store
 from batchrunner.transport.base import Transport
 
 
@@ -22,7 +22,7 @@ from batchrunner.transport.base import Transport
 class Parts:
     """What the wiring hands to a run."""
 
-    queue: Queue
+    queue: Store
     offload: Offload
     storage: Storage
     clock: Clock

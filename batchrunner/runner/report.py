@@ -84,7 +84,7 @@ class RunReport:
             return ExitCode.UNAVAILABLE
         if self.expired and work_left:
             return ExitCode.DEADLINE
-        if self.tally.failed or self.failed_before:
+        if self.tally.failed + self.failed_before:  # what failed and was queued again by hand meanwhile is in neither
             return ExitCode.SOME_FAILED
         return ExitCode.OK
 

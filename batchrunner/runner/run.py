@@ -1,36 +1,30 @@
 """One run: builds the corridor, drains it, and says how it ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.streams.memory import MemoryObjectReceiveStream
 
-from batchrunner.core.doubles import Doubles
 from batchrunner.core.errors import DatabaseError
-from batchrunner.core.request import Closing, Opened
-from batchrunner.runner.claimer import Claimer
-from batchrunner.runner.dispatcher import Dispatcher
-from batchrunner.runner.halts import Halts
+from batchrunner.runner.corridor import Corridor
 from batchrunner.runner.heartbeat import Heartbeat
-from batchrunner.runner.lanes import Ready, RunLane, Ticket
+from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.laning import LaneBuilder
-from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.live import Live, Reach
 from batchrunner.runner.looplag import LoopLag
 from batchrunner.runner.notices import end_facts, event_of, pause_facts
 from batchrunner.runner.notify import Bell
 from batchrunner.runner.parts import Parts
-from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt, Interrupt, RunReport
-from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.snapshot import Snapshot, take
 from batchrunner.runner.suspension import Suspension
 from batchrunner.runner.tail import NO_TAIL, Tail, tail_of, worse
 from batchrunner.runner.tally import Tally
-from batchrunner.runner.worker import Workers
-from batchrunner.store.base import ALL, BucketLevel, Selection
+from batchrunner.store.base import ALL, Selection
 from batchrunner.transport.base import Transport
 
 
@@ -45,14 +39,14 @@ class Run:
     """Seconds that calls in flight may take to finish after the first stop."""
     selection: Selection = ALL
     tally: Tally = field(default_factory=Tally)
+    control: Callable[[Live], Coroutine[Any, Any, None]] | None = None
+    """Does what other processes ask of this run while it lives; None: nobody can ask."""
     _lag: LoopLag = field(default_factory=LoopLag)
     _lanes: list[RunLane] = field(default_factory=list)
     _transports: dict[str, Transport] = field(default_factory=dict)
-    _halts: Halts | None = None
-    _doubles: Doubles = field(default_factory=Doubles)
+    _builder: LaneBuilder | None = None
+    _corridor: Corridor | None = None
     _interrupted: Interrupt | None = None
-    _claimer: Claimer | None = None
-    _dispatcher: Dispatcher | None = None
     _stop_asked: anyio.Event | None = None
     _runner_id: int = 0
     _started: int = 0
@@ -88,7 +82,7 @@ class Run:
         try:
             async with AsyncExitStack() as stack:
                 await self._build_lanes(stack)
-                await self._walk()
+                await self._walk(stack)
             reason = self._stopping or "finished"
         finally:
             with anyio.CancelScope(shield=True):
@@ -113,9 +107,8 @@ class Run:
         self._stop_corridor()
 
     def _stop_corridor(self) -> None:
-        if self._dispatcher is not None and self._claimer is not None:
-            self._dispatcher.stop()
-            self._claimer.stop()
+        if self._corridor is not None:
+            self._corridor.stop()
 
     def _faulted(self, error: DatabaseError | None = None) -> None:
         """Buy nothing more once the database or its disk has failed; what is in flight gets its grace."""
@@ -127,17 +120,17 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """Return what a live view shows now."""
-        air = self._dispatcher.air if self._dispatcher is not None else 0
+        corridor = self._corridor
         return take(
             self._lanes,
             self.tally,
             total=self._total,
-            air=air,
+            air=corridor.dispatcher.air if corridor is not None else 0,
             concurrency=self.concurrency,
             clock=self.parts.clock,
             started=self._started,
             stopping=self._stopping,
-            pauses=tuple(self._halts.probe_times()) if self._halts is not None else (),
+            pauses=tuple(corridor.halts.probe_times()) if corridor is not None else (),
             tail=self._tail(),
             lag=self._lag.taken(),
         )
@@ -158,92 +151,56 @@ class Run:
             gate=parts.gate,
             selection=self.selection,
         )
-        self._transports = builder.transports
+        self._builder, self._transports = builder, builder.transports
         self._lanes.extend(await builder.build(self.jobs, stack))
         self._total = (await parts.offload.run(lambda: parts.queue.remaining(self.jobs, self.selection)))[0]
 
-    async def _walk(self) -> None:
-        """The corridor itself: claimer, workers and ledger side by side until the claimer has nothing more."""
+    async def _walk(self, stack: AsyncExitStack) -> None:
+        """Walk the corridor to its end, with all that goes on beside it."""
         parts = self.parts
-        send, receive = anyio.create_memory_object_stream[Ready](self.concurrency)
-        ledger = Ledger(
-            parts.queue,
-            parts.offload,
-            parts.clock,
-            storage=parts.storage,
-            levels=self._levels,
-            committed=self._committed,
-            dropped=self._dropped,
-            faulted=self._faulted,
-        )
-        rates = Rates(parts.prices, parts.queue, parts.offload)
-        self._claimer = claimer = Claimer(
+        self._corridor = corridor = Corridor(
+            parts,
             self._lanes,
-            parts.queue,
-            parts.offload,
-            rates,
-            parts.clock,
             concurrency=self.concurrency,
             selection=self.selection,
+            tally=self.tally,
             faulted=self._faulted,
+            paused=self._pause_changed,
         )
-        self._dispatcher = dispatcher = Dispatcher(
-            self._lanes, ledger, parts.clock, send, concurrency=self.concurrency, wake=claimer.wake
-        )
-        self._halts = Halts(self._lanes, parts.patience, parts.clock, wake=claimer.wake, changed=self._pause_changed)
         seconds = parts.patience.seconds(self._started)
         if seconds is not None:
-            self._halts.end = parts.clock.monotonic() + seconds
+            corridor.halts.end = parts.clock.monotonic() + seconds
         if self._interrupted is not None:
-            self._stop_corridor()
-        workers = Workers(
-            ledger=ledger,
-            dispatcher=dispatcher,
-            policy=parts.policy,
-            clock=parts.clock,
-            dice=parts.dice,
-            stopped=self._halts.stop,
-            ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
-        )
-        self._doubles = workers.doubles
+            corridor.stop()
         async with anyio.create_task_group() as background:
-            background.start_soon(ledger.run)
             background.start_soon(self._heartbeat.run, self._tick)
-            background.start_soon(self._lag.run, self.parts.clock)
+            background.start_soon(self._lag.run, parts.clock)
             background.start_soon(self._end_grace)
             background.start_soon(self._bell.run)
             if seconds is not None:
                 background.start_soon(self._expire, seconds)
-            async with anyio.create_task_group() as corridor:
-                self._start_workers(corridor, workers, receive)
-                async with send:
-                    await claimer.run(dispatcher)
-            await ledger.flush()
+            await corridor.walk(partial(self._connect, corridor, stack, background))
             background.cancel_scope.cancel()
 
-    def _start_workers(self, corridor: TaskGroup, workers: Workers, receive: MemoryObjectReceiveStream[Ready]) -> None:
-        with receive:
-            for _ in range(self.concurrency):
-                corridor.start_soon(workers.run, receive.clone())
+    def _connect(
+        self, corridor: Corridor, stack: AsyncExitStack, background: TaskGroup, hire: Callable[[int], None]
+    ) -> None:
+        """Let other processes reach this run."""
+        if self.control is None or self._builder is None:
+            return
+        live = Live(self.parts, self._lanes, corridor)
+        live.connect(
+            Reach(self.jobs, self.selection, self._started),
+            self.concurrency,
+            build=partial(self._builder.build_more, stack=stack),
+            hire=hire,
+            changed=self._changed,
+        )
+        background.start_soon(self.control, live)
 
-    def _committed(self, closings: Sequence[Closing], tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
-        assert self._claimer is not None  # noqa: S101 - for the type checker: nothing is committed before it is made
-        assert self._dispatcher is not None  # noqa: S101 - as above
-        self._dispatcher.opened(tickets, opened)
-        self._claimer.committed(closings)
-        if closings:
-            assert self._halts is not None  # noqa: S101 - as above
-            self._halts.committed(closings)
-            self.tally.add(closings, self.parts.clock.now())
-            self.parts.storage.seen(len(closings), closings[-1])
-
-    def _dropped(self, tickets: Sequence[Ticket]) -> None:
-        assert self._dispatcher is not None  # noqa: S101 - for the type checker, as above
-        self._dispatcher.dropped(tickets)
-
-    def _levels(self) -> list[BucketLevel]:
-        monotonic, now = self.parts.clock.monotonic(), self.parts.clock.now()
-        return [level for lane in self._lanes for level in lane.levels(monotonic, now)]
+    def _changed(self, concurrency: int, remaining: int) -> None:
+        self.concurrency = concurrency
+        self._total = remaining + self.tally.succeeded + self.tally.failed
 
     def _pause_changed(self, halt: Halt) -> None:
         """Have a pause that began, was given up or ended written down, and told."""
@@ -252,8 +209,8 @@ class Run:
 
     def _tick(self) -> None:
         """Do what is due once a second."""
-        if self._halts is not None:
-            self._halts.tick()
+        if self._corridor is not None:
+            self._corridor.halts.tick()
         self._worst = worse(self._worst, self._tail())
         if self._suspension.slept():
             self._wake_up()
@@ -262,11 +219,11 @@ class Run:
         """After a sleep of the machine: drop what was in flight on dead connections, and look at the time."""
         for transport in self._transports.values():
             transport.drop()
-        if self._claimer is not None:
-            self._claimer.wake()
+        if self._corridor is not None:
+            self._corridor.claimer.wake()
 
     def _tail(self) -> Tail:
-        out = self._dispatcher.out.values() if self._dispatcher is not None else ()
+        out = self._corridor.dispatcher.out.values() if self._corridor is not None else ()
         return tail_of(out, self.parts.clock.now())
 
     def _interrupt(self) -> None:
@@ -302,16 +259,17 @@ class Run:
 
     async def _report(self) -> RunReport:
         left, deselected, failed = await self.parts.offload.run(self._what_is_left)
+        corridor = self._corridor
         return RunReport(
             tally=self.tally,
-            halts=tuple(self._halts.halts) if self._halts is not None else (),
+            halts=tuple(corridor.halts.halts) if corridor is not None else (),
             interrupted=self._interrupted,
             left=left,
             deselected=deselected,
             failed_before=failed - self.tally.failed,
             started=self._started,
             ended=self.parts.clock.now(),
-            doubles=self._doubles.refused,
+            doubles=corridor.doubles.refused if corridor is not None else 0,
             expired=self._expired,
             tail=self._worst,
             slept=self._suspension.total,

@@ -9,6 +9,7 @@ from batchrunner.runner.looplag import Lag
 from batchrunner.runner.report import Halt
 from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
+from batchrunner.store.base import BY_HAND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +173,8 @@ def _bottleneck(lane: RunLane, monotonic: float, now: int) -> tuple[str, float |
     """Name what keeps this lane from sending more, and the seconds until it may go on where that is known."""
     if lane.gate.stopped is not None:
         return "stopped", None
+    if lane.held:
+        return BY_HAND, None
     if lane.heads:
         answer = lane.gate.ask(monotonic, lane.heads[0].est_in, lane.heads[0].max_out)
         until = getattr(answer, "until", None)

@@ -13,6 +13,7 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.values import (
     ALL,
+    BY_HAND,
     BucketLevel,
     CostRow,
     Counts,
@@ -27,11 +28,13 @@ from batchrunner.store.values import (
     RunnerRow,
     Selection,
     TakenIn,
+    Target,
     Workload,
 )
 
 __all__ = [
     "ALL",
+    "BY_HAND",
     "BucketLevel",
     "CostRow",
     "Counts",
@@ -49,7 +52,10 @@ __all__ = [
     "RunnerInfo",
     "RunnerRow",
     "Selection",
+    "Store",
     "TakenIn",
+    "Target",
+    "Verbs",
     "Workload",
 ]
 
@@ -105,8 +111,11 @@ class Queue(Protocol):
         """
         ...
 
-    def work(self, jobs: Sequence[int] | None) -> list[LaneWork]:
-        """Return the lanes with queued requests, of these jobs or of every open job."""
+    def work(self, jobs: Sequence[int] | None, *, running: bool = False) -> list[LaneWork]:
+        """Return the lanes with queued requests that no person holds back, of these jobs or of every open job.
+
+        ``running``: those too whose requests are all in the air now, since they may come back.
+        """
         ...
 
     def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
@@ -239,8 +248,54 @@ class Loading(Protocol):
         ...
 
 
+class Verbs(Protocol):
+    """The writer's side of what people do to jobs beside loading and running them."""
+
+    def pauses(self) -> list[Pause]:
+        """Return the pauses that have not ended, oldest first."""
+        ...
+
+    def pause(self, targets: Sequence[Target], evidence: str, now: int) -> list[Pause]:
+        """Hold targets back until ``resume``; return the pauses that are new. One that stands keeps its reason."""
+        ...
+
+    def resume(self, targets: Sequence[Target] | None, now: int) -> list[Pause]:
+        """End what a person paused of these targets, or with None all of it; return what was ended.
+
+        The pauses that a run made end when their cause does, or with the next run.
+        """
+        ...
+
+    def cancel(self, job_id: int) -> bool:
+        """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""
+        ...
+
+    def sweep(self) -> int:
+        """Cancel some queued rows of cancelled jobs; return how many, 0 once none is left.
+
+        What is in the air then is cancelled by the commit that would queue it again.
+        """
+        ...
+
+    def reopen(self, job_id: int) -> bool:
+        """Open a cancelled job again; its rows come back by ``take_back``. Return False where it is not cancelled."""
+        ...
+
+    def take_back(self, job_id: int, now: int) -> int:
+        """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
+        ...
+
+
+class Store(Queue, Loading, Verbs, Protocol):
+    """Everything that the one writer of a database can do."""
+
+
 class Reader(Protocol):
     """Reads only: safe beside a live run."""
+
+    def pauses(self) -> list[Pause]:
+        """Return the pauses that have not ended, oldest first."""
+        ...
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -263,7 +318,7 @@ class Reader(Protocol):
         ...
 
     def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued, by lane."""
+        """Return what is queued and held back by no person, by lane."""
         ...
 
     def failures(self, job_id: int) -> list[FailureGroup]:

@@ -10,11 +10,12 @@ from batchrunner.core.crashpoint import reached
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
-from batchrunner.store.base import ALL, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
+from batchrunner.store.base import ALL, BY_HAND, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
 from batchrunner.store.driver import driver
 from batchrunner.store.health import mark_of
 from batchrunner.store.ledger import open_attempts, record_attempts, release_attempts
 from batchrunner.store.lock import Held
+from batchrunner.store.pausing import held
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
 from batchrunner.store.selecting import of_jobs, selected
@@ -23,18 +24,19 @@ from batchrunner.store.tables import attempts, buckets, counts, meta, models, ra
 from batchrunner.store.tables import jobs as job_table
 from batchrunner.store.tables import pauses as pause_table
 from batchrunner.store.takein import take_in
+from batchrunner.store.verbs import SqliteVerbs, sweep
 
 _KEEP_LEVEL = """INSERT INTO buckets (model_id, kind, level, at, paused_until) VALUES (?, ?, ?, ?, ?)
  ON CONFLICT (model_id, kind) DO UPDATE SET level = excluded.level, at = excluded.at,
  paused_until = excluded.paused_until"""
 
 
-class SqliteQueue:
+class SqliteQueue(SqliteVerbs):
     """``Queue`` over one writing session. Its caller holds the lock."""
 
-    def __init__(self, session: Session, held: Held) -> None:
-        self._session = session
-        self._held = held
+    def __init__(self, session: Session, lock: Held) -> None:
+        super().__init__(session)
+        self._held = lock
         self._runner_id = 0
         self._accounts: dict[str, str] = {}
         self._labels: dict[int, str] = {}
@@ -45,7 +47,14 @@ class SqliteQueue:
     def rescue(self, now: int) -> Rescue:
         """Take over from the dead; see ``Rescue``."""
         with self._session.write() as connection:
-            return rescue(connection, now)
+            rescued = rescue(connection, now)
+        self._sweep_all()
+        return rescued
+
+    def _sweep_all(self) -> None:
+        """Finish a cancel that was cut off, and cancel what came back from the dead."""
+        while self.sweep():
+            pass
 
     def take_in(self, closings: Sequence[Closing], released: Sequence[Release], now: int) -> TakenIn:
         """Close attempts with what an earlier run put by beside the database; see ``TakenIn``."""
@@ -61,22 +70,28 @@ class SqliteQueue:
             rescued = rescue(connection, now)
             self._runner_id = register(connection, info, now)
         self._held.keep(mark_of(self._session))
+        self._sweep_all()
         self._accounts = dict(accounts)
         self._labels.clear()
         return self._runner_id, rescued
 
-    def work(self, jobs: Sequence[int] | None) -> list[LaneWork]:
-        """Return the lanes with queued requests, of these jobs or of every open job."""
+    def work(self, jobs: Sequence[int] | None, *, running: bool = False) -> list[LaneWork]:
+        """Return the lanes with queued requests that no person holds back, of these jobs or of every open job."""
+        states = ("queued", "running") if running else ("queued",)
         queued = (
-            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id, counts.c.n)
+            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id, func.sum(counts.c.n))
             .join_from(counts, models, models.c.id == counts.c.model_id)
             .join(job_table, job_table.c.id == counts.c.job_id)
-            .where(counts.c.state == "queued", counts.c.n > 0, of_jobs(jobs))
+            .where(counts.c.state.in_(states), counts.c.n > 0, of_jobs(jobs))
+            .group_by(models.c.id, counts.c.job_id)
             .order_by(models.c.id, counts.c.job_id)
         )
         found: dict[Lane, list[tuple[int, int]]] = {}
         with self._session.read() as connection:
-            for lane_id, provider, model, job_id, n in connection.execute(queued):
+            is_held = held(connection)
+            for lane_id, provider, model, job_id, n in connection.execute(queued).all():
+                if is_held(job_id, provider, model):
+                    continue
                 found.setdefault(Lane(lane_id, provider, model), []).append((job_id, n))
         return [
             LaneWork(lane, tuple(job_id for job_id, _ in parts), sum(n for _, n in parts))
@@ -139,6 +154,8 @@ class SqliteQueue:
             if closings:
                 record_attempts(connection, closings, now, self._account)
                 reached("commit.recorded")
+            if self._cancelled:
+                sweep(connection)
             if openings:
                 opened = open_attempts(
                     connection,
@@ -199,7 +216,8 @@ class SqliteQueue:
             for lane_id, what in learned.items():
                 connection.execute(update(models).where(models.c.id == lane_id).values(learned=what.decode()))
             for scope, ref in resumed:
-                standing = (pause_table.c.ended.is_(None), pause_table.c.scope == scope, pause_table.c.ref == ref)
+                ours = (pause_table.c.reason != BY_HAND, pause_table.c.scope == scope, pause_table.c.ref == ref)
+                standing = (pause_table.c.ended.is_(None), *ours)
                 connection.execute(update(pause_table).where(*standing).values(ended=now))
             if pauses:
                 connection.execute(insert(pause_table), [pause._asdict() for pause in pauses])

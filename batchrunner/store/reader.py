@@ -16,12 +16,14 @@ from batchrunner.store.base import (
     Counts,
     FailureGroup,
     LaneRow,
+    Pause,
     ResultRow,
     RunnerRow,
     Selection,
     Workload,
 )
 from batchrunner.store.costs import costs
+from batchrunner.store.pausing import held, standing
 from batchrunner.store.rows import job_value
 from batchrunner.store.selecting import of_jobs, selected
 from batchrunner.store.sqlite import Session
@@ -130,7 +132,7 @@ class SqliteReader:
             after = page[-1]
 
     def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued, by lane."""
+        """Return what is queued and held back by no person, by lane."""
         conditions, values = selected(selection)
         lanes = (
             select(models.c.id, models.c.provider, models.c.model, counts.c.job_id)
@@ -141,7 +143,10 @@ class SqliteReader:
         )
         found: dict[Lane, list[int]] = {}
         with self._session.read() as connection:
+            is_held = held(connection)
             for *lane, job_id in connection.execute(lanes).all():
+                if is_held(job_id, lane[1], lane[2]):
+                    continue
                 sums = found.setdefault(Lane(*lane), [0, 0, 0, 0])
                 for part in _WAITING_OR_FRESH:
                     chosen = part.where(*conditions)
@@ -178,6 +183,11 @@ class SqliteReader:
         with self._session.read() as connection:
             rows = connection.execute(_lanes_of(job_id))
             return [LaneRow(Lane(*row[:3]), *row[3:]) for row in rows]
+
+    def pauses(self) -> list[Pause]:
+        """Return the pauses that have not ended, oldest first."""
+        with self._session.read() as connection:
+            return standing(connection)
 
     def runner(self) -> RunnerRow | None:
         """Return the newest runner."""

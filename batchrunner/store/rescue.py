@@ -7,7 +7,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from batchrunner.core.attempt import Billing, FailureKind, Use
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.usage import UsageFrom
-from batchrunner.store.base import Rescue, RunnerInfo
+from batchrunner.store.base import BY_HAND, Rescue, RunnerInfo
 from batchrunner.store.rollups import Counts, add_closed, add_counts
 from batchrunner.store.rows import id_list
 from batchrunner.store.selecting import listed
@@ -118,9 +118,9 @@ def _was_among_few(connection: Connection, request_id: int) -> bool:
 
 
 def register(connection: Connection, info: RunnerInfo, now: int) -> int:
-    """Write the new runner; every earlier one has ended, and its pauses with it. Return the runner's id."""
+    """Write the new runner; every earlier one has ended, and the pauses that it made. Return the runner's id."""
     connection.execute(update(runners).where(runners.c.ended.is_(None)).values(ended=now, end_reason="died"))
-    connection.execute(update(pauses).where(pauses.c.ended.is_(None)).values(ended=now))
+    connection.execute(update(pauses).where(pauses.c.ended.is_(None), pauses.c.reason != BY_HAND).values(ended=now))
     connection.execute(
         update(meta).where(meta.c.key == "runs").values(value=text("CAST(CAST(value AS INTEGER) + 1 AS TEXT)"))
     )

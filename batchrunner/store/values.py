@@ -74,6 +74,19 @@ class BucketLevel(NamedTuple):
     """Wall clock; 0: not paused."""
 
 
+class Target(NamedTuple):
+    """What a pause holds back."""
+
+    scope: str
+    """``lane``, ``provider`` or ``job``."""
+    ref: str
+    """Provider and model, the provider's name, or the job's id."""
+
+
+BY_HAND = "paused by hand"
+"""The reason of a pause that a person set: it outlives every run."""
+
+
 class Pause(NamedTuple):
     """The fact that something is paused until a person acts, and why."""
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from batchrunner.api import verbs
 from batchrunner.cli.errors import ADVICE
 from batchrunner.core.attempt import FailureKind
 from batchrunner.store.lock import hold
@@ -81,7 +82,8 @@ def test_a_kind_that_does_not_exist_is_a_usage_error_that_lists_them(worked: Pat
     assert "rate_limited" in result.stderr
 
 
-def test_retry_is_refused_while_somebody_else_writes(worked: Path) -> None:
+def test_retry_is_refused_while_somebody_else_writes(worked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verbs, "TAKE_WITHIN", 0.2)
     with hold(worked / "batchrunner.db"):
         result = run_cli("retry", "mixed")
 

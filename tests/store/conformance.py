@@ -9,7 +9,7 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Release, RequestState
 from batchrunner.core.retry import RetryAt, Succeed
 from batchrunner.core.usage import Usage, UsageFrom
-from batchrunner.store.base import BucketLevel, Counts, DuplicateIds, Pause, Rescue, Selection
+from batchrunner.store.base import BY_HAND, BucketLevel, Counts, DuplicateIds, Pause, Rescue, Selection, Target
 from tests.store.making import (
     ACCOUNTS,
     CHAT,
@@ -744,3 +744,105 @@ def test_a_reader_sees_each_commit_at_once_and_never_a_part(running, reader):
     seen = reader.results(job.id)
     running.commit([], [succeed(call) for call in calls], [], NOW)
     assert [row.state.value for row in seen] == ["succeeded", "succeeded"]
+
+
+# ---- pause, resume, cancel
+
+
+def lanes_with_work(store):
+    return {(work.lane.model, work.jobs) for work in store.work(None)}
+
+
+def test_a_paused_job_lane_or_provider_is_nothing_to_work_on_until_it_is_resumed(store, reader):
+    first = load(store, [line(1), line(2, model="n")])
+    second = load(store, [line(1)], "b", provider="openai")
+    everything = {("m", (first.id,)), ("n", (first.id,)), ("m", (second.id,))}
+    assert lanes_with_work(store) == everything
+    for target, left in (
+        (Target("job", str(first.id)), {("m", (second.id,))}),
+        (Target("lane", "together m"), {("n", (first.id,)), ("m", (second.id,))}),
+        (Target("provider", "openai"), {("m", (first.id,)), ("n", (first.id,))}),
+    ):
+        (pause,) = store.pause([target], "because", NOW)
+        assert pause == Pause(*target, BY_HAND, "because", NOW)
+        assert lanes_with_work(store) == left
+        assert {work.lane.model for work in reader.workload(None)} == {model for model, _ in left}
+        assert store.remaining(None) == (3, 0), "what is paused is left, and not gone"
+        assert store.pauses() == reader.pauses() == [pause]
+        assert store.pause([target], "again", NOW + 5) == [], "it stands already, with its reason"
+        assert store.resume([target], NOW + 9) == [pause]
+        assert store.resume([target], NOW + 9) == []
+        assert lanes_with_work(store) == everything
+    assert reader.pauses() == []
+
+
+def test_a_pause_by_hand_outlives_runs_and_those_of_a_run_do_not(store):
+    load(store, 1)
+    store.start(INFO, NOW, ACCOUNTS)
+    store.beat(1, NOW, b"{}", pauses=[Pause("provider", "together", "auth", "the key", NOW)])
+    store.pause([Target("lane", "together m")], "", NOW)
+    assert store.resume([Target("provider", "together")], NOW) == [], "what a run paused ends with its cause"
+    store.start(INFO, NOW + 1, ACCOUNTS)
+    assert [pause.reason for pause in store.pauses()] == [BY_HAND]
+    assert len(store.resume(None, NOW + 2)) == 1
+
+
+def test_cancel_gives_up_what_is_queued_and_keeps_what_is_in_the_air(running, reader):
+    store, job = running, load(running, 6)
+    other = load(running, 2, "b")
+    flying = start_calls(store, heads(store, job)[:3])
+    store.commit([], [try_later(start_calls(store, heads(store, job)[:1])[0])], [], NOW)
+    assert store.cancel(job.id)
+    assert not store.cancel(job.id), "once is enough"
+    assert (store.sweep(), store.sweep()) == (3, 0)
+    assert reader.job("a").state is JobState.CANCELLED
+    assert store.work([job.id]) == []
+    store.commit([], [succeed(flying[0]), try_later(flying[1])], [], NOW)
+    store.commit([], [], [], NOW, released=[Release(flying[2][0].attempt_id, flying[2][1].head)])
+    counts = reader.counts(job.id, NOW)
+    assert (counts.succeeded, counts.cancelled, counts.queued, counts.running) == (1, 5, 0, 0)
+    assert reader.counts(other.id, NOW).queued == 2
+
+
+def test_what_dies_in_the_air_of_a_cancelled_job_is_cancelled_by_the_next_runner(engine):
+    store = engine.open()
+    store.start(INFO, NOW, ACCOUNTS)
+    job = load(store, 3)
+    start_calls(store, heads(store, job)[:2])
+    store.cancel(job.id)  # and dies before it has swept anything
+    engine.crash(store)
+    store = engine.open()
+    assert store.rescue(NOW).lost == 2
+    reader = engine.reader()
+    assert reader.counts(job.id, NOW).cancelled == 3
+    reader.close()
+    store.close()
+
+
+def test_a_cancel_can_be_taken_back_in_steps(running, reader, monkeypatch):
+    monkeypatch.setattr("batchrunner.store.verbs.MOVED_AT_ONCE", 2)
+    store, job = running, load(running, 5)
+    before = heads(store, job)
+    store.commit([], [try_later(start_calls(store, before[:1])[0])], [], NOW)
+    store.cancel(job.id)
+    while store.sweep():
+        pass
+    assert store.reopen(job.id)
+    assert not store.reopen(job.id)
+    moved = []
+    while step := store.take_back(job.id, NOW):
+        moved.append(step)
+    assert moved == [2, 2, 1]
+    assert reader.job("a").state is JobState.OPEN
+    assert reader.counts(job.id, NOW).queued == 5
+    lane = store.work([job.id])[0].lane.id
+    assert [head.id for head in store.claim(job.id, lane, None, 9)] == [head.id for head in before[1:]]
+    assert [head.id for head in store.claim_due([job.id], lane, NOW, 9)] == [before[0].id], "it was tried: it is due"
+
+
+def test_lanes_whose_rows_are_all_in_the_air_are_work_for_who_asks(running):
+    store, job = running, load(running, 1)
+    start_calls(store, heads(store, job))
+    assert store.work([job.id]) == []
+    (work,) = store.work([job.id], running=True)
+    assert (work.lane.model, work.jobs, work.queued) == ("m", (job.id,), 1)

@@ -1,0 +1,126 @@
+"""The corridor of a run: claimer, dispatcher, workers and ledger side by side, and what they tell each other."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import anyio
+from anyio.abc import TaskGroup
+
+from batchrunner.core.errors import DatabaseError
+from batchrunner.core.request import Closing, Opened
+from batchrunner.runner.claimer import Claimer
+from batchrunner.runner.dispatcher import Dispatcher
+from batchrunner.runner.halts import Halts
+from batchrunner.runner.lanes import Ready, RunLane, Ticket
+from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.parts import Parts
+from batchrunner.runner.rates import Rates
+from batchrunner.runner.report import Halt
+from batchrunner.runner.rowages import RowAges
+from batchrunner.runner.tally import Tally
+from batchrunner.runner.worker import Workers
+from batchrunner.store.base import BucketLevel, Selection
+
+
+class Corridor:
+    """Everything between the queue and the providers.
+
+    ``faulted`` hears of a database that takes nothing more, ``paused`` of every pause that begins, is given up or ends.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a run is made of
+        self,
+        parts: Parts,
+        lanes: list[RunLane],
+        *,
+        concurrency: int,
+        selection: Selection,
+        tally: Tally,
+        faulted: Callable[[DatabaseError | None], None],
+        paused: Callable[[Halt], None],
+    ) -> None:
+        self._parts = parts
+        self._lanes = lanes
+        self._concurrency = concurrency
+        self._tally = tally
+        # Never more is in the inbox than may be in the air.
+        self._send, self._receive = anyio.create_memory_object_stream[Ready](math.inf)
+        self.ledger = Ledger(
+            parts.queue,
+            parts.offload,
+            parts.clock,
+            storage=parts.storage,
+            levels=self._levels,
+            committed=self._committed,
+            dropped=self._dropped,
+            faulted=partial(faulted, None),
+        )
+        self.claimer = Claimer(
+            lanes,
+            parts.queue,
+            parts.offload,
+            Rates(parts.prices, parts.queue, parts.offload),
+            parts.clock,
+            concurrency=concurrency,
+            selection=selection,
+            faulted=faulted,
+        )
+        wake = self.claimer.wake
+        self.dispatcher = Dispatcher(lanes, self.ledger, parts.clock, self._send, concurrency=concurrency, wake=wake)
+        self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=paused)
+        self._workers = Workers(
+            ledger=self.ledger,
+            dispatcher=self.dispatcher,
+            policy=parts.policy,
+            clock=parts.clock,
+            dice=parts.dice,
+            stopped=self.halts.stop,
+            ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
+        )
+        self.doubles = self._workers.doubles
+
+    def stop(self) -> None:
+        """Claim, open and send nothing more; what is in the air lands."""
+        self.dispatcher.stop()
+        self.claimer.stop()
+
+    def join(self, lane: RunLane) -> None:
+        """Work on one more lane, which is in the list of the lanes already."""
+        self.claimer.join(lane)
+        self.halts.join(lane)
+
+    async def walk(self, connect: Callable[[Callable[[int], None]], None]) -> None:
+        """Work until the claimer has nothing more to send, and everything is on the disk.
+
+        ``connect`` is called at the start with what starts so many more workers.
+        """
+        async with anyio.create_task_group() as clerk:
+            clerk.start_soon(self.ledger.run)
+            async with anyio.create_task_group() as staff:
+                hire = partial(self._hire, staff)
+                hire(self._concurrency)
+                connect(hire)
+                async with self._receive, self._send:
+                    await self.claimer.run(self.dispatcher)
+            await self.ledger.flush()
+            clerk.cancel_scope.cancel()
+
+    def _hire(self, staff: TaskGroup, number: int) -> None:
+        for _ in range(number):
+            staff.start_soon(self._workers.run, self._receive.clone())
+
+    def _committed(self, closings: Sequence[Closing], tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
+        self.dispatcher.opened(tickets, opened)
+        self.claimer.committed(closings)
+        if closings:
+            self.halts.committed(closings)
+            self._tally.add(closings, self._parts.clock.now())
+            self._parts.storage.seen(len(closings), closings[-1])
+
+    def _dropped(self, tickets: Sequence[Ticket]) -> None:
+        self.dispatcher.dropped(tickets)
+
+    def _levels(self) -> list[BucketLevel]:
+        monotonic, now = self._parts.clock.monotonic(), self._parts.clock.now()
+        return [level for lane in self._lanes for level in lane.levels(monotonic, now)]
