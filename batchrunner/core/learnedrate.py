@@ -177,7 +177,7 @@ class LearnedRate:
             self._set(rate, now)
 
     def _rise_from(self, peak: float, now: float, plateau: float, amount: float = 0.0) -> None:
-        """Begin the curve below ``peak``; it is there again after ``plateau`` seconds of use, or more in a slow lane."""
+        """Begin the curve below ``peak``; it is there again after ``plateau`` seconds of use, a slow lane later."""
         self._peak, self._age, self._cut_at = peak, 0.0, now
         self._plateau = min(LONGEST_PLATEAU, max(plateau, PLATEAU_CALLS * amount / peak))
         self._window = min(LONGEST_WINDOW, max(WINDOW, WINDOW_CALLS * amount / peak))
