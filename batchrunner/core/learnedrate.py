@@ -14,6 +14,8 @@ BACKOFF = 0.9
 """Of the accepted rate, after a refusal."""
 PLATEAU = 15.0
 """Seconds of use after a cut until the rate is back where it was refused; from there it grows ever faster."""
+FIRST_PLATEAU = 3.0
+"""Seconds until then after the very first cut: it goes by what a burst let through, which says little."""
 PLATEAU_CALLS = 60.0
 """Calls after a cut until then, where that takes longer: a search costs a refusal, and a slow lane affords fewer."""
 LONGEST_PLATEAU = 120.0
@@ -52,7 +54,7 @@ class LearnedRate:
     """
 
     __slots__ = (
-        "_age", "_auto", "_cap", "_cut_at", "_deaf_until", "_ever", "_held", "_hint_at", "_made", "_noise",
+        "_age", "_auto", "_began", "_cap", "_cut_at", "_deaf_until", "_ever", "_held", "_hint_at", "_made", "_noise",
         "_peak", "_plateau", "_refusals", "_refused", "_row", "_row_ever", "_row_refused", "_ticked", "_top",
         "_window", "bucket", "seen", "sent", "tick_at", "who",
     )  # fmt: skip
@@ -74,16 +76,17 @@ class LearnedRate:
         self._auto = False
         self.tune(limit, now)
         if self._auto and 0 < learned < 1e12:
-            self._rise_from(learned, now)
+            self._rise_from(learned, now, PLATEAU)
 
     def tune(self, limit: Rate, now: float) -> None:
         """Set the limit anew, per minute, ``auto`` or None; ``auto`` begins without any."""
         self._auto = limit == "auto"
         self._cap: float | None = None
-        self._peak = self._age = self._refused = self._ever = 0.0
+        self._peak = self._age = self._refused = 0.0
         self._cut_at = self._hint_at = self._held = self._deaf_until = -math.inf
         self._row, self._row_ever, self._row_refused, self._top, self._noise = 0, 0.0, 0.0, 0.0, 0.0
-        self._plateau, self._window = PLATEAU, WINDOW
+        self._plateau, self._window = FIRST_PLATEAU, WINDOW
+        self._began, self._ever = now, self.sent
         self._ticked, self.tick_at = now, math.inf
         if limit is None or limit == "auto":
             self.bucket, self.who = None, ""
@@ -105,6 +108,9 @@ class LearnedRate:
         """Return what was accepted per second lately, since the last cut where that is newer."""
         since = now - self._cut_at
         window = self._window
+        if since == math.inf and now - self._began < window:
+            # A provider's bucket is full at first, as a rule by a second of its rate.
+            return max(0.0, self.sent - self._ever - self._refused) / (1.0 + now - self._began)
         if since < window:
             return max(0.0, self.sent - self._ever - self._refused) / max(since, TICK)
         return max(0.0, self.seen.recent(now, window) - self._refusals.recent(now, window)) / window
@@ -170,10 +176,10 @@ class LearnedRate:
         if self.bucket is not None and rate != self.bucket.rate:
             self._set(rate, now)
 
-    def _rise_from(self, peak: float, now: float, amount: float = 0.0) -> None:
-        """Begin the curve: below ``peak``, which it reaches again when the plateau is over."""
+    def _rise_from(self, peak: float, now: float, plateau: float, amount: float = 0.0) -> None:
+        """Begin the curve below ``peak``; it is there again after ``plateau`` seconds of use, a slow lane later."""
         self._peak, self._age, self._cut_at = peak, 0.0, now
-        self._plateau = min(LONGEST_PLATEAU, max(PLATEAU, PLATEAU_CALLS * amount / peak))
+        self._plateau = min(LONGEST_PLATEAU, max(plateau, PLATEAU_CALLS * amount / peak))
         self._window = min(LONGEST_WINDOW, max(WINDOW, WINDOW_CALLS * amount / peak))
         self._ever, self._refused = self.sent, 0.0
         self._set(BACKOFF * peak, now)
@@ -187,8 +193,11 @@ class LearnedRate:
             share = min(1.0, self._refused / sent) if sent > 0 else 1.0
             peak = min(self.bucket.rate * (1 - share), max(1.15 * accepted, amount / SLOWEST))
             self._note_row(now)
-        # The first cut goes by a burst, which says little: the search that follows it is not slowed down.
-        self._rise_from(max(peak, amount / SLOWEST), now, 0.0 if self.bucket is None else amount)
+        peak = max(peak, amount / SLOWEST)
+        if self.bucket is None:
+            self._rise_from(peak, now, FIRST_PLATEAU)
+        else:
+            self._rise_from(peak, now, PLATEAU, amount)
         if self.bucket is not None:
             self.bucket.spend(now, max(0.0, self.bucket.level(now)))
 
