@@ -49,7 +49,7 @@ ALONE_TWICE = 2
 FEW = 8
 """Calls out at a crash, of which fewer make each of them suspect."""
 
-_SUSPECTS = select(requests.c.id, requests.c.job_id, requests.c.model_id).where(
+_SUSPECTS = select(requests.c.id, requests.c.job_id, requests.c.model_id, requests.c.crashes).where(
     requests.c.id.in_(_THESE), requests.c.state == "queued", requests.c.crashes >= UNCLEAN_ENDS
 )
 _SET_ASIDE = (
@@ -57,8 +57,14 @@ _SET_ASIDE = (
     .where(requests.c.id.in_(_THESE))
     .values(state="quarantined", not_before=0, failure=FailureKind.LOST.value)
 )
-_LAST_ENDS = """SELECT runner_id, ended FROM attempts WHERE request_id = ? AND outcome = 'lost'
- ORDER BY id DESC LIMIT ?"""
+BEYOND_DOUBT = 12
+"""Crashes after which it no longer matters whether other calls had landed before them."""
+
+_ENDS = "SELECT id, runner_id, ended FROM attempts WHERE request_id = ? AND outcome = 'lost' ORDER BY id DESC"
+_LANDED_MEANWHILE = """SELECT EXISTS (SELECT 1 FROM attempts
+ WHERE id > ? AND id <= ? AND runner_id = ? AND outcome <> 'lost')"""
+_LOOK_AHEAD = 4_096
+"""Attempts after a lost one that are looked at: some of these land before it where the runner lived long enough."""
 _OUT_THEN = "SELECT count(*) FROM attempts WHERE runner_id = ? AND ended = ? AND outcome = 'lost'"
 
 
@@ -91,14 +97,13 @@ def rescue(connection: Connection, now: int) -> Rescue:
 def _quarantine(connection: Connection, request_ids: str, lost: int) -> int:
     """Set aside the requests that seem to kill their runner; return how many.
 
-    A request is under suspicion when it was in the air at ``UNCLEAN_ENDS`` unclean ends. Most that share a crash are
-    innocent, so this end and the one before must have had fewer than ``FEW`` calls out. Only what waits in the queue
-    moves: an answer that was written wins.
+    A request is under suspicion when it was in the air at ``UNCLEAN_ENDS`` unclean ends; most that share a crash are
+    innocent. Only what waits in the queue moves: an answer that was written wins.
     """
     if lost >= FEW:
         return 0
     suspects = connection.execute(_SUSPECTS, {"ids": request_ids}).all()
-    guilty = [row for row in suspects if _was_among_few(connection, row.id)]
+    guilty = [row for row in suspects if _is_suspicious(connection, row.id, row.crashes)]
     if not guilty:
         return 0
     connection.execute(_SET_ASIDE, {"ids": id_list([row.id for row in guilty])})
@@ -110,11 +115,28 @@ def _quarantine(connection: Connection, request_ids: str, lost: int) -> int:
     return len(guilty)
 
 
-def _was_among_few(connection: Connection, request_id: int) -> bool:
-    """Whether fewer than ``FEW`` calls were lost at each of the last unclean ends that this request was lost at."""
-    ends = connection.exec_driver_sql(_LAST_ENDS, (request_id, ALONE_TWICE)).all()
-    out = [connection.exec_driver_sql(_OUT_THEN, tuple(end)).scalar_one() for end in ends]
-    return len(out) == ALONE_TWICE and max(out) < FEW
+def _is_suspicious(connection: Connection, request_id: int, crashes: int) -> bool:
+    """Whether the crashes that a request was in the air at speak against it.
+
+    At the last two, few calls were out. And at ``UNCLEAN_ENDS`` of them it was alone, or a call that was opened later
+    had landed while it was still out: a runner that is killed before anything lands accuses nobody, until it has
+    happened ``BEYOND_DOUBT`` times.
+    """
+    ends = connection.exec_driver_sql(_ENDS, (request_id,)).all()
+    out = [
+        connection.exec_driver_sql(_OUT_THEN, (runner_id, ended)).scalar_one()
+        for _, runner_id, ended in ends[:BEYOND_DOUBT]
+    ]
+    if len(out) < ALONE_TWICE or max(out[:ALONE_TWICE]) >= FEW:
+        return False
+    if crashes >= BEYOND_DOUBT:
+        return True
+    telling = 0
+    for (attempt_id, runner_id, _), calls in zip(ends, out, strict=False):
+        upto = attempt_id + _LOOK_AHEAD
+        landed = connection.exec_driver_sql(_LANDED_MEANWHILE, (attempt_id, upto, runner_id)).scalar_one()
+        telling += calls == 1 or landed
+    return telling >= UNCLEAN_ENDS
 
 
 def register(connection: Connection, info: RunnerInfo, now: int) -> int:

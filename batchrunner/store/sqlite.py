@@ -198,24 +198,26 @@ _AS_EVER = WriterOptions()
 
 
 def _connect_writer(path: str, *, new: bool, options: WriterOptions) -> sqlite3.Connection:
-    connection = _connect(path, "rwc" if new else "rw", options.timeout)
-    if new:
-        connection.execute("PRAGMA page_size = 4096")
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    first = ("PRAGMA page_size = 4096", f"PRAGMA application_id = {APPLICATION_ID}") if new else ()
     journal = f"PRAGMA journal_mode = {'WAL' if options.wal else 'DELETE'}"
-    _apply(connection, (*_COMMON, journal, *_WRITER))
-    return connection
+    where = uri(path, "rwc" if new else "rw")
+    return _connect(where, options.timeout, (*first, *_COMMON, journal, *_WRITER))
 
 
 def _connect_reader(path: str) -> sqlite3.Connection:
-    connection = _connect(path, "ro", BUSY_SECONDS, immutable=_is_at_rest(path))
-    _apply(connection, _COMMON + _READER)
+    where = uri(path, "ro") + ("&immutable=1" if _is_at_rest(path) else "")
+    return _connect(where, BUSY_SECONDS, _COMMON + _READER)
+
+
+def _connect(where: str, timeout: float, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    connection = sqlite3.connect(where, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in pragmas:
+            connection.execute(pragma).fetchall()
+    except BaseException:
+        connection.close()  # now, not when the error's traceback is forgotten: a file must not stay open by accident
+        raise
     return connection
-
-
-def _connect(path: str, mode: str, timeout: float, *, immutable: bool = False) -> sqlite3.Connection:
-    where = uri(path, mode) + ("&immutable=1" if immutable else "")
-    return sqlite3.connect(where, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False)
 
 
 def _is_at_rest(path: str) -> bool:
@@ -225,11 +227,6 @@ def _is_at_rest(path: str) -> bool:
     """
     folder = os.path.dirname(path) or "."  # noqa: PTH120 - a path of any bytes
     return not os.access(folder, os.W_OK) and not os.path.exists(f"{path}-wal")  # noqa: PTH110
-
-
-def _apply(connection: sqlite3.Connection, pragmas: tuple[str, ...]) -> None:
-    for pragma in pragmas:
-        connection.execute(pragma).fetchall()
 
 
 @contextmanager

@@ -162,11 +162,13 @@ class QueueMachine(RuleBasedStateMachine):
                 row.state = "queued"
                 row.crashes += 1
         suspects = [row for row in open_rows if row.state == "queued" and row.crashes >= 5]
-        guilty = [row for row in suspects if self.was_among_few(row)]
+        self.reader = self.engine.reader()
+        aside = {found.id for job in self.jobs for found in self.reader.results(job.id) if found.state == "quarantined"}
+        guilty = [row for key, row in self.rows.items() if key in aside and row.state != "quarantined"]
         assert rescue.quarantined == len(guilty)
+        assert all(row in suspects and self.was_among_few(row) for row in guilty)
         for row in guilty:
             row.state = "quarantined"
-        self.reader = self.engine.reader()
         return multiple(*left)
 
     def was_among_few(self, row):

@@ -53,10 +53,17 @@ def test_crashes_with_many_calls_out_accuse_nobody(path):
 def test_one_crash_among_few_after_many_among_many_is_not_enough(path):
     with open_store(path) as store:
         load(store, 8)
-    for number in range(6):
+    for number in range(12):
         die(path, number, lambda queued: queued)
-    assert die(path, 6, lambda queued: queued[:1]).quarantined == 0
-    assert die(path, 7, lambda queued: [head for head in queued if head.attempts == 7]).quarantined == 1
+    assert die(path, 12, lambda queued: queued[:1]).quarantined == 0
+    assert die(path, 13, lambda queued: [head for head in queued if head.attempts == 13]).quarantined == 1
+
+
+def test_a_runner_that_is_killed_before_anything_lands_accuses_nobody_for_a_long_time(path):
+    with open_store(path) as store:
+        load(store, 3)
+    quarantined = [die(path, number, lambda queued: queued).quarantined for number in range(12)]
+    assert quarantined == [0] * 11 + [3]
 
 
 def test_retry_brings_it_back_with_a_clean_record(path):
