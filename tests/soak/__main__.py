@@ -42,7 +42,8 @@ def main() -> int:
 
     soak = Soak(folder, seed, seconds, tell)
     tell(f"{seconds / 60:.0f} minutes, seed {seed}, in {folder}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started it in the background, deaf to Ctrl-C
+        signal.signal(number, signal.default_int_handler)
     simulated: tuple[int, str] | None = None
     early = False
     try:

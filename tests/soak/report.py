@@ -42,7 +42,7 @@ def page(text: str) -> None:
     if whole.count(BEGIN) != 1 or whole.count(END) != 1:
         sys.exit(f"{PAGE} must hold {BEGIN} and {END} once each; nothing was written")
     before, rest = whole.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{text.strip()}\n{END}{rest.split(END)[1]}")
+    PAGE.write_text(f"{before}{BEGIN}\n{text.strip(chr(10))}\n{END}{rest.split(END)[1]}")
     print(f"written to {PAGE}", file=sys.stderr)
 
 
