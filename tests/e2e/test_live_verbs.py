@@ -235,3 +235,15 @@ def test_ctrl_c_during_a_load_ends_the_run_and_the_load_is_done_by_its_sender(at
     assert loaded.code == 0, loaded.err
     assert json.loads(loaded.out)["added"] == 40_000
     assert place.rows("SELECT state, count(*) FROM jobs GROUP BY state") == [("open", 2)]
+
+
+def test_a_job_cancelled_at_full_speed_ends_as_cleanly_as_a_slow_one(at: Start) -> None:
+    place = at(latency=0.0)
+    child = running(place, 8_000)
+    verb(place, "cancel", "job")
+    ended = child.end()
+    assert ended.code == 0, ended.err
+    assert quiet(ended.err)
+    states = place.states()
+    assert set(states) == {"succeeded", "cancelled"}
+    assert states["succeeded"] == len(place.box.calls())
