@@ -51,8 +51,10 @@ def command(
     """
     from batchrunner.api import verbs
 
-    if cancelled and (kinds or ids or quarantined):
-        raise click.UsageError("--cancelled takes back all that was cancelled: leave --kind, --id, --quarantined out")
+    if cancelled and (kinds or ids):
+        raise click.UsageError("--cancelled takes back all that was cancelled: leave --kind and --id out")
+    if cancelled and quarantined:
+        raise click.UsageError("--cancelled and --quarantined are two things: give one after the other")
     done = verbs.retry(
         loaded, job, kinds=kinds, custom_ids=ids, quarantined=quarantined, cancelled=cancelled, wait=wait
     )

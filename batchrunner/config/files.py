@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from batchrunner.config.assignments import check_tag
+from batchrunner.config.naming import closest, dotted
 from batchrunner.config.options import (
     MODEL_OPTIONS,
     OPTIONS,
@@ -16,8 +17,6 @@ from batchrunner.config.options import (
     Layer,
     Option,
     Place,
-    closest,
-    dotted,
     provider_name,
 )
 from batchrunner.core.errors import ConfigurationError

@@ -10,6 +10,7 @@ from typing import Any, Final
 from batchrunner.config.dotenv import DotEnv, Keys, read_dotenv
 from batchrunner.config.files import read_file
 from batchrunner.config.keys import key_for, key_source
+from batchrunner.config.naming import closest, dotted, flag_of, variable_of
 from batchrunner.config.options import (
     CONFIG_FILE,
     MODEL_OPTIONS,
@@ -18,10 +19,6 @@ from batchrunner.config.options import (
     Given,
     Layer,
     Place,
-    closest,
-    dotted,
-    flag_of,
-    variable_of,
 )
 from batchrunner.config.providers import BUILT_IN, build_providers, built_in, refuse_redirects
 from batchrunner.config.settings import AUTO, ModelLimits, Origin, Settings

@@ -1,25 +1,17 @@
 """What can be set, by what, and how each value is read and checked."""
 
-import difflib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from batchrunner.config.assignments import check_json, check_setting_key, check_tag
-from batchrunner.config.units import (
-    parse_count,
-    parse_duration,
-    parse_money,
-    parse_rate,
-    parse_size,
-    parse_when,
-    shown,
-)
+from batchrunner.config.naming import dotted, flag_of, variable_of
+from batchrunner.config.units import parse_count, parse_duration, parse_money, parse_rate, parse_size, parse_when, shown
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.transport.hosts import normalise
 
@@ -89,26 +81,6 @@ class Option:
         if layer is Layer.ENVIRONMENT:
             return f"{variable_of(path[-1])}={bare}"
         return f"{path[-1]} = {self.example}"
-
-
-def dotted(path: tuple[str, ...]) -> str:
-    """Return a path as TOML spells it: parts that hold dots or slashes are quoted."""
-    return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in path)
-
-
-def flag_of(name: str) -> str:
-    """Return the flag of an option, without its dashes."""
-    return {"tags": "tag", "settings": "set", "run_for": "for"}.get(name, name.replace("_", "-"))
-
-
-def variable_of(name: str) -> str:
-    """Return the environment variable of an option."""
-    return f"BATCHRUNNER_{name.upper()}"
-
-
-def closest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that a mistyped one most likely meant."""
-    return next(iter(difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)), None)
 
 
 # ------------------------------------------------------------------------------------------------------------- readers

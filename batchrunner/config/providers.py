@@ -6,7 +6,8 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from batchrunner.config.options import MODEL_OPTIONS, Given, Layer, dotted
+from batchrunner.config.naming import dotted
+from batchrunner.config.options import MODEL_OPTIONS, Given, Layer
 from batchrunner.config.settings import ModelLimits, ProviderSettings
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.transport.hosts import is_loopback

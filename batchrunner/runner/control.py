@@ -229,7 +229,7 @@ class Control:
         finally:
             await live.refresh()
         about = done.job is None or live.works_on(done.job.id)
-        return _replace(done, air=live.dispatcher.air, live=about)
+        return msgspec.structs.replace(done, air=live.dispatcher.air, live=about)
 
     async def _stepwise(self, live: Live, steps: Steps) -> Done:
         """Take the steps in the database thread, among the run's own commits."""
@@ -295,7 +295,3 @@ class _Across:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._store, name)
         return lambda *given, **named: self._call(partial(method, *given, **named))
-
-
-def _replace(done: Done, **changes: Any) -> Done:
-    return msgspec.structs.replace(done, **changes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from batchrunner.core.attempt import Failure
+from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome
 from batchrunner.core.clock import DAY, SECOND
 from batchrunner.core.gate import Gate
 from batchrunner.core.permit import Permit
@@ -16,6 +16,11 @@ from batchrunner.endpoints.base import Classifier
 from batchrunner.store.base import BucketLevel
 from batchrunner.transport.base import Transport
 
+LONG_OUTAGE = 3600.0
+"""Seconds after which the last rows of a lane are suspected of what looks like an outage."""
+LAST_ROWS = 64
+"""How many rows, at most, are the last ones."""
+_BY_A_ROW = frozenset({FailureKind.SERVER_ERROR, FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_REPLY})
 PAUSE = "pause"
 """The kind of a level that keeps a pause instead of a bucket."""
 
@@ -122,6 +127,18 @@ class RunLane:
     def fresh(self) -> bool:
         """Whether there may be rows that were never claimed."""
         return self.job_index < len(self.jobs)
+
+    def blames(self, failure: Outcome, monotonic: float) -> bool:
+        """Whether this failure counts against its row, although it looks like an outage's.
+
+        Rows at fault, left over at the end of a job, look like an outage that never ends, but a run has to end. So the
+        last rows use up their tries once nothing of their lane was answered for an hour: at its breaker's pace, and
+        only where the provider took the call.
+        """
+        since = self.gate.outage_since
+        if since is None or monotonic - since < LONG_OUTAGE or self.fresh or len(self.busy) > LAST_ROWS:
+            return False
+        return isinstance(failure, Failure) and failure.kind in _BY_A_ROW and failure.billing is not Billing.NOT_BILLED
 
     @property
     def finished(self) -> bool:

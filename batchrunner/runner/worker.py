@@ -102,7 +102,7 @@ class Workers:
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
         lane, opening, permit = ticket
         head = opening.head
-        shared = lane.gate.shared(permit)
+        shared = lane.gate.shared(permit) and not lane.blames(outcome, self._clock.monotonic())
         verdict = self._policy.judge(outcome, head.tries, now, self._dice, attempts=head.attempts, shared=shared)
         if isinstance(verdict, RetryAt) and isinstance(outcome, Failure):
             return self._within_budget(ticket, outcome, verdict, now)

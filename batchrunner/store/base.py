@@ -30,34 +30,13 @@ from batchrunner.store.values import (
     TakenIn,
     Target,
     Workload,
-)
+)  # fmt: skip
 
 __all__ = [
-    "ALL",
-    "BY_HAND",
-    "BucketLevel",
-    "CostRow",
-    "Counts",
-    "Disk",
-    "DuplicateIds",
-    "FailureGroup",
-    "LaneRow",
-    "LaneWork",
-    "Loading",
-    "Pause",
-    "Queue",
-    "Reader",
-    "Rescue",
-    "ResultRow",
-    "RunnerInfo",
-    "RunnerRow",
-    "Selection",
-    "Store",
-    "TakenIn",
-    "Target",
-    "Verbs",
-    "Workload",
-]
+    "ALL", "BY_HAND", "BucketLevel", "CostRow", "Counts", "Disk", "DuplicateIds", "FailureGroup", "LaneRow",
+    "LaneWork", "Loading", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Selection",
+    "Store", "TakenIn", "Target", "Verbs", "Workload",
+]  # fmt: skip
 
 
 class Disk(Protocol):
@@ -65,27 +44,21 @@ class Disk(Protocol):
 
     def prepare(self) -> None:
         """Lay in the ballast. Raises DatabaseError where there is no room for it."""
-        ...
 
     def free_ballast(self) -> None:
         """Throw the ballast off, so that what is in the air still fits."""
-        ...
 
     def low(self, in_flight: int) -> DiskFullError | None:
         """Return the error to stop with where too little room is left for ``in_flight`` bytes of answers."""
-        ...
 
     def short(self, needed: int) -> str | None:
         """Say that a run which writes ``needed`` bytes will probably not fit; None: it will."""
-        ...
 
     def room(self) -> str:
         """Say how much room is where."""
-        ...
 
     def explained(self, error: OSError) -> DatabaseError:
         """Return the error for a disk that did not take a file of ours."""
-        ...
 
 
 class Queue(Protocol):
@@ -93,7 +66,6 @@ class Queue(Protocol):
 
     def rescue(self, now: int) -> Rescue:
         """Take over from dead runners, as ``start`` does, without starting: so that an estimate counts their rows."""
-        ...
 
     def take_in(self, closings: Sequence[Closing], released: Sequence[Release], now: int) -> TakenIn:
         """Close attempts with what an earlier run put by beside the database; comes before ``rescue``.
@@ -101,7 +73,6 @@ class Queue(Protocol):
         Idempotent: what is closed already is passed over. The first complete answer wins, as in ``commit``. An attempt
         that an older copy of the database lacks is added, where its request is the same.
         """
-        ...
 
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
         """Register a runner, take over from the dead, end their pauses; return the runner's id and the rescue.
@@ -109,18 +80,15 @@ class Queue(Protocol):
         ``accounts`` maps a provider to the label of the account (a key's fingerprint and host) its attempts are
         billed to.
         """
-        ...
 
     def work(self, jobs: Sequence[int] | None, *, running: bool = False) -> list[LaneWork]:
         """Return the lanes with queued requests that no person holds back, of these jobs or of every open job.
 
         ``running``: those too whose requests are all in the air now, since they may come back.
         """
-        ...
 
     def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
         """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed."""
-        ...
 
     def claim(
         self, job_id: int, lane_id: int, after: tuple[int, int] | None, limit: int, selection: Selection = ALL
@@ -129,17 +97,14 @@ class Queue(Protocol):
 
         ``after`` is (priority, id) of the last head that this run claimed.
         """
-        ...
 
     def claim_due(
         self, jobs: Sequence[int], lane_id: int, now: int, limit: int, selection: Selection = ALL
     ) -> list[Head]:
         """Read requests whose ``not_before`` has come, longest due first; writes nothing."""
-        ...
 
     def next_due(self, jobs: Sequence[int], lane_id: int, after: int = 0, selection: Selection = ALL) -> int | None:
         """Return the earliest ``not_before`` past ``after`` of the waiting requests, or None."""
-        ...
 
     def commit(
         self,
@@ -157,19 +122,15 @@ class Queue(Protocol):
         later one is kept as a wasted attempt. What was ``released`` leaves no trace, and its head may be opened again,
         by the same commit too. The rollups move in the same transaction.
         """
-        ...
 
     def levels(self) -> list[BucketLevel]:
         """Return all kept bucket levels."""
-        ...
 
     def rate(self, card: RateCard) -> int:
         """Return the id of this rate card, writing it at first sight."""
-        ...
 
     def learned(self, lane_id: int) -> bytes | None:
         """Return what was learned of a lane (JSON), or None."""
-        ...
 
     def beat(
         self,
@@ -184,11 +145,9 @@ class Queue(Protocol):
         """Keep a runner's heartbeat and snapshot (JSON) for readers, what it learned of lanes (JSON by lane), the
         end of those of ``resumed`` (scope, ref), and then the pauses that are new: in one transaction, once a second.
         """
-        ...
 
     def finish(self, runner_id: int, now: int, reason: str) -> None:
         """Keep the runner's clean end."""
-        ...
 
 
 class Loading(Protocol):
@@ -196,15 +155,12 @@ class Loading(Protocol):
 
     def job_by_key(self, key: str) -> Job | None:
         """Return the job with this identity, in any state."""
-        ...
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
-        ...
 
     def jobs_by_path(self, path: str) -> list[Job]:
         """Return the jobs loaded from this file, newest first."""
-        ...
 
     def create_job(
         self,
@@ -217,23 +173,18 @@ class Loading(Protocol):
         now: int,
     ) -> Job:
         """Create a job in state ``loading``; a name already taken is made unique with ``-2``, ``-3``, ..."""
-        ...
 
     def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
         """Queue requests, all or none, in one transaction. Raises DuplicateIds."""
-        ...
 
     def seal(self, job_id: int, source: JobSource, key: str) -> Job:
         """Open a loading job (or end an ``--add``): its rows are whole now; keeps source and key as they are now."""
-        ...
 
     def discard(self, job_id: int) -> None:
         """Delete a loading job and its rows."""
-        ...
 
     def digests(self, job_id: int, custom_ids: Sequence[str]) -> dict[str, bytes]:
         """Return the body digests of those custom_ids that the job has."""
-        ...
 
     def retry(
         self,
@@ -245,7 +196,6 @@ class Loading(Protocol):
         now: int,
     ) -> int:
         """Queue failed requests again, or those in quarantine, with their tries forgotten; return how many."""
-        ...
 
 
 class Verbs(Protocol):
@@ -253,37 +203,30 @@ class Verbs(Protocol):
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""
-        ...
 
     def pause(self, targets: Sequence[Target], evidence: str, now: int) -> list[Pause]:
         """Hold targets back until ``resume``; return the pauses that are new. One that stands keeps its reason."""
-        ...
 
     def resume(self, targets: Sequence[Target] | None, now: int) -> list[Pause]:
         """End what a person paused of these targets, or with None all of it; return what was ended.
 
         The pauses that a run made end when their cause does, or with the next run.
         """
-        ...
 
     def cancel(self, job_id: int) -> bool:
         """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""
-        ...
 
     def sweep(self) -> int:
         """Cancel some queued rows of cancelled jobs; return how many, 0 once none is left.
 
         What is in the air then is cancelled by the commit that would queue it again.
         """
-        ...
 
     def reopen(self, job_id: int) -> bool:
         """Open a cancelled job again; its rows come back by ``take_back``. Return False where it is not cancelled."""
-        ...
 
     def take_back(self, job_id: int, now: int) -> int:
         """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
-        ...
 
 
 class Store(Queue, Loading, Verbs, Protocol):
@@ -295,48 +238,36 @@ class Reader(Protocol):
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""
-        ...
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
-        ...
 
     def job(self, ref: str) -> Job:
         """Find a job by number, name or path. Raises ConfigurationError that lists what there is."""
-        ...
 
     def counts(self, job_id: int, now: int) -> Counts:
         """Return a job's requests by state."""
-        ...
 
     def results(self, job_id: int) -> Iterator[ResultRow]:
         """Yield every request of a job in input order, in short read transactions."""
-        ...
 
     def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
         """Yield the ids of queued requests in input order."""
-        ...
 
     def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
         """Return what is queued and held back by no person, by lane."""
-        ...
 
     def failures(self, job_id: int) -> list[FailureGroup]:
         """Return a job's failed requests by kind and status, most frequent first."""
-        ...
 
     def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
-        ...
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""
-        ...
 
     def runner(self) -> RunnerRow | None:
         """Return the newest runner."""
-        ...
 
     def close(self) -> None:
         """Close the connection."""
-        ...

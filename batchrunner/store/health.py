@@ -4,8 +4,9 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.errors import DatabaseError
+from batchrunner.store.failures import DAMAGED
 from batchrunner.store.lock import Held, Mark
-from batchrunner.store.sqlite import DAMAGED, Session
+from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import meta
 
 _CHECKED = "checked_runs"

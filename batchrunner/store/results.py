@@ -10,8 +10,9 @@ from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import RequestState
 from batchrunner.store.base import ResultRow
 from batchrunner.store.driver import driver
+from batchrunner.store.failures import decoded
 from batchrunner.store.rows import id_list
-from batchrunner.store.sqlite import Session, decoded
+from batchrunner.store.sqlite import Session
 
 PAGE = 1_000
 """Rows a transaction reads."""

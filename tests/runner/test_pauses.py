@@ -204,7 +204,7 @@ async def test_an_interrupt_ends_a_pause_at_once(folder: Path) -> None:
 
 
 async def test_a_row_that_keeps_failing_by_itself_is_given_up_at_its_age(folder: Path) -> None:
-    world = World(folder, Settings(latency=10.0, faults={"500": 0.15}, fault_by="body", seed=3))
+    world = World(folder, Settings(latency=10.0, faults={"500": 0.15}, fault_by="body", seed=1))
     path = world.file(world.chats(40))
     report = await world.work(path, concurrency=4, row_timeout="15s", max_tries=100)
     assert report.tally.failed > 0
@@ -213,6 +213,15 @@ async def test_a_row_that_keeps_failing_by_itself_is_given_up_at_its_age(folder:
         tries.setdefault(entry.body_sha256, []).append(entry.time)
     again = [[time - times[0] for time in times[1:]] for times in tries.values() if len(times) > 1]
     assert max(sum(age > 15.0 for age in ages) for ages in again) <= 1
+
+
+@pytest.mark.slow
+async def test_rows_at_fault_that_are_left_over_do_not_keep_a_run_for_ever(folder: Path) -> None:
+    world = World(folder, Settings(latency=2.0, faults={"500": 0.5}, fault_by="body", seed=3))
+    report = await world.work(world.file(world.chats(60)), concurrency=16)
+    assert report.exit_code == ExitCode.SOME_FAILED
+    assert (report.left, report.tally.succeeded + report.tally.failed) == (0, 60)
+    assert 3_600 < (report.ended - report.started) / 1e6 < 4 * 3_600
 
 
 @pytest.mark.slow

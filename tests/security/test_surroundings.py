@@ -64,7 +64,7 @@ def test_s11_the_ban_finds_what_it_looks_for(line: str, tmp_path: Path, monkeypa
 
 
 OPENING = {"open", "read_bytes", "read_text", "write_bytes", "write_text"}
-OPENERS = {"lock.py", "schema.py", "spill.py", "reserve.py", "ballast.py"}
+OPENERS = {"lock.py", "schema.py", "disk.py"}
 """The files of the store that open something else than the database: its lock, copies of it, what lies beside it."""
 
 
