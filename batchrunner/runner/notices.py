@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchrunner.core.clock import SECOND
+from batchrunner.core.errors import BatchrunnerError
 from batchrunner.core.pricing import dollars
 from batchrunner.runner.report import Halt, RunReport
 
@@ -43,6 +44,11 @@ def end_facts(report: RunReport) -> dict[str, Any]:
         "pauses": [pause_facts(halt, left=report.left) for halt in report.standing],
         "cost": money,
     }
+
+
+def fault_facts(error: BatchrunnerError) -> dict[str, Any]:
+    """Return why a run could not go on; what it has done then stands in a database that may not be asked any more."""
+    return {"exit_code": int(error.exit_code), "message": error.message, "next": error.hint}
 
 
 def _iso(micros: int) -> str:

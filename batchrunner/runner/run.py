@@ -16,7 +16,7 @@ from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.laning import LaneBuilder
 from batchrunner.runner.live import Live, Reach
 from batchrunner.runner.looplag import LoopLag
-from batchrunner.runner.notices import end_facts, event_of, pause_facts
+from batchrunner.runner.notices import end_facts, event_of, fault_facts, pause_facts
 from batchrunner.runner.notify import Bell
 from batchrunner.runner.parts import Parts
 from batchrunner.runner.report import Halt, Interrupt, RunReport
@@ -88,8 +88,12 @@ class Run:
             with anyio.CancelScope(shield=True):
                 await self._leave(reason)
         if parts.storage.fault is not None:
-            raise parts.storage.error()
-        return await self._told(await self._report())
+            fault = parts.storage.error()
+            await self._tell_end(fault_facts(fault))
+            raise fault
+        report = await self._report()
+        await self._tell_end(end_facts(report))
+        return replace(report, problems=tuple(self._bell.problems))
 
     def _begin(self) -> int:
         self.parts.storage.prepare()
@@ -275,11 +279,10 @@ class Run:
             slept=self._suspension.total,
         )
 
-    async def _told(self, report: RunReport) -> RunReport:
-        """Tell the end to whom it may concern; what went wrong with that is in the report that comes back."""
-        self._bell.ring("ended", end_facts(report))
+    async def _tell_end(self, facts: dict[str, Any]) -> None:
+        """Tell the end to whom it may concern."""
+        self._bell.ring("ended", facts)
         await self._bell.finish()
-        return replace(report, problems=tuple(self._bell.problems))
 
     def _what_is_left(self) -> tuple[int, int, int]:
         """Return queued, queued but deselected, and failed requests of these jobs."""

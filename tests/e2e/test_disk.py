@@ -93,9 +93,8 @@ def test_d1_a_full_disk_stops_the_run_and_its_ballast_takes_what_is_in_the_air(b
         lines = chats(600, prefix="ns", max_tokens=512)
         place.file(lines)
         (place.folder / "disk").mkdir()
-        run = (
-            f"{sys.executable} -m batchrunner {' '.join(place.job('--concurrency', '16')).replace('q.db', 'disk/q.db')}"
-        )
+        words = " ".join(place.job("--concurrency", "16")).replace("q.db", "disk/q.db")
+        run = f"{sys.executable} -m batchrunner {words} --notify 'tee -a told'"
         script = (
             "set -e; mount -t tmpfs -o size=19m none disk; "
             f"set +e; {run}; echo first=$? >&2; ls disk >&2; set -e; "
@@ -113,6 +112,9 @@ def test_d1_a_full_disk_stops_the_run_and_its_ballast_takes_what_is_in_the_air(b
         assert "tmpfs" in done.stderr
         assert "q.db.reserve" not in done.stderr
         assert "second=0" in done.stderr, done.stderr
+        told = (place.folder / "told").read_text()
+        assert told.count('"event":"ended"') == 2
+        assert '"exit_code":74,"message":"' in told.partition('"exit_code":0')[0], "a full disk at night is told too"
         for path in (place.folder / "kept").iterdir():
             shutil.move(path, place.folder)
         calls = box.calls()[before:]
