@@ -6,9 +6,14 @@ Started by server.py in a process of its own; it parses just enough HTTP/1.1 for
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import time
 from pathlib import Path
+
+ID = b"gen" + b"0" * 32
+"""What stands in the place of an answer's id in the body that this server is started with."""
+COUNT = itertools.count(1)
 
 
 class Record:
@@ -36,7 +41,7 @@ class Record:
 
 
 class Connection(asyncio.Protocol):
-    """One kept-alive connection; every POST is answered alike, GET /record and /reset are for the benchmark."""
+    """One kept-alive connection. Every POST is answered alike but for the id; GET /record and /reset are ours."""
 
     def __init__(self, record: Record, answer: bytes, latency: float) -> None:
         self.record, self.answer, self.latency = record, answer, latency
@@ -73,7 +78,7 @@ class Connection(asyncio.Protocol):
     def _reply(self) -> None:
         self.record.in_flight -= 1
         if not self.transport.is_closing():
-            self.transport.write(self.answer)
+            self.transport.write(self.answer.replace(ID, b"gen%032d" % next(COUNT), 1))
 
 
 def _content_length(head: bytes) -> int:

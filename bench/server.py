@@ -1,5 +1,6 @@
-"""A provider that answers every call alike after a fixed time: nginx with its echo module, else raw asyncio.
+"""A provider that answers every call alike, but for the answer's id: nginx with its echo module, else raw asyncio.
 
+The answer comes after a fixed time. Its ids differ as a provider's do: two requests must not get one answer.
 It runs on a core of its own, and every benchmark prints how busy it was. By itself this file measures what the server
 can do:
 
@@ -40,9 +41,11 @@ TEXT = (
     " show a single line. No engineering ticket is needed, but the proration rule for trials that end early should be"
     " checked by the billing team before the next cycle. Confidence: 0.87, since both charges are on the same card."
 )
+ID = "gen" + "0" * 32
+"""What stands in the place of an answer's id."""
 ANSWER = json.dumps(
     {
-        "id": "oHqv7Zt-4YNCb4-9a1c3f5d7e8b2041-EWR",
+        "id": ID,
         "object": "chat.completion",
         "created": 1763596800,
         "model": "meta-llama/Llama-3.3-70B-Instruct-Turbo",
@@ -114,9 +117,10 @@ def _nginx(folder: Path, module: Path, latency: float) -> tuple[subprocess.Popen
     with socket.socket() as probe:  # nginx can't say which port it got, so it is told one that was free just now
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    answer = ANSWER.replace(ID, "gen$request_id")  # 32 hexadecimal digits at random
     # `return` sends a Content-Length, as providers do; echo alone would send chunks.
     wait = (
-        f"echo_read_request_body; echo_sleep {latency:g}; echo_exec @answer;" if latency else f"return 200 '{ANSWER}';"
+        f"echo_read_request_body; echo_sleep {latency:g}; echo_exec @answer;" if latency else f"return 200 '{answer}';"
     )
     config = folder / "nginx.conf"
     temporary = "".join(
@@ -130,7 +134,7 @@ def _nginx(folder: Path, module: Path, latency: float) -> tuple[subprocess.Popen
         "keepalive_requests 1000000000; keepalive_timeout 3600s; default_type application/json;\n"
         f"server {{ listen 127.0.0.1:{port} backlog=4096; add_header x-request-id $request_id;\n"
         f"location / {{ {wait} }}\n"
-        f"location @answer {{ return 200 '{ANSWER}'; }} }} }}\n"
+        f"location @answer {{ return 200 '{answer}'; }} }} }}\n"
     )
     command = pinned([SERVER_CORE], ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)])
     with (folder / "server.log").open("wb") as log:
