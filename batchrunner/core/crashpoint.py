@@ -1,6 +1,6 @@
 """Named places at which a test may kill the process: the proof that a crash anywhere loses nothing.
 
-``BATCHRUNNER_CRASHPOINT=commit.inside:3`` ends the process, as ``kill -9`` would, at the third pass of that place.
+``BATCHRUNNER_CRASHPOINT=write.inside:3`` ends the process, as ``kill -9`` would, at the third pass of that place.
 ``BATCHRUNNER_CRASHPOINT=count:FILE`` writes to FILE how often each place was passed, so that a test can ask for the
 last one. Without the variable ``reached`` does nothing at all.
 """

@@ -4,8 +4,6 @@ A connection that lost count, or a cache that took one question for another, han
 the provider gave it. Pure; costs a request two look-ups and a short hash.
 """
 
-from typing import NamedTuple
-
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply
 from batchrunner.core.request import Head
 
@@ -17,10 +15,8 @@ _TAIL = 256
 """Bytes at the end of an answer, with counts and the last words, that tell it from another one."""
 
 
-class _Seen(NamedTuple):
-    request_id: int
-    digest: bytes
-    seal: int
+_Seen = tuple[int, bytes, int]
+"""Request, digest of what was sent, and what tells the answer from another one."""
 
 
 class Doubles:
@@ -48,20 +44,18 @@ class Doubles:
         seen = self._young.get(key) or self._old.get(key)
         seal = len(reply.body) ^ hash(reply.body[-_TAIL:])
         if seen is None:
-            self._remember(key, _Seen(head.id, head.digest, seal))
+            if len(self._young) >= self._kept:
+                self._old, self._young = self._young, {}
+            self._young[key] = (head.id, head.digest, seal)
             return None
-        if seen.request_id == head.id or seen.digest == head.digest or self._is_no_id(provider, seen.seal == seal):
+        first, digest, first_seal = seen
+        if first == head.id or digest == head.digest or self._is_no_id(provider, first_seal == seal):
             return None
         self.refused += 1
-        text = f"the answer bears the id of the one to request {seen.request_id} ({reply.request_id[:80]!a}): not taken"
+        text = f"the answer bears the id of the one to request {first} ({reply.request_id[:80]!a}): not taken"
         return Failure(FailureKind.BAD_REPLY, text, Billing.UNKNOWN, reply.status, request_id=reply.request_id)
 
     def _is_no_id(self, provider: str, same_answer: bool) -> bool:
         reused = self._reused.get(provider, 0) + (not same_answer)
         self._reused[provider] = reused
         return reused > NO_IDS
-
-    def _remember(self, key: tuple[str, str], seen: _Seen) -> None:
-        if len(self._young) >= self._kept:
-            self._old, self._young = self._young, {}
-        self._young[key] = seen

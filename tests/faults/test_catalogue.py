@@ -7,9 +7,6 @@ TESTS = Path(__file__).resolve().parents[1]
 NAME = re.compile(r"def test_((?:[nh]\d+_)+)", re.MULTILINE)
 ROWS = {*(f"n{number}" for number in range(1, 30)), *(f"h{number}" for number in range(1, 25))}
 ELSEWHERE = {
-    "h15": "a burst of server errors: a policy, told in the simulation of whole nights",
-    "h17": "an outage past the limit that was given: a policy of the run's end",
-    "h18": "answers that slow down: a policy, told in the simulation of whole nights",
     "h23": "a cap on money: budgets have not come yet",
 }
 """Rows whose tests have no such name, and why."""

@@ -180,7 +180,7 @@ class Life:
         """Send as a worker does: the next one itself, as long as there is one."""
         while ready is not None and not self.dispatcher.clear(ready.ticket):
             self.dispatcher.release(ready)
-            ready = self.dispatcher.landed()
+            ready = self.dispatcher.landed(ready)
         if ready is None:
             return
         lane, head = ready.ticket.lane, ready.ticket.opening.head
@@ -194,7 +194,7 @@ class Life:
         self.in_air -= 1
         self.events.landed(self.disk.lanes[ready.ticket.lane.lane.id], answer, name)
         self.workers._settle(ready.ticket, ready.opened, answer)
-        following = self.dispatcher.landed()
+        following = self.dispatcher.landed(ready)
         if following is not None:
             self._work(following)
 
