@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -15,6 +16,7 @@ from batchrunner.core.clock import Clock
 from batchrunner.core.errors import BatchrunnerError, ConfigurationError
 from batchrunner.core.job import Job, JobState
 from batchrunner.runner import commands
+from batchrunner.runner.across import Across
 from batchrunner.runner.commands import Cancel, Command, Done, Load, PauseFact, Refused, Resume, Retry, Tune, targets
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loaded, Loader
@@ -155,32 +157,39 @@ class Control:
     async def serve(self, live: Live) -> None:
         """Take commands, do them and answer them, until cancelled.
 
-        A mailbox that can't be trusted is left alone: the run goes on, and senders are told the same reason.
+        A mailbox that can't be trusted, or can't be used, is left alone: the run goes on, and senders are told the same
+        reason.
         """
         try:
             mailbox = Mailbox.open(self._db, self._clock)
-        except BatchrunnerError:
+        except (BatchrunnerError, OSError):
             return
         with mailbox:
-            mailbox.clear()
+            with suppress(OSError):
+                mailbox.clear()
             try:
                 async with anyio.create_task_group() as tasks:
                     await self._look(live, mailbox, tasks)
             finally:
-                mailbox.remove()
+                with suppress(OSError):
+                    mailbox.remove()
 
     async def _look(self, live: Live, mailbox: Mailbox, tasks: TaskGroup) -> None:
         try:
             while True:
-                for taken in mailbox.take():
-                    self._working.append(taken)
-                    tasks.start_soon(self._answer, live, mailbox, taken)
-                for taken in self._working:
-                    mailbox.touch(taken)
+                with suppress(OSError):  # out of descriptors, say: the commands are still there at the next look
+                    self._take(live, mailbox, tasks)
                 live.dispatcher.recall()
                 await anyio.sleep(EVERY)
         finally:
             self._ending = True
+
+    def _take(self, live: Live, mailbox: Mailbox, tasks: TaskGroup) -> None:
+        for taken in mailbox.take():
+            self._working.append(taken)
+            tasks.start_soon(self._answer, live, mailbox, taken)
+        for taken in self._working:
+            mailbox.touch(taken)
 
     async def _answer(self, live: Live, mailbox: Mailbox, taken: Taken) -> None:
         try:
@@ -197,7 +206,8 @@ class Control:
             except _RunEnds:
                 return
         data = commands.encode(answer)
-        with anyio.CancelScope(shield=True):  # what was done is answered, even if the run ends just now
+        # What was done is answered, even if the run ends just now. Where it can't be written, its sender hears nothing.
+        with anyio.CancelScope(shield=True), suppress(OSError):
             await live.offload.run(lambda: mailbox.answer(taken, data))
         self._working.remove(taken)
         if isinstance(answer, Done) and answer.loaded is not None:
@@ -264,7 +274,7 @@ class Control:
         # A thread can't be cancelled: when the run ends, the next thing that it asks of the store ends it.
         with anyio.CancelScope(shield=True):
             async with self._loading, BlockingPortal() as portal:
-                across = cast(Loading, _Across(self._store, partial(self._across, live, portal)))
+                across = cast(Loading, Across(self._store, partial(self._across, live, portal)))
                 work = partial(load, across, self._clock, command, self._db)
                 loaded = await anyio.to_thread.run_sync(_caught, work)
         if isinstance(loaded, Exception):
@@ -283,15 +293,3 @@ def _caught(work: Callable[[], T]) -> T | Exception:
 
 class _RunEnds(Exception):  # noqa: N818 - always caught here
     """A load was cut off: its sender will find the database free, and load the file itself."""
-
-
-class _Across:
-    """``Loading`` for another thread: each call is done where the run's own calls are done, and never beside one."""
-
-    def __init__(self, store: Loading, call: Callable[[Callable[[], Any]], Any]) -> None:
-        self._store = store
-        self._call = call
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._store, name)
-        return lambda *given, **named: self._call(partial(method, *given, **named))

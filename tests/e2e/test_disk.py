@@ -262,7 +262,7 @@ def test_d4_what_can_not_be_written_is_named_with_its_fix(what: str, box: Box, f
         assert forks.run(place, *words(place)).code == 0
         opened_up(place.folder)
         (place.db if what == "file" else place.folder).chmod(0o444 if what == "file" else 0o555)
-        ended = forks.run(place, *words(place), user=NOBODY)
+        ended = forks.run(place, *words(place, "--any-owner"), user=NOBODY)
         assert ended.code == 74, ended.err
         assert quiet(ended.err)
         assert "q.db" in ended.err
@@ -315,6 +315,7 @@ def test_d26_every_file_of_a_run_is_its_owners_alone(umask: int, slow_box: Box, 
         assert forks.end().code == 0
         modes |= {path.name: stat.S_IMODE(path.stat().st_mode) for path in place.folder.iterdir()}
         assert {"q.db", "q.db-wal", "q.db-shm", "q.db.lock", "q.db.reserve", "out.jsonl"} <= modes.keys()
+        assert modes.pop("q.db.inbox") == 0o700
         assert {name: mode for name, mode in modes.items() if name not in here and mode != 0o600} == {}
 
 

@@ -83,6 +83,7 @@ def test_s19_nobody_else_may_read_what_the_program_writes(at: Start) -> None:
     assert during.keys() >= {"q.db", "q.db-wal", "q.db-shm", "q.db.lock"}
     after = modes(place)
     assert after.keys() >= {"q.db", "q.db.lock", "out.jsonl", "out.errors.jsonl"}
+    assert during.pop("q.db.inbox") == 0o700
     assert set({**during, **after}.values()) == {0o600}, (during, after)
 
 

@@ -82,7 +82,9 @@ def test_n22_sixty_four_bombs_at_once_stay_under_200_mebibytes(tmp_path: Path, k
         placed(tmp_path, box, "sk-any-key-for-bombs") as place,
     ):
         place.file(chats(80))
-        ended, peak = ended_with_peak(place.start(*place.job(*WIDE)))
+        ended, peak = ended_with_peak(place.start(*place.job(*WIDE, "--for", "2s")))
+        assert ended.code == 8, "so many at once look like an outage, whose pace is not what is asked here"
+        ended = place.run(*place.job(*WIDE))
         bombs = [call for call in box.calls() if call.fault == kind]
         assert len(bombs) == 64
         assert max(call.in_flight for call in bombs) == 64, "they came one by one"

@@ -234,11 +234,12 @@ import os, sqlite3, sys
 from pathlib import Path
 import alembic.command
 from batchrunner.core import crashpoint
-from batchrunner.store import schema
+from batchrunner.store import database, schema
 from batchrunner.store.database import open_store
 
 path, folder, *crashes = sys.argv[1:]
 schema.migrations, schema.HEAD = lambda: Path(folder), "0002"
+database.refuse_foreign_schema = lambda path, connection: None
 old = Path(path).read_bytes()
 
 def upgrade(crash):

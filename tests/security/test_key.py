@@ -1,6 +1,7 @@
 """S14 to S18: the key is in the header of a call, and nowhere else, whatever goes wrong."""
 
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -230,7 +231,7 @@ def test_s16_an_env_file_that_others_may_read_is_noted(here: Path) -> None:
     assert "other users" not in run_cli("config", "show").stderr
 
 
-CHAT_ECHO = b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant",'
+CHAT_ECHO = b'{"id":"%d","object":"chat.completion","model":"m","choices":[{"index":0,"message":{"role":"assistant",'
 CHAT_END = b'"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2}}'
 
 
@@ -240,10 +241,12 @@ def test_s18_a_good_answer_that_repeats_the_key_is_stored_without_it(at: Start) 
 
     from tests.security.test_where_requests_go import serving
 
+    ids = itertools.count()
+
     class Echo(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            body = CHAT_ECHO + b'"content":"' + self.headers["authorization"].encode() + CHAT_END
+            body = CHAT_ECHO % next(ids) + b'"content":"' + self.headers["authorization"].encode() + CHAT_END
             self.send_response(200)
             self.send_header("content-length", str(len(body)))
             self.end_headers()
