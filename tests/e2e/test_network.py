@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,19 @@ def ended_with_peak(child: Child) -> tuple[Ended, int]:
     return child.end(), peak
 
 
-def breaches(place: Place, ended: Ended, expected: int = 0, peak: int | None = None) -> list[str]:
-    out = place.folder / "out.jsonl"
+def breaches(
+    place: Place,
+    ended: Ended,
+    expected: int = 0,
+    peak: int | None = None,
+    outputs: Sequence[str] = ("out.jsonl", "out.errors.jsonl"),
+) -> list[str]:
     return broken(
         Scenario(
             db=place.db,
             calls=place.box.calls(),
             job=place.folder / "job.jsonl",
-            outputs=[out, out.with_suffix(".errors.jsonl")],
+            outputs=[place.folder / name for name in outputs],
             folders=[place.folder, place.talk],
             key=place.key,
             code=ended.code,
@@ -82,10 +88,9 @@ def test_n22_sixty_four_bombs_at_once_stay_under_200_mebibytes(tmp_path: Path, k
         placed(tmp_path, box, "sk-any-key-for-bombs") as place,
     ):
         place.file(chats(80))
+        # So many retries are budgeted, one a second: their pace is not what is asked here.
         ended, peak = ended_with_peak(place.start(*place.job(*WIDE, "--for", "2s")))
-        assert ended.code == 8, "so many at once look like an outage, whose pace is not what is asked here"
-        ended = place.run(*place.job(*WIDE))
         bombs = [call for call in box.calls() if call.fault == kind]
         assert len(bombs) == 64
         assert max(call.in_flight for call in bombs) == 64, "they came one by one"
-        assert breaches(place, ended, peak=peak) == []
+        assert breaches(place, ended, 8, peak, outputs=()) == []
