@@ -26,13 +26,14 @@ class Concurrency:
     Calls that were admitted before a cut belong to its episode and cut no more. All times are monotonic seconds.
     """
 
-    __slots__ = ("_clean", "_cut_at", "_peak", "_quiet_until", "_seconds", "_slow", "ceiling", "limit")
+    __slots__ = ("_before", "_clean", "_cut_at", "_peak", "_quiet_until", "_seconds", "_slow", "ceiling", "limit")
 
     def __init__(self, ceiling: int, learned: float = 0.0) -> None:
         """``ceiling`` is the most there may ever be; ``learned`` the limit of an earlier run, of which half is kept."""
         self.ceiling = ceiling
         self.limit = min(ceiling, max(SLOW_START, int(min(learned, 2.0 * ceiling) / 2)))
         self._slow = True
+        self._before: tuple[int, bool] | None = None
         self._clean = 0
         self._peak = 0
         self._cut_at = -math.inf
@@ -51,6 +52,7 @@ class Concurrency:
             if self._peak >= SATURATED * self.limit:
                 more = self.limit if self._slow else max(1, math.ceil(STEP * self.limit))
                 self.limit = min(self.ceiling, self.limit + more)
+                self._before = None
             self._clean = self._peak = 0
 
     def troubled(self) -> None:
@@ -58,21 +60,41 @@ class Concurrency:
         self._clean = self._peak = 0
 
     def refused(self, at: float, now: float, *, per_second: float, paced: bool, pause: float = 0.0) -> None:
-        """Note a refusal, or a timeout, of a call that was admitted ``at``; one episode makes one cut.
+        """Note a refusal of a call that was admitted ``at``; one episode makes one cut.
 
         The cut goes to what the ``per_second`` calls that were accepted lately keep in the air (Little's law), to half
         at the most; where nothing is known of them, and where the lane is ``paced`` by a learned rate, which brakes
         better, by a fifth. ``pause`` is the wait in seconds that the provider asked for.
         """
-        self.troubled()
-        self._quiet_until = max(self._quiet_until, now + max(COOLDOWN, pause))
-        if at <= self._cut_at or now < self._cut_at + COOLDOWN:
+        if not self._begins_episode(at, now, pause):
             return
-        self._slow, self._cut_at = False, now
+        self._before = self._before or (self.limit, self._slow)
         carried = math.ceil(per_second * self._seconds)
         fifth = int(BACKOFF * self.limit)
         if paced:
             cut = max(fifth, math.ceil(_SPARE * carried) + 1)
         else:
             cut = max(min(fifth, carried), self.limit // 2) if carried else fifth
-        self.limit = max(1, min(self.limit, cut))
+        self._cut(cut, now)
+
+    def timed_out(self, at: float, now: float) -> None:
+        """Note that a call which was admitted ``at`` was given up; cuts by a fifth, once for an episode."""
+        if self._begins_episode(at, now, 0.0):
+            self._before = None
+            self._cut(int(BACKOFF * self.limit), now)
+
+    def strayed(self, now: float) -> None:
+        """Note that the refusals so far have nothing to do with us: what they cut since the last growth comes back."""
+        if self._before is not None:
+            (limit, self._slow), self._before = self._before, None
+            self.limit = max(self.limit, limit)
+            self._quiet_until = now
+
+    def _begins_episode(self, at: float, now: float, pause: float) -> bool:
+        self.troubled()
+        self._quiet_until = max(self._quiet_until, now + max(COOLDOWN, pause))
+        return at > self._cut_at and now >= self._cut_at + COOLDOWN
+
+    def _cut(self, limit: int, now: float) -> None:
+        self._slow, self._cut_at = False, now
+        self.limit = max(1, min(self.limit, limit))

@@ -284,7 +284,9 @@ class Gate:
     def _stay_away(self, seconds: float, now: float) -> None:
         """Pause the whole lane, as RFC 9110 10.2.3 asks; jitter keeps runners apart, and never doubles a short wish."""
         wish = max(0.0, min(MAX_RETRY_AFTER, seconds))
+        begin = max(now, self.pause_until)
         self.pause(now + wish + self._dice() * min(wish, 1 + 0.1 * wish))
+        self._limits.paused(begin, self.pause_until)
 
     def _learn(self, permit: Permit, failure: Failure, now: float, hints: LimitHints) -> None:
         """Let a failure bear on pause and limits."""

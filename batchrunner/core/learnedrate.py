@@ -4,7 +4,8 @@ import math
 from typing import Literal
 
 from batchrunner.core.hints import LONGEST_STALL
-from batchrunner.core.ratelimit import LastMinute, Reservation, TokenBucket
+from batchrunner.core.ratelimit import LastMinute, Reservation, Silence, TokenBucket
+from batchrunner.core.strays import MOST_STRAYS, STRAY_CALLS, STRAY_SHARE, STRAY_WINDOW, Strays
 
 Rate = float | Literal["auto"] | None
 
@@ -35,11 +36,6 @@ SLOWEST = 10.0
 HELD = 5.0
 """Seconds for which an overload stops the growth."""
 
-_NOISY_CUTS = 4
-_NOISY_RATE = 5.0
-_NOISE = 0.1
-_DEAF = 60.0
-
 
 class LearnedRate:
     """A bucket, or none yet, and what moves its rate. Amounts are requests or tokens, rates are per second.
@@ -49,14 +45,13 @@ class LearnedRate:
     a rate so): slowly around the rate that was refused last, then ever faster in search of a limit that was raised. It
     grows only while it is used up. Headers set the rate at once and bound it. All times are monotonic seconds.
 
-    Refusals that come at the same small share however far the rate falls have nothing to do with it: after some cuts
-    in a row that changed nothing, the rate is restored and such a share is taken for granted for a minute.
+    Strays, refusals that have nothing to do with the rate, do not move it: before the first cut a lone one is none, and
+    a small share that some cuts in a row did not change is taken for granted; then the rate is restored.
     """
 
     __slots__ = (
-        "_age", "_auto", "_began", "_cap", "_cut_at", "_deaf_until", "_ever", "_held", "_hint_at", "_made", "_noise",
-        "_peak", "_plateau", "_refusals", "_refused", "_row", "_row_ever", "_row_refused", "_ticked", "_top",
-        "_window", "bucket", "seen", "sent", "tick_at", "who",
+        "_age", "_auto", "_began", "_cap", "_cut_at", "_ever", "_held", "_hint_at", "_made", "_peak", "_plateau",
+        "_refusals", "_refused", "_strays", "_ticked", "_window", "bucket", "seen", "sent", "silence", "tick_at", "who",
     )  # fmt: skip
 
     def __init__(self, limit: Rate, now: float, *, learned: float = 0.0) -> None:
@@ -71,6 +66,8 @@ class LearnedRate:
         """Who set the limit, for people; empty where there is none."""
         self.tick_at = math.inf
         """When ``tick`` is to be called next."""
+        self.silence = Silence()
+        """When nothing may be sent: such time says nothing of the rate. Whoever pauses the lane notes it here."""
         self._made: TokenBucket | None = None
         self._refusals = LastMinute()
         self._auto = False
@@ -83,8 +80,8 @@ class LearnedRate:
         self._auto = limit == "auto"
         self._cap: float | None = None
         self._peak = self._age = self._refused = 0.0
-        self._cut_at = self._hint_at = self._held = self._deaf_until = -math.inf
-        self._row, self._row_ever, self._row_refused, self._top, self._noise = 0, 0.0, 0.0, 0.0, 0.0
+        self._cut_at = self._hint_at = self._held = -math.inf
+        self._strays = Strays()
         self._plateau, self._window = FIRST_PLATEAU, WINDOW
         self._began, self._ever = now, self.sent
         self._ticked, self.tick_at = now, math.inf
@@ -106,31 +103,40 @@ class LearnedRate:
 
     def accepted(self, now: float) -> float:
         """Return what was accepted per second lately, since the last cut where that is newer."""
-        since = now - self._cut_at
-        window = self._window
+        since, window = now - self._cut_at, self._window
         if since == math.inf and now - self._began < window:
             # A provider's bucket is full at first, as a rule by a second of its rate.
-            return max(0.0, self.sent - self._ever - self._refused) / (1.0 + now - self._began)
+            open_for = 1.0 + self._open_for(now, now - self._began)
+            return max(0.0, self.sent - self._ever - self._refused) / open_for
         if since < window:
-            return max(0.0, self.sent - self._ever - self._refused) / max(since, TICK)
-        return max(0.0, self.seen.recent(now, window) - self._refusals.recent(now, window)) / window
+            return max(0.0, self.sent - self._ever - self._refused) / max(self._open_for(now, since), TICK)
+        open_for = self._open_for(now, window)
+        if open_for < 0.5 * window:
+            window = min(since, now - self._began, LONGEST_WINDOW)
+            open_for = self._open_for(now, window)
+        return max(0.0, self.seen.recent(now, window) - self._refusals.recent(now, window)) / max(open_for, TICK)
 
     def settle(self, reservation: Reservation, real: float, longest_debt: float) -> None:
         """Replace a reserve by the real amount, by ``longest_debt`` seconds of rate more at most."""
         if self._made is not None:
             self._made.settle(reservation, min(real, reservation.cost + longest_debt * self._made.rate))
 
-    def refused(self, at: float, amount: float, now: float) -> None:
-        """Note that a call was refused which was admitted ``at`` and is of this ``amount``."""
+    def refused(self, at: float, amount: float, now: float) -> bool:
+        """Note that a call was refused which was admitted ``at`` and is of this ``amount``.
+
+        Return whether that says something of the limits; False: it is a stray.
+        """
         if not self._auto:
-            return
+            return True
         self._refusals.add(at, amount)
         if at < self._cut_at:
-            return
+            return not self._strays.deaf(now)
         self._refused += amount
-        if now < self._cut_at + QUIET or self._is_noise(now):
-            return
-        self._cut(amount, now)
+        if self._is_stray(at, amount, now):
+            return False
+        if now >= self._cut_at + QUIET:
+            self._cut(amount, now)
+        return True
 
     def overloaded(self, now: float) -> None:
         """Note that the provider lacks capacity, although we are within our rate: growth stops for a while."""
@@ -150,7 +156,8 @@ class LearnedRate:
             return
         self._cap = cap
         self._peak, self._age, self._plateau, self._cut_at = cap, PLATEAU, PLATEAU, now
-        self._ever, self._refused, self._row = self.sent, 0.0, 0
+        self._ever, self._refused = self.sent, 0.0
+        self._strays.end_row()
         self._set(cap, now)
         self.who, self._ticked, self.tick_at = "provider's header", now, now + TICK
 
@@ -170,6 +177,10 @@ class LearnedRate:
 
     # ------------------------------------------------------------------------------------------------------- its parts
 
+    def _open_for(self, now: float, seconds: float) -> float:
+        """Return for how many of the last ``seconds`` calls could be sent."""
+        return seconds - self.silence.within(now - seconds, now)
+
     def _grow_to(self, rate: float, now: float) -> None:
         if self._cap is not None and rate >= self._cap:
             rate, self.who = self._cap, "provider's header"
@@ -188,11 +199,13 @@ class LearnedRate:
     def _cut(self, amount: float, now: float) -> None:
         accepted = self.accepted(now)
         peak = accepted
+        again = self._age < self._plateau
+        rate = math.inf if self.bucket is None else self.bucket.rate
+        self._strays.note_cut(rate, self.sent, self._refused, again=again)
         if self.bucket is not None:
             sent = self.sent - self._ever
             share = min(1.0, self._refused / sent) if sent > 0 else 1.0
-            peak = min(self.bucket.rate * (1 - share), max(1.15 * accepted, amount / SLOWEST))
-            self._note_row(now)
+            peak = min(self.bucket.rate * (1 - share), max(1.15 * accepted, 0.5 * rate))
         peak = max(peak, amount / SLOWEST)
         if self.bucket is None:
             self._rise_from(peak, now, FIRST_PLATEAU)
@@ -201,29 +214,33 @@ class LearnedRate:
         if self.bucket is not None:
             self.bucket.spend(now, max(0.0, self.bucket.level(now)))
 
-    def _note_row(self, now: float) -> None:
-        """Count the cuts that follow each other closely, and what was sent and refused meanwhile."""
-        if self._row and now - self._cut_at < SLOWEST:
-            self._row += 1
-        else:
-            self._row, self._row_ever, self._row_refused = 1, self._ever, 0.0
-            self._top = self.bucket.rate if self.bucket is not None else 0.0
-        self._row_refused += self._refused
-
-    def _is_noise(self, now: float) -> bool:
-        """Whether refusals come at a small share that no cut has changed."""
-        if now < self._deaf_until:
-            sent = self.sent - self._ever
-            return self._refused <= 2 * self._noise * sent + 3
-        sent = self.sent - self._row_ever
-        share = (self._row_refused + self._refused) / sent if sent > 0 else 1.0
-        if self._row < _NOISY_CUTS or self._top < _NOISY_RATE or share > _NOISE:
+    def _is_stray(self, at: float, amount: float, now: float) -> bool:
+        """Whether a refusal has nothing to do with the rate; restores a rate that such ones have cut."""
+        strays = self._strays
+        if strays.deaf(now):
+            return strays.expected(self._refused, self.sent - self._ever, amount)
+        if now < self._cut_at + QUIET:
             return False
-        self._noise, self._deaf_until, self._row = share, now + _DEAF, 0
-        self._peak, self._age, self._plateau, self._cut_at = self._top, PLATEAU, PLATEAU, now
+        if strays.proven(self._refused, self.sent, now):
+            self._restore(strays.top, now)
+            return True
+        return self.bucket is None and self._is_lone(at, amount)
+
+    def _is_lone(self, at: float, amount: float) -> bool:
+        """Whether few of the calls were refused that were admitted before ``at``, and of all since the last cut."""
+        lately, some = self._refusals.recent(at, STRAY_WINDOW), STRAY_CALLS * amount
+        if lately > max(some, STRAY_SHARE * self.seen.recent(at, STRAY_WINDOW)):
+            return False
+        return self._refused <= max(some, MOST_STRAYS * (self.sent - self._ever))
+
+    def _restore(self, rate: float, now: float) -> None:
+        """Go on at the ``rate`` before some cuts, or at none; it grows soon, for strays may have made it, too."""
+        self._peak, self._age, self._plateau, self._cut_at = rate, FIRST_PLATEAU, FIRST_PLATEAU, now
         self._ever, self._refused = self.sent, 0.0
-        self._grow_to(self._top, now)
-        return True
+        if rate < math.inf:
+            self._grow_to(rate, now)
+        else:
+            self.bucket, self.who, self.tick_at = None, "", math.inf
 
     def _set(self, rate: float, now: float) -> None:
         if self._made is None:

@@ -57,6 +57,12 @@ class Limits:
             self.adaptive.answered(air, seconds, now)
             self.concurrency = self.adaptive.limit
 
+    def paused(self, begin: float, end: float) -> None:
+        """Note that nothing may be sent from ``begin`` to ``end``, which are not before those of the last time."""
+        if begin < end:
+            self.requests.silence.add(begin, end)
+            self.tokens.silence.add(begin, end)
+
     def failed(self, permit: Permit, failure: Failure, now: float, *, shared: bool, short_of_tokens: bool) -> None:
         """Note a failure; ``shared``: an outage's. A refusal is above our rate; an overload is below, and cuts none."""
         kind = failure.kind
@@ -67,7 +73,7 @@ class Limits:
             self.tokens.overloaded(now)
         if self.adaptive is not None:
             if kind is FailureKind.TIMEOUT and not shared:
-                self.adaptive.refused(permit.at, now, per_second=0.0, paced=False)
+                self.adaptive.timed_out(permit.at, now)
             elif kind in _TROUBLE:
                 self.adaptive.troubled()
             self.concurrency = self.adaptive.limit
@@ -124,14 +130,16 @@ class Limits:
         )
 
     def _refused(self, permit: Permit, now: float, short_of_tokens: bool, pause: float) -> None:
-        if self.adaptive is not None:
-            accepted = self.requests.accepted(now)
-            paced = self.requests.bucket is not None or self.tokens.bucket is not None
-            self.adaptive.refused(permit.at, now, per_second=accepted, paced=paced, pause=pause)
+        accepted = self.requests.accepted(now) if self.adaptive is not None else 0.0
+        paced = self.requests.bucket is not None or self.tokens.bucket is not None
         if short_of_tokens:
-            self.tokens.refused(permit.at, permit.reserve, now)
+            meant = self.tokens.refused(permit.at, permit.reserve, now)
         else:
-            self.requests.refused(permit.at, 1.0, now)
+            meant = self.requests.refused(permit.at, 1.0, now)
+        if self.adaptive is not None and meant:
+            self.adaptive.refused(permit.at, now, per_second=accepted, paced=paced, pause=pause)
+        elif self.adaptive is not None:
+            self.adaptive.strayed(now)
         self._schedule()
 
     def _adapt(self, learned: float) -> None:

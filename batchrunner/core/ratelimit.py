@@ -1,9 +1,11 @@
 """Token buckets: how many requests or tokens may go now, exactly, whatever the real figures turn out to be later."""
 
 import math
+from bisect import bisect_right
 
 IDENTITY = (math.inf, 0.0)
 _SMALLEST = 64
+_MOST_STRETCHES = 512
 _TOLERANCE = 1e-9
 _LATER = 1e-6
 """Seconds added to a wait: who comes back then must not meet the last bit of a float."""
@@ -241,6 +243,34 @@ class LastMinute:
         for passed in range(min(60, second - self._newest)):
             self._seconds[(second - passed) % 60] = 0.0
         self._newest = second
+
+
+class Silence:
+    """When nothing was allowed to be sent, lately; stretches follow each other and do not overlap."""
+
+    __slots__ = ("_stretches",)
+
+    def __init__(self) -> None:
+        self._stretches: list[tuple[float, float, float]] = []
+        """Begin, end, and the silence before, all told: the silence between two times is a difference."""
+
+    def add(self, begin: float, end: float) -> None:
+        """Note a stretch, in monotonic seconds."""
+        before = self._until(begin)
+        if len(self._stretches) >= _MOST_STRETCHES:
+            del self._stretches[: _MOST_STRETCHES // 2]
+        self._stretches.append((begin, end, before))
+
+    def within(self, begin: float, end: float) -> float:
+        """Return the seconds of silence between these two times."""
+        return self._until(end) - self._until(begin)
+
+    def _until(self, at: float) -> float:
+        place = bisect_right(self._stretches, (at, math.inf, math.inf))
+        if not place:
+            return self._stretches[0][2] if self._stretches else 0.0
+        begin, end, before = self._stretches[place - 1]
+        return before + min(at, end) - begin
 
 
 def _checked(rate: float) -> float:

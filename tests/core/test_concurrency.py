@@ -76,6 +76,36 @@ def test_a_paced_lane_keeps_room_for_slower_answers():
     assert [refuse(one, at, per_second=15.0, paced=True) for at in (100.0, 120.0)] == [32, 32]
 
 
+def test_what_strays_cut_comes_back_and_grows_as_before():
+    one = Concurrency(200)
+    rounds(one, 2)
+    assert [refuse(one, at) for at in (1.0, 17.0)] == [25, 20]
+    one.strayed(18.0)
+    assert one.limit == 32
+    assert rounds(one, 1, now=18.0) == [64]
+
+
+def test_strays_bring_nothing_back_that_a_timeout_cut_or_that_has_grown_since():
+    one = Concurrency(100, learned=200)
+    refuse(one, 1.0)
+    one.timed_out(17.0, 17.0)
+    one.strayed(18.0)
+    assert one.limit == 64
+    assert rounds(one, 1, now=40.0) == [68]
+    refuse(one, 41.0)
+    rounds(one, 1, now=60.0)
+    grown = one.limit
+    one.strayed(60.0)
+    assert one.limit == grown < 68
+
+
+def test_a_timeout_cuts_by_a_fifth_once_for_an_episode():
+    one = Concurrency(100, learned=200)
+    for at in (1.0, 1.5, 10.0):
+        one.timed_out(at, at)
+    assert one.limit == 80
+
+
 def test_server_errors_stop_the_growth_and_cut_nothing():
     one = Concurrency(100)
     for _ in range(20):
@@ -91,7 +121,7 @@ def test_a_kept_figure_that_makes_no_sense_does_no_harm(learned):
 
 
 @given(
-    st.integers(1, 300), st.lists(st.tuples(st.floats(0, 20), st.sampled_from("ars"), st.floats(0, 1e3)), max_size=80)
+    st.integers(1, 300), st.lists(st.tuples(st.floats(0, 20), st.sampled_from("arste"), st.floats(0, 1e3)), max_size=80)
 )
 def test_it_never_leaves_its_bounds(ceiling, story):
     one, now = Concurrency(ceiling), 0.0
@@ -101,6 +131,10 @@ def test_it_never_leaves_its_bounds(ceiling, story):
             rounds(one, 1, now, seconds=amount)
         elif what == "r":
             refuse(one, now, per_second=amount, paced=amount > 500, pause=amount)
+        elif what == "t":
+            one.timed_out(now, now)
+        elif what == "e":
+            one.strayed(now)
         else:
             one.troubled()
         assert 1 <= one.limit <= ceiling

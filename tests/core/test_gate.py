@@ -434,10 +434,30 @@ def test_a_refusal_slows_the_requests_down_and_one_for_tokens_the_tokens():
         one = gate(concurrency=1_000, rpm="auto", tpm="auto")
         permits = [admitted(one, place / 10) for place in range(50)]
         hints = LimitHints(short_of_tokens=short_of_tokens)
-        one.settle(permits[-1], failure(FailureKind.RATE_LIMITED), 5.0, hints)
+        for permit in permits[-3:]:
+            one.settle(permit, failure(FailureKind.RATE_LIMITED), 5.0, hints)
         found = rooms(one, 5.0)
         assert found[limited][1] == "learned"
         assert found[free] == (None, "")
+
+
+def test_a_stray_refusal_cuts_neither_rate_nor_concurrency():
+    one = gate(concurrency=100, adaptive=True, rpm="auto", tpm="auto")
+    permits = [admitted(one, place / 10) for place in range(8)]
+    before = rooms(one)["concurrency"]
+    one.settle(permits[0], failure(FailureKind.RATE_LIMITED), 1.0)
+    assert rooms(one, 1.0)["rpm"] == (None, "")
+    assert rooms(one, 1.0)["concurrency"] == before
+
+
+def test_a_pause_that_was_asked_for_is_no_time_in_which_little_was_accepted():
+    """Forty a second for four seconds, then a pause of three: forty a second were accepted, not ten."""
+    one = gate(concurrency=1_000, rpm="auto")
+    permits = [admitted(one, place / 40) for place in range(160)]
+    one.settle(permits[-1], failure(FailureKind.RATE_LIMITED, retry_after=3.0), 4.0)
+    for permit in permits[-4:-1]:
+        one.settle(permit, failure(FailureKind.RATE_LIMITED), 7.0)
+    assert rooms(one, 7.0)["rpm"][0] == pytest.approx(0.9 * 40 * 60, rel=0.05)
 
 
 def test_an_overload_cuts_nothing():

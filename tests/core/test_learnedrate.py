@@ -48,6 +48,12 @@ class Sender:
             self.one.refused(self.now, 1.0, self.now)
 
 
+def refuse(one, now):
+    """As many refusals as are no stray any more."""
+    for _ in range(3):
+        one.refused(now, 1.0, now)
+
+
 def auto(learned=0.0):
     return LearnedRate("auto", 0.0, learned=learned)
 
@@ -58,21 +64,57 @@ def test_nothing_is_limited_before_anything_was_refused():
     assert (one.bucket, one.per_minute, one.who, one.learned) == (None, None, "", 0.0)
 
 
-def test_the_first_refusal_sets_nine_tenths_of_what_was_accepted_lately():
+def test_the_first_refusals_set_nine_tenths_of_what_was_accepted_lately():
     one = auto()
     for call in range(100):
         sent(one, call / 20)
-    one.refused(5.0, 1.0, 5.0)
+    refuse(one, 5.0)
     assert one.bucket.rate == pytest.approx(0.9 * 20, rel=0.07)
     assert one.who == "learned"
     assert one.bucket.level(5.0) == 0.0
+
+
+def test_before_the_first_cut_it_takes_some_refusals_within_ten_seconds_and_more_than_two_percent():
+    lone, slow, few = auto(), auto(), auto()
+    for call in range(2_000):
+        sent(few, call / 100)
+        sent(slow, call / 100)
+        if call % 500 == 0:
+            sent(lone, call / 100)
+    assert not lone.refused(20.0, 1.0, 20.0), "of a few calls only, but the only one"
+    assert not any(slow.refused(at, 1.0, at) for at in (1.0, 5.0, 12.0, 20.0))
+    assert not any(few.refused(20.0, 1.0, 20.0) for _ in range(20))
+    assert [one.bucket for one in (lone, slow, few)] == [None] * 3
+    assert few.refused(20.0, 1.0, 20.0)
+    assert few.bucket is not None
+
+
+def test_a_pause_does_not_count_as_time_in_which_little_was_accepted():
+    one = auto()
+    for second in range(0, 40, 4):
+        for call in range(20):
+            sent(one, second + call / 20)
+        one.silence.add(second + 1.0, second + 4.0)
+    for _ in range(5):
+        one.refused(36.5, 1.0, 40.0)
+    assert one.bucket.rate == pytest.approx(0.9 * 20, rel=0.1)
+
+
+@pytest.mark.parametrize("later", [0.1, 20.0, 55.0, 90.0])
+def test_refusals_that_come_late_are_no_strays_for_that(later):
+    one = auto()
+    for call in range(1_000):
+        sent(one, call / 10)
+    for call in range(200):
+        one.refused(80.0 + call / 10, 1.0, 99.9 + later)
+    assert one.bucket is not None
 
 
 def test_refusals_of_the_same_episode_cut_once():
     one = auto()
     for call in range(100):
         sent(one, call / 20)
-    one.refused(5.0, 1.0, 5.0)
+    refuse(one, 5.0)
     rate = one.bucket.rate
     for _ in range(10):
         one.refused(4.9, 1.0, 6.5)  # it was sent before the cut
@@ -135,7 +177,8 @@ def test_refusals_at_the_same_share_whatever_is_sent_are_taken_for_noise():
         calls += 1
         if calls % 50 == 0:
             one.refused(now, 1.0, now)
-    assert calls >= 0.8 * 100 * 300
+    assert calls >= 0.9 * 100 * 300
+    assert one.bucket is None, "what strays have cut comes back whole"
 
 
 # -------------------------------------------------------------------------------------------------------------- headers

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrunner.core.ratelimit import LastMinute, TokenBucket
+from batchrunner.core.ratelimit import LastMinute, Silence, TokenBucket
 from tests.core.window import most_in_any_window, replayed
 
 EPSILON = 1e-6
@@ -244,3 +244,27 @@ def test_the_meter_takes_corrections_of_the_past_while_it_shows():
     meter.add(60.0, 1_000)
     assert meter.total(130.0) == 35
     assert meter.total(165.0) == 5
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(1, 5)), max_size=600),
+    st.integers(0, 100),
+    st.integers(0, 100),
+)
+def test_silence_between_two_times_is_what_lies_between_them(gaps, back, length):
+    silence, silent, end = Silence(), set(), 0
+    for gap, lasts in gaps:
+        begin, end = end + gap, end + gap + lasts
+        silence.add(float(begin), float(end))
+        silent |= set(range(begin, end))
+    to = max(0, end + 3 - back)
+    since = max(0, to - length)
+    assert silence.within(float(since), float(to)) == sum(since <= second < to for second in silent)
+
+
+def test_of_silence_only_the_latest_stretches_are_kept():
+    silence = Silence()
+    for second in range(10_000):
+        silence.add(second, second + 0.5)
+    assert silence.within(9_900.0, 10_000.0) == 50.0
+    assert len(silence._stretches) <= 512

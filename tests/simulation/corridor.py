@@ -253,6 +253,8 @@ class Events:
         self.admitted = defaultdict(list)
         """(time, 1.0) by lane, of each attempt that was opened"""
         self.names = Counter()
+        self.late = Counter()
+        """Calls by lane that were answered although their model was gone: they had come in before."""
         self.away = {}
         self._heap, self._number, self._life = [], itertools.count(), None
 
@@ -275,6 +277,7 @@ class Events:
 
     def landed(self, spec, answer, name):
         self.names[name] += 1
+        self.late[id(spec)] += name != "gone" and self.clock.time >= spec.weather.gone_at
         if (wish := getattr(answer, "headers", {}).get("retry-after")) is not None:
             until = self.clock.time + float(wish) - 1e-6
             self.away[id(spec)] = max(self.away.get(id(spec), 0.0), until)

@@ -108,8 +108,8 @@ def _judge_calls(events, spec, number, deaths):
         most = most_in_any_window(events.admitted[number], rpm / 60)
         events.check(most <= max(rpm / 60, 1.0) + 1e-6, f"{most:.2f} calls above {rpm:g} a minute")
     after = sum(at >= spec.weather.gone_at for at in calls)
-    # What was in the air when it went is still answered, and takes the suspicion back once more.
-    most = (2 * spec.limits.concurrency + MANY_ROWS) * (deaths + 1)
+    # What was in the air when it went is still answered, and each answer takes the suspicion back.
+    most = (spec.limits.concurrency + MANY_ROWS) * (deaths + 1) + MANY_ROWS * events.late[id(spec)]
     events.check(after <= most, f"{after} calls to a model that is gone")
     for begin, end, name in spec.weather.outages:
         found = sum(begin <= at < end for at in calls)

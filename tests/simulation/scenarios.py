@@ -1,12 +1,13 @@
-"""The two traces that the learned limits are held to, and what is measured on them."""
+"""The traces that the learned limits are held to, and what is measured on them."""
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
-from batchrunner.core.attempt import FailureKind
+from batchrunner.core.attempt import Billing, Failure, FailureKind
 from batchrunner.core.permit import LaneLimits
 from tests.simulation.scheduler import run, run_sdk
-from tests.simulation.servers import Down, Moving
+from tests.simulation.servers import Down, Flaky, Moving
 
 PHASES = ((0.0, 1_000.0), (1_200.0, 200.0), (2_400.0, 600.0))
 """Seconds, and the requests per minute that are true from then on."""
@@ -28,17 +29,48 @@ class Followed(NamedTuple):
         return self.used >= (0.93 if headers != "none" else 0.85) and self.refused < 0.02 and not self.failed_rows
 
 
-def moving_limit(seed, *, headers="none", retry_after=False, concurrency=256, tokens=None, lie=1.0):
+def moving_limit(seed, *, headers="none", retry_after=False, concurrency=256, tokens=None, lie=1.0, strays=0.0):
     """Rows without end against a limit that falls to a fifth and comes back to three fifths.
 
-    With ``tokens`` it is tokens that are limited, as many for each call.
+    With ``tokens`` it is tokens that are limited, as many for each call. A share of ``strays`` is refused besides.
     """
     phases = [(begin, rpm * (tokens or 1)) for begin, rpm in PHASES]
-    server = Moving(phases, headers=headers, retry_after=retry_after, seed=seed, tokens=tokens, lie=lie)
+    server = Moving(phases, headers=headers, retry_after=retry_after, seed=seed, tokens=tokens, lie=lie, strays=strays)
     limits = LaneLimits(concurrency=concurrency, adaptive=True, rpm="auto", tpm="auto")
     story = run(server, limits, seed=seed, until=HOUR)
     answered = len(story.calls) - len(story.failing)
     return Followed(answered / server.allowed(HOUR), story.refused_share(MINUTE), story.failed_rows, len(story.calls))
+
+
+class Strayed(NamedTuple):
+    """What refusals at random cost, where nothing is limited."""
+
+    pace: float
+    """Answers per second."""
+    obedient: float
+    """The same of a lane that learns nothing and only keeps the pauses it is asked for."""
+    failed_rows: int
+
+    @property
+    def share(self):
+        return self.pace / self.obedient
+
+    def holds(self):
+        return self.share >= 0.8 and not self.failed_rows
+
+
+def strays(seed, *, share, retry_after=None, seconds=0.3, concurrency=32, minutes=3.0):
+    """Rows without end; a ``share`` of the calls is refused at random, however many are sent."""
+    refused = Failure(FailureKind.RATE_LIMITED, "", Billing.NOT_BILLED, 429, retry_after=retry_after)
+    until = MINUTE * minutes
+
+    def lived(limits):
+        server = Flaky(0.0, math.inf, share=share, failure=refused, seconds=seconds, seed=seed)
+        return run(server, limits, seed=seed, until=until)
+
+    learned = lived(LaneLimits(concurrency=concurrency, adaptive=True, rpm="auto", tpm="auto"))
+    obedient = lived(LaneLimits(concurrency=concurrency))
+    return Strayed(learned.answered / until, obedient.answered / until, learned.failed_rows)
 
 
 class Survived(NamedTuple):

@@ -22,10 +22,13 @@ class Moving:
     """A continuous bucket with a second of burst, whose rate changes: (from, requests per minute) in order of time.
 
     With ``tokens`` it limits tokens, so many for each call, and ``phases`` are tokens per minute. ``lie`` is what the
-    headers make of the true rate.
+    headers make of the true rate. A share of ``strays`` is refused whatever the level.
     """
 
-    def __init__(self, phases, *, headers="none", retry_after=False, seconds=2.0, seed=0, tokens=None, lie=1.0):
+    def __init__(
+        self, phases, *, headers="none", retry_after=False, seconds=2.0, seed=0, tokens=None, lie=1.0, strays=0.0
+    ):
+        self.strays = strays
         self.phases = phases
         self.tokens = tokens
         self.cost = tokens or 1
@@ -50,7 +53,8 @@ class Moving:
         rate = self.rate(now)
         self.level = min(rate, self.level + rate * (now - self.at))
         self.at = now
-        if self.level >= self.cost:
+        stray = self.strays > 0 and self.dice() < self.strays
+        if self.level >= self.cost and not stray:
             self.level -= self.cost
             answer = ANSWER if self.tokens is None else ANSWER._replace(usage=Usage(self.tokens - 60, 0, 60))
             return Answered(answer, self.seconds * (0.75 + 0.5 * self.dice()), self._said(rate))

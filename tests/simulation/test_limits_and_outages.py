@@ -7,7 +7,7 @@ import pytest
 from batchrunner.core.attempt import Billing, Failure, FailureKind
 from batchrunner.core.breaker import BreakerState
 from batchrunner.core.permit import LaneLimits
-from tests.simulation.scenarios import moving_limit, outage, sdk_outage
+from tests.simulation.scenarios import moving_limit, outage, sdk_outage, strays
 from tests.simulation.scheduler import run
 from tests.simulation.servers import Flaky, Moving
 
@@ -99,6 +99,25 @@ def test_refusals_at_random_do_not_starve_a_lane():
     server = Flaky(0.0, 1e9, share=0.02, failure=refused, seed=5)
     story = run(server, LaneLimits(concurrency=200, rpm="auto"), seed=5, until=600.0)
     assert story.answered >= 0.8 * 100 * 600
+
+
+@pytest.mark.parametrize("retry_after", [None, 1.0])
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.05])
+@pytest.mark.parametrize("seconds", [0.3, 2.0])
+def test_h7_strays_cost_hardly_more_than_the_pauses_that_they_ask_for(share, retry_after, seconds):
+    """Nothing is limited but the concurrency; learning must not make a limit of refusals at random."""
+    for seed in (1, 2):
+        found = strays(seed, share=share, retry_after=retry_after, seconds=seconds)
+        flags = f" --share {share} --latency {seconds}" + (" --retry-after" if retry_after else "")
+        assert found.holds(), f"{found}; replay: python -m tests.simulation strays --seed {seed}{flags}"
+
+
+def test_strays_do_not_hide_a_limit_that_moves_nor_starve_its_lane():
+    """Two of a hundred are strays: both are told apart well enough to use most of what is allowed."""
+    found = moving_limit(1, strays=0.02)
+    assert found.used >= 0.85
+    assert found.refused <= 0.10
+    assert not found.failed_rows
 
 
 def test_h18_slow_answers_bring_no_storm_of_retries():
