@@ -79,9 +79,16 @@ def tell_outcome(
             talk(f"  look: {_command('errors', status.job.name, held)}", quiet=quiet)
             talk(f"  again: {_command('retry', status.job.name, held)}", quiet=quiet)
     if report is not None and report.left:
-        why = "by --limit or --sample" if report.left == report.deselected else "still queued"
-        talk(f"{plural(report.left, 'request')} {why}; go on with: {resume_command()}")
+        talk(_left_text(report))
         tell_held(held, jobs)
+
+
+def _left_text(report: RunReport) -> str:
+    left = plural(report.left, "request")
+    if report.held_by_hand:
+        return f"{left} held back by hand"
+    why = "by --limit or --sample" if report.left == report.deselected else "still queued"
+    return f"{left} {why}; go on with: {resume_command()}"
 
 
 def _tell_report(report: RunReport, *, quiet: bool) -> None:

@@ -71,6 +71,12 @@ class RunReport:
         return tuple(halt for halt in self.halts if halt.ended is None)
 
     @property
+    def held_by_hand(self) -> bool:
+        """Whether it did all that it was let do, and a person's pauses hold back the rest."""
+        ended_by_itself = self.interrupted is None and not self.expired and not self.standing
+        return ended_by_itself and self.left > self.deselected
+
+    @property
     def exit_code(self) -> ExitCode:
         """Return the code by the documented order: interrupted, key, credit, unavailable, deadline, some failed."""
         work_left = self.left > self.deselected

@@ -92,6 +92,8 @@ def test_a_pause_outlives_the_run_and_the_next_run_says_so(at: Start) -> None:
     assert "paused by hand since" in ended.err
     assert "not before Monday" in ended.err
     assert "resume 1" in ended.err
+    assert "5 requests held back by hand" in ended.err
+    assert "go on with" not in ended.err, "the same command would do nothing again"
     assert place.box.calls() == []
     verb(place, "resume", "job")
     assert place.run(*place.job()).code == 0
