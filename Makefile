@@ -26,7 +26,7 @@ test: $(DEV_STAMP) ## the whole test suite with a coverage report (one part of i
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 check: lint ## the quick gate before a commit, under a minute: format, lint, types, floors, fast tests
-	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" -n auto $(ARGS)
 
 lint: $(DEV_STAMP) ## format, lint, types and floors only
 	$(BIN)/ruff format --check .
