@@ -27,6 +27,7 @@ def on_a_terminal(place: Place, *words: str) -> tuple["subprocess.Popen[bytes]",
     ours, its = pty.openpty()
 
     def lead() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests with nohup did not mean the program
         os.setsid()
         os.close(os.open(os.ttyname(its), os.O_RDWR))  # the first terminal a leader opens is its own
 
