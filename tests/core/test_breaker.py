@@ -36,7 +36,7 @@ def opened(one=None, now=0.0, kind=FailureKind.CONNECTION):
     return one
 
 
-@pytest.mark.parametrize("kind", OUTAGE)
+@pytest.mark.parametrize("kind", sorted(OUTAGE))
 def test_ten_failures_in_a_row_open_it(kind):
     one = breaker()
     for _ in range(9):
@@ -54,7 +54,7 @@ def test_one_answer_between_starts_the_count_anew():
     assert one.state is BreakerState.CLOSED
 
 
-@pytest.mark.parametrize("kind", set(FailureKind) - OUTAGE)
+@pytest.mark.parametrize("kind", sorted(set(FailureKind) - OUTAGE))
 def test_what_is_no_outage_neither_opens_it_nor_resets_the_count(kind):
     one = breaker()
     for _ in range(50):
@@ -115,7 +115,7 @@ def test_a_probe_that_fails_opens_it_again():
     assert one.state is BreakerState.HALF_OPEN
 
 
-@pytest.mark.parametrize("kind", set(FailureKind) - OUTAGE - SAYS_NOTHING)
+@pytest.mark.parametrize("kind", sorted(set(FailureKind) - OUTAGE - SAYS_NOTHING))
 def test_a_refused_probe_shows_that_someone_answers(kind):
     one = opened()
     call(one, failure(kind), one.until)
@@ -123,7 +123,7 @@ def test_a_refused_probe_shows_that_someone_answers(kind):
     assert one.state is BreakerState.CLOSED
 
 
-@pytest.mark.parametrize("kind", SAYS_NOTHING)
+@pytest.mark.parametrize("kind", sorted(SAYS_NOTHING))
 def test_a_probe_that_says_nothing_makes_room_for_the_next(kind):
     one = opened()
     for _ in range(5):
