@@ -11,19 +11,22 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format bench soak lock clean
+.PHONY: help setup demo test coverage check lint format bench soak lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(DEV_STAMP) ## create .venv with everything needed to work on batchrunner
 
 demo: $(RUN_STAMP) ## 20 seconds, no key, no network: a run with faults, a kill, a resume, a bill
 	$(BIN)/batchrunner demo $(ARGS)
 
-test: $(DEV_STAMP) ## the whole test suite with a coverage report (one part of it: make test ARGS=tests/core)
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+test: $(DEV_STAMP) ## the whole test suite, on all cores (one part of it: make test ARGS=tests/core)
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+coverage: $(DEV_STAMP) ## the same with a coverage report: three times the work
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(ARGS)
 
 check: lint ## the quick gate before a commit, under a minute: format, lint, types, floors, fast tests
 	$(BIN)/python -m pytest -q -m "not slow" -n auto $(ARGS)
