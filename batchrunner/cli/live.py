@@ -58,9 +58,15 @@ def last_line(picture: Snapshot) -> str:
 
 
 async def _show_lines(snapshot: Callable[[], Snapshot]) -> None:
+    told: set[str] = set()
     while True:
         await anyio.sleep(PLAIN_EVERY)
-        click.echo(safe(last_line(snapshot())), err=True)
+        picture = snapshot()
+        click.echo(safe(last_line(picture)), err=True)
+        for note in picture.notes:
+            if note not in told:
+                click.echo(safe(f"note: {note}"), err=True)
+        told.update(picture.notes)
 
 
 async def _show_json(snapshot: Callable[[], Snapshot]) -> None:
@@ -116,6 +122,7 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
     if picture.tail.old:
         facts.append(("tail", _old(picture)))
     facts.extend(("paused", one_line(short_text(view), 100)) for view in picture.pauses)
+    facts.extend(("note", one_line(note, 100)) for note in picture.notes)
     if picture.errors:
         kinds = sorted(picture.errors.items(), key=lambda item: -item[1])
         facts.append(("errors", "   ".join(f"{kind} {number:,}" for kind, number in kinds[:5])))

@@ -58,6 +58,7 @@ class Heartbeat:
             await self.write()
         except DatabaseError as error:
             self._faulted(error)
+        self._storage.look()
         if (low := self._storage.low()) is not None:
             self._faulted(low)
 

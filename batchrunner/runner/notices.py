@@ -48,7 +48,12 @@ def end_facts(report: RunReport) -> dict[str, Any]:
 
 def fault_facts(error: BatchrunnerError) -> dict[str, Any]:
     """Return why a run could not go on; what it has done then stands in a database that may not be asked any more."""
-    return {"exit_code": int(error.exit_code), "message": error.message, "next": error.hint}
+    return {"exit_code": int(error.exit_code), "message": _utf8(error.message), "next": _utf8(error.hint or "") or None}
+
+
+def _utf8(text: str) -> str:
+    """Return a text that JSON takes: a path in it may be of any bytes, which show as escapes then."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _iso(micros: int) -> str:

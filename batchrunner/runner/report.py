@@ -63,7 +63,7 @@ class RunReport:
     slept: float = 0.0
     """Seconds that the machine was suspended meanwhile."""
     problems: tuple[str, ...] = ()
-    """What went wrong with telling a person."""
+    """What a person should know beside: what went wrong with telling one, and a write-ahead log that has grown."""
 
     @property
     def standing(self) -> tuple[Halt, ...]:

@@ -93,7 +93,7 @@ class Run:
             raise fault
         report = await self._report()
         await self._tell_end(end_facts(report))
-        return replace(report, problems=tuple(self._bell.problems))
+        return replace(report, problems=(*parts.storage.notes, *self._bell.problems))
 
     def _begin(self) -> int:
         self.parts.storage.prepare()
@@ -137,6 +137,7 @@ class Run:
             pauses=tuple(corridor.halts.probe_times()) if corridor is not None else (),
             tail=self._tail(),
             lag=self._lag.taken(),
+            notes=self.parts.storage.notes,
         )
 
     @property

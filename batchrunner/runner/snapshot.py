@@ -78,6 +78,8 @@ class Snapshot:
     """How late the event loop was."""
     pauses: tuple[PauseView, ...] = ()
     tail: Tail = NO_TAIL
+    notes: tuple[str, ...] = ()
+    """What a person should look at while the run goes on."""
 
     @property
     def done(self) -> int:
@@ -110,6 +112,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
     lag: Lag,
     pauses: Sequence[tuple[Halt, float | None]] = (),
     tail: Tail = NO_TAIL,
+    notes: tuple[str, ...] = (),
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -139,6 +142,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         lag=lag,
         pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
         tail=tail,
+        notes=notes,
     )
 
 

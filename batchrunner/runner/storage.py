@@ -1,5 +1,7 @@
 """What keeps paid answers when the database takes nothing more: the ballast, the spill, and the words about it."""
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,9 @@ from batchrunner.store.base import Disk, Queue, TakenIn
 
 AT_ONCE = 64
 """Answers that one transaction takes in from a spill."""
+LARGEST_JOURNAL = 256 << 20
+"""Bytes of write-ahead log beyond which something keeps SQLite from folding it into the database: by itself it stays
+below a tenth of that."""
 
 
 class Storage:
@@ -29,6 +34,8 @@ class Storage:
         """Ends of attempts that are in the spill."""
         self.lost = 0
         """Ends of attempts that no disk took: their answers are gone."""
+        self.notes: tuple[str, ...] = ()
+        """What a person should know of the disk, and the run goes on with; each said once."""
         self._db = db
         self._spill = Spill(db)
         self._together = 0
@@ -50,6 +57,17 @@ class Storage:
     def low(self) -> DiskFullError | None:
         """Return the error to stop with where the disk has too little room for what may be in the air."""
         return self.disk.low(self._together * self._largest)
+
+    def look(self) -> None:
+        """Note a write-ahead log that grows and grows; asked once a second."""
+        if self.notes or (size := self.disk.journal()) <= LARGEST_JOURNAL:
+            return
+        db = os.fsencode(self._db).decode("utf-8", "backslashreplace")  # a note goes into JSON, a path may be any bytes
+        self.notes = (
+            f"{db}-wal has grown to {size >> 20:,} MiB: probably some program keeps a read transaction on the"
+            " database open, and until that ends SQLite can't fold this log into the database; nothing is lost, but"
+            f" the disk fills up. Close that program (`fuser -v {shlex.quote(db)}` tells who has it open)",
+        )
 
     def fail(self, error: DatabaseError) -> None:
         """Note a fault; the first one is what is told."""

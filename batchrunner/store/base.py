@@ -51,6 +51,9 @@ class Disk(Protocol):
     def low(self, in_flight: int) -> DiskFullError | None:
         """Return the error to stop with where too little room is left for ``in_flight`` bytes of answers."""
 
+    def journal(self) -> int:
+        """Return the size of the database's write-ahead log in bytes, 0 where there is none."""
+
     def short(self, needed: int) -> str | None:
         """Say that a run which writes ``needed`` bytes will probably not fit; None: it will."""
 

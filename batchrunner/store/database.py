@@ -21,6 +21,7 @@ from batchrunner.store.sqlite import (
     reader_engine,
     recognise,
     refuse_triggers,
+    roll_back,
     writer_engine,
 )
 
@@ -89,6 +90,7 @@ def open_store(
         held = stack.enter_context(hold(real, wait=wait, clock=clock))
         known = recognise(real)
         if known:
+            roll_back(real)
             _inspect(real)
         session = Session(real, writer_engine(real, new=not known, options=WriterOptions(care.timeout, wal)))
         stack.callback(session.close)

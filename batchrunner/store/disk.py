@@ -60,6 +60,13 @@ class Disk:
             return None  # the folder went away: the next commit says that better
         return None if free >= wanted else self._full(f"only {_mib(free)} MiB are free", wanted)
 
+    def journal(self) -> int:
+        """Return the size of the database's write-ahead log in bytes, 0 where there is none."""
+        try:
+            return os.stat(f"{self._path}-wal").st_size  # noqa: PTH116 - a path of any bytes
+        except OSError:
+            return 0  # it went away: the next commit says that better
+
     def short(self, needed: int) -> str | None:
         """Say that a run will probably not fit, where ``needed`` bytes are more than there are; None: it will."""
         try:

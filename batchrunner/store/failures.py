@@ -35,6 +35,10 @@ _REASONS = {
     sqlite3.SQLITE_CORRUPT: ("it is damaged", DAMAGED),
     sqlite3.SQLITE_NOTADB: ("it is not a database", "give another path with --db"),
     sqlite3.SQLITE_READONLY: ("it can't be written", "look at the permissions of the file and of its folder"),
+    sqlite3.SQLITE_READONLY_ROLLBACK: (
+        "its last writer was cut off in the middle of a write",
+        "the next `batchrunner run` or `batchrunner load` puts it right",
+    ),
     sqlite3.SQLITE_CANTOPEN: ("it can't be opened", "look at the path and at the permissions of its folder"),
     sqlite3.SQLITE_IOERR: ("the disk reported an error", "look at the disk and at the limits on file sizes"),
 }
@@ -77,7 +81,8 @@ def decoded(path: str) -> Iterator[None]:
 
 
 def _readable(path: str, error: BaseException | None) -> DatabaseError:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    why, hint = _REASONS.get(code, (str(error), None))
+    extended = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = extended & 0xFF
+    why, hint = _REASONS.get(extended) or _REASONS.get(code) or (str(error), None)
     kind = DiskFullError if code == sqlite3.SQLITE_FULL else DatabaseError
     return kind(f"{path}: {why} ({getattr(error, 'sqlite_errorname', type(error).__name__)})", hint=hint)

@@ -106,6 +106,18 @@ def _pragma(name: str) -> int:
         return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
+def roll_back(path: str) -> None:
+    """Undo what a dead writer left half-written, where it had a rollback journal: only a writer can.
+
+    Each new file begins with such a journal, and one on a network file system never gets another. Must be called by
+    the holder of the lock. Raises DatabaseError.
+    """
+    if not os.path.exists(f"{path}-journal"):  # noqa: PTH110 - a path of any bytes
+        return
+    with translated(path), closing(_connect(uri(path, "rw"), BUSY_SECONDS, _COMMON)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+
+
 def refuse_triggers(path: str, connection: Connection) -> None:
     """Refuse a file in which somebody hid code: our tables have no triggers."""
     found = connection.exec_driver_sql("SELECT name FROM sqlite_schema WHERE type = 'trigger' LIMIT 1").scalar()

@@ -21,7 +21,7 @@ def test_a_sound_database_is_found_sound(worked: Path) -> None:
     assert json.loads(result.stdout)["good"] is True
 
 
-def test_a_flipped_byte_in_an_answer_is_found_and_ends_with_74(worked: Path) -> None:
+def test_d14_a_flipped_byte_in_an_answer_is_found_and_ends_with_74(worked: Path) -> None:
     with closing(sqlite3.connect(worked / "batchrunner.db")) as other, other:
         other.execute("UPDATE responses SET body = CAST(replace(body, 'echo', 'ecHo') AS BLOB) WHERE request_id = 1")
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from batchrunner.api import PauseView, Snapshot, Tail
-from batchrunner.cli.live import last_line
+from batchrunner.cli.live import last_line, show
 from batchrunner.cli.pauses import pause_text, short_text
 from tests.cli.conftest import CHAT, HOSTILE, chat, provider, run_cli, write
 
@@ -53,6 +54,16 @@ def test_the_line_of_a_run_names_its_tail() -> None:
     line = last_line(picture(tail=Tail(5, 3, 725.0, 0, 0)))
     assert "3 rows older than 10 min, the oldest 12m 05s" in line
     assert "older" not in last_line(picture())
+
+
+@pytest.mark.usefixtures("virtual_time")
+async def test_d23_a_note_comes_once_with_the_lines_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    quiet, noting = picture(), picture(notes=("the log has grown\x1b[2J",))
+    with anyio.move_on_after(100):
+        await show(lambda: quiet if anyio.current_time() < 45 else noting, "plain")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("note: the log has grown") for line in lines] == [False, False, True, False]
+    assert "\x1b" not in "".join(lines)
 
 
 @pytest.mark.parametrize(

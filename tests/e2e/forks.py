@@ -61,10 +61,12 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Starts the program in a place; one at a time."""
+    """Starts the program in a place; one at a time. ``preload``: a library between it and the C library."""
 
-    def __init__(self) -> None:
+    def __init__(self, preload: Path | None = None) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+        if preload is not None:
+            environment["LD_PRELOAD"] = str(preload)
         self._mother = subprocess.Popen(
             [sys.executable, "-c", MOTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )

@@ -43,7 +43,7 @@ def test_the_first_signal_lets_calls_in_flight_finish_and_says_how_to_go_on(
     assert len(place.box.calls()) == 30, "no row was sent twice"
 
 
-def test_the_second_signal_drops_what_is_in_flight_within_a_second(at: Start) -> None:
+def test_p5_the_second_signal_drops_what_is_in_flight_within_a_second(at: Start) -> None:
     place = at(latency=30.0)
     place.file(chats(30))
     child = place.start(*place.job("--concurrency", "8"))

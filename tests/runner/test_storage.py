@@ -1,8 +1,9 @@
 """When the database takes nothing more: nothing new is bought, and what is paid for is kept. In virtual time."""
 
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -132,6 +133,38 @@ async def test_answers_that_no_disk_takes_are_counted_and_told(folder: Path, mon
 
 def full_disk(*_: object) -> int:
     raise OSError(28, "No space left on device")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("reader", [True, False])
+async def test_d23_a_journal_that_a_reader_lets_grow_is_noted_once(
+    reader: bool, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("batchrunner.runner.storage.LARGEST_JOURNAL", 8 << 20)
+    world = World(folder)
+    path = world.file(world.chats(400))
+    notes: list[tuple[str, ...]] = []
+
+    async def read(run: Run) -> None:
+        with closing(sqlite3.connect(folder / "q.db", isolation_level=None)) as other:
+            if reader:
+                other.execute("BEGIN")
+                other.execute("SELECT count(*) FROM requests").fetchone()
+            while True:
+                await anyio.sleep(1.0)
+                notes.append(run.snapshot().notes)
+
+    report = await world.work(path, concurrency=8, beside=read)
+    assert report.exit_code == ExitCode.OK
+    assert len(notes) > 20
+    assert notes[0] == ()
+    if not reader:
+        assert report.problems == () == notes[-1]
+        return
+    (note,) = report.problems
+    assert notes[-1] == (note,)
+    assert note.startswith(f"{folder / 'q.db'}-wal has grown to 8 MiB: probably some program keeps a read transaction")
+    assert f"fuser -v {folder / 'q.db'}" in note
 
 
 async def test_d3_a_run_stops_before_the_disk_is_full(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import anyio
 import msgspec
 import pytest
 
+from batchrunner.core.errors import DatabaseError
 from batchrunner.runner import command
 from batchrunner.runner.command import CommandNotifier
+from batchrunner.runner.notices import fault_facts
 from batchrunner.runner.notify import Bell
 from batchrunner.runner.run import Run
 from batchrunner.runner.suspension import Suspension
@@ -51,6 +53,15 @@ async def test_what_the_end_of_the_run_cut_off_is_told_again_after_it() -> None:
     bell.ring("ended", {})
     await bell.finish()
     assert heard.events == ["paused", "ended"]
+
+
+@pytest.mark.usefixtures("virtual_time")
+async def test_d25_a_fault_of_a_database_whose_path_is_no_text_is_told_too() -> None:
+    heard = Heard()
+    bell = Bell(heard)
+    bell.ring("ended", fault_facts(DatabaseError("/x\udcff.db: the disk reported an error", hint="look at /x\udcff")))
+    await bell.finish()
+    assert heard.events == ["ended"]
 
 
 @pytest.mark.usefixtures("virtual_time")

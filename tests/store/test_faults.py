@@ -2,6 +2,8 @@
 
 import sqlite3
 import struct
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -138,6 +140,32 @@ def test_d22_who_insists_gets_a_journal_that_needs_no_shared_memory(path, monkey
         path.rename(path.with_name("away.db"))
         with pytest.raises(DatabaseError, match="deleted, moved or replaced"):
             load(store, 1, "b")
+
+
+CUT_OFF = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA journal_mode = DELETE")
+connection.execute("PRAGMA cache_size = 1")  # so that the transaction reaches the file before its end
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE bodies SET data = zeroblob(100000)")
+os._exit(0)
+"""
+
+
+def test_d20_d22_what_a_dead_writer_left_half_written_without_a_write_ahead_log_is_undone_by_the_next(path, bytes_of):
+    with open_store(path) as store:
+        job = load(store, 3)
+    sound = len(bytes_of(path))
+    subprocess.run([sys.executable, "-c", CUT_OFF, str(path)], check=True)
+    assert path.with_name("q.db-journal").stat().st_size > 0
+    assert len(bytes_of(path)) > sound
+    with pytest.raises(DatabaseError, match="cut off in the middle of a write") as caught:
+        open_reader(path)
+    assert "puts it right" in caught.value.hint
+    with open_store(path) as store:
+        assert len(heads(store, job)) == 3
+    assert check(path) == []
 
 
 def test_d22_the_file_system_is_the_nearest_mount_whatever_its_name():

@@ -239,7 +239,7 @@ def test_a_sound_database_has_no_findings(finished):
     assert check(finished) == []
 
 
-def test_a_flipped_byte_in_an_answer_is_found_and_never_exported(finished, tamper):
+def test_d14_a_flipped_byte_in_an_answer_is_found_and_never_exported(finished, tamper):
     tamper(finished, lambda old: old.replace(b"answer", b"anSwer", 1))
     (finding,) = check(finished)
     assert "checksum" in finding

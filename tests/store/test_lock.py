@@ -55,7 +55,7 @@ def another():
         process.communicate()
 
 
-def test_a_held_database_is_refused_at_once_and_the_holder_is_named(path, another):
+def test_d6_a_held_database_is_refused_at_once_and_the_holder_is_named(path, another):
     holder = another(HOLDER, path)
     assert holder.stdout.readline() == "held\n"
     for attempt in (lambda: open_store(path), lambda: hold(path).__enter__()):
@@ -65,7 +65,7 @@ def test_a_held_database_is_refused_at_once_and_the_holder_is_named(path, anothe
         assert "--wait" in caught.value.hint
 
 
-def test_the_lock_of_a_killed_holder_is_free_at_once(path, another):
+def test_d7_the_lock_of_a_killed_holder_is_free_at_once(path, another):
     holder = another(HOLDER, path)
     holder.stdout.readline()
     holder.send_signal(signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_a_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
 
 
 @pytest.mark.slow
-def test_of_many_that_start_together_exactly_one_wins(path, another):
+def test_d6_of_many_that_start_together_exactly_one_wins(path, another):
     starters = [another(STORE, path) for _ in range(8)]
     for starter in starters:
         starter.stdin.write("\n")
