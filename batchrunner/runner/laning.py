@@ -63,17 +63,19 @@ class LaneBuilder:
         learned: Mapping[int, bytes | None],
         stack: AsyncExitStack,
     ) -> RunLane:
-        lane, monotonic = item.lane, self._clock.monotonic()
+        lane = item.lane
         if lane.provider not in self.transports:
             transport = self._transport(lane.provider)
             self.transports[lane.provider] = await stack.enter_async_context(transport)
+        next_due = await self._offload.run(partial(self._queue.next_due, item.jobs, lane.id, 0, self._selection))
+        monotonic, now = self._clock.monotonic(), self._clock.now()  # a bucket begins where the kept age ends
         built = RunLane(
             lane=lane,
             jobs=item.jobs,
             gate=self._gate(lane, learned[lane.id], monotonic),
             transport=self.transports[lane.provider],
             classify=self._classifier(lane.provider),
-            next_due=await self._offload.run(partial(self._queue.next_due, item.jobs, lane.id, 0, self._selection)),
+            next_due=next_due,
         )
-        built.restore((level for level in levels if level.lane_id == lane.id), monotonic, self._clock.now())
+        built.restore((level for level in levels if level.lane_id == lane.id), monotonic, now)
         return built

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -74,6 +74,8 @@ class World:
         )
         self.run: Run | None = None
         self.offload: Callable[[], Offload] = InlineOffload
+        self.opening = 0.0
+        """Seconds for which a transport opens."""
 
     def loaded(self, **flags: Any) -> Loaded:
         flags = {"db": str(self.folder / "q.db"), "concurrency": 8, **flags}
@@ -125,7 +127,8 @@ class World:
         return Outside(clock=self.clock, dice=_Dice(), transport=self._transport, offload=self.offload)
 
     def _transport(self, provider: str) -> Transport:
-        return HttpTransport(SimulatedHost(self.provider), "http://127.0.0.1:1", Secret(CANARY_KEY), clock=self.clock)
+        host = SimulatedHost(self.provider)
+        return _Opening(host, "http://127.0.0.1:1", Secret(CANARY_KEY), clock=self.clock, seconds=self.opening)
 
     def results(self, path: Path) -> list[Any]:
         with session(self.loaded()) as held:
@@ -136,6 +139,18 @@ class World:
         with session(self.loaded()) as held:
             costs = held.costs()
             return costs[0].attempts if costs else 0
+
+
+class _Opening(HttpTransport):
+    """A transport that takes a while to open, as one does that is imported first."""
+
+    def __init__(self, *args: Any, seconds: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._seconds = seconds
+
+    async def __aenter__(self) -> Self:
+        await anyio.sleep(self._seconds)
+        return await super().__aenter__()
 
 
 class _Dice:
