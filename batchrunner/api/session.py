@@ -19,6 +19,7 @@ from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resu
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loaded
+from batchrunner.runner.mailbox import sweep
 from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
@@ -230,6 +231,7 @@ def session(loaded: LoadedSettings, *, wait: bool = False) -> Iterator[Session]:
             yield Session(loaded, store, reader, store.rescue(now), taken)
         finally:
             Disk(store.path).free_ballast()  # also that of a run that was killed
+            sweep(store.path, SystemClock())
 
 
 def _ids(jobs: Sequence[Job] | None) -> list[int] | None:

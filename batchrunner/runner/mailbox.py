@@ -36,6 +36,17 @@ def folder_of(db: str | os.PathLike[str]) -> str:
     return os.path.realpath(db) + ".inbox"
 
 
+def sweep(db: str | os.PathLike[str], clock: Clock) -> None:
+    """Take away the mailbox of a runner that died, unless somebody waits there; whoever calls this holds the database.
+
+    One that can't be trusted is left alone: the next run will say so.
+    """
+    if os.path.lexists(folder_of(db)):
+        with suppress(DatabaseError), Mailbox.open(db, clock) as mailbox:
+            mailbox.clear()
+            mailbox.remove()
+
+
 class Mailbox:
     """The folder, open. Every name is looked up inside it, and no link is ever followed."""
 

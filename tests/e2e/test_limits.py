@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 STRETCH = 6.0
 """Seconds of uninterrupted work over which the use of a limit is measured."""
 CLOCKS = 0.01
-"""Seconds between the gate's reading of one clock and the attempt's of the other; nothing to do with how busy we are."""
+"""Seconds between the gate's reading of one clock and the attempt's of the other, however busy the machine is."""
 
 
 def stretch(calls: list[Entry], begin: float) -> list[Entry]:

@@ -199,10 +199,12 @@ def test_what_a_killed_runner_left_in_its_mailbox_is_cleaned_and_the_verb_does_i
     child.kill()
     assert asking.end().code == 0, "the verb found the database free"
     assert place.rows("SELECT scope, ref, ended FROM pauses WHERE reason = 'paused by hand'") == [("job", "1", None)]
+    verb(place, "resume", "job")
+    assert not folder.exists(), "who holds the database sweeps up behind the dead"
+    folder.mkdir(mode=0o700)
     (folder / "0-dead.taken").write_text("{}")
     (folder / "0-dead.answer").write_text("{}")
     (folder / "0-dead.command").write_text('{"type":"cancel","job":1}')
-    verb(place, "resume", "job")
     ended = place.run(*place.job())
     assert ended.code == 0, ended.err
     assert place.states() == {"succeeded": 60}, "a dead sender's command was done"

@@ -16,7 +16,7 @@ from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError, DatabaseError, InputError, Problem
 from batchrunner.runner import commands
 from batchrunner.runner.commands import Aim, Cancel, Done, Load, Pause, Refused, Resume, Retry, Tune
-from batchrunner.runner.mailbox import LARGEST, Mailbox
+from batchrunner.runner.mailbox import LARGEST, Mailbox, sweep
 
 CLOCK = SystemClock()
 
@@ -255,3 +255,19 @@ def test_an_error_arrives_as_it_was_raised(error: Any) -> None:
 def test_done_arrives_as_it_was_said() -> None:
     done = Done(rows=5, air=3, live=True, lanes=("together m",), concurrency=8)
     assert commands.answer(commands.encode(done)) == done
+
+
+def test_a_mailbox_of_the_dead_goes_and_one_that_is_waited_at_or_open_to_others_stays(db: Path) -> None:
+    sweep(db, CLOCK)
+    assert not Path(f"{db}.inbox").exists(), "none is made to be swept"
+    with Mailbox.open(db, CLOCK) as sender:
+        Path(f"{db}.inbox", "1.taken").write_bytes(b"by a runner that died")
+        with sender.send(b"do it"):
+            sweep(db, CLOCK)
+            assert len(files(db)) == 1
+            assert files(db)[0].endswith(".command")
+    sweep(db, CLOCK)
+    assert not Path(f"{db}.inbox").exists()
+    Path(f"{db}.inbox").mkdir(mode=0o755)
+    sweep(db, CLOCK)
+    assert Path(f"{db}.inbox").exists()
