@@ -142,12 +142,16 @@ def _lanes(picture: Snapshot) -> "Table":
     for column in ("model", "in flight", "requests/min", "tokens/min", "waits for"):
         table.add_column(column, no_wrap=True)
     for lane in sorted(picture.lanes, key=lambda lane: -lane.air)[:8]:
-        waits = lane.bottleneck if lane.resumes is None else f"{lane.bottleneck}, {duration(lane.resumes)}"
-        if lane.note:
-            waits = f"stopped: {lane.note}"
         cells = [Text(_headroom(lane.limits.get(name), lane.who.get(name))) for name in ("concurrency", "rpm", "tpm")]
-        table.add_row(Text(one_line(lane.model, 40)), *cells, Text(one_line(waits, 60)))
+        table.add_row(Text(one_line(lane.model, 40)), *cells, Text(waits_text(lane, 60)))
     return table
+
+
+def waits_text(lane: "LaneView", width: int) -> str:
+    """Return what keeps a lane from sending more, and when it is tried again."""
+    if lane.note:
+        return f"stopped: {one_line(lane.note, width)}"
+    return lane.bottleneck if lane.resumes is None else f"{lane.bottleneck}, again in {duration(lane.resumes)}"
 
 
 def _headroom(limit: tuple[float, float] | None, who: str | None) -> str:

@@ -16,7 +16,7 @@ from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.pricing import dollars
 
 if TYPE_CHECKING:
-    from batchrunner.api import JobStatus, LaneView, Snapshot
+    from batchrunner.api import JobStatus, Snapshot
     from batchrunner.store.base import LaneRow, RunnerRow
 
 
@@ -166,20 +166,14 @@ def _show_run(runner: "RunnerRow | None", now: int) -> None:
 
 
 def _show_views(picture: "Snapshot") -> None:
-    from batchrunner.cli.live import limits_now
+    from batchrunner.cli.live import limits_now, waits_text
 
     click.echo()
     rows = [
-        (one_line(f"{view.provider} {view.model}", 60), f"{view.air:,}", _view_waits(view), limits_now(view))
+        (one_line(f"{view.provider} {view.model}", 60), f"{view.air:,}", waits_text(view, 80), limits_now(view))
         for view in picture.lanes
     ]
     table(("live lane", "in flight", "limited by", "limits now"), rows, right=(1,))
-
-
-def _view_waits(view: "LaneView") -> str:
-    if view.note:
-        return f"stopped: {one_line(view.note, 80)}"
-    return view.bottleneck if view.resumes is None else f"{view.bottleneck}, {duration(view.resumes)}"
 
 
 def _next(loaded: Loaded, status: "JobStatus", runner: "RunnerRow | None", now: int) -> list[str]:
