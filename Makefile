@@ -6,6 +6,8 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
+# A file's tests stay together: what it sets up for all of them, a job with twenty kills for one, is done once.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
@@ -23,13 +25,13 @@ demo: $(RUN_STAMP) ## 20 seconds, no key, no network: a run with faults, a kill,
 	$(BIN)/batchrunner demo $(ARGS)
 
 test: $(DEV_STAMP) ## the whole test suite, on all cores (one part of it: make test ARGS=tests/core)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 coverage: $(DEV_STAMP) ## the same with a coverage report: three times the work
-	$(BIN)/python -m pytest -n auto --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(ARGS)
 
 check: lint ## the quick gate before a commit, under a minute: format, lint, types, floors, fast tests
-	$(BIN)/python -m pytest -q -m "not slow" -n auto $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
 
 lint: $(DEV_STAMP) ## format, lint, types and floors only
 	$(BIN)/ruff format --check .
