@@ -1,6 +1,8 @@
 """Ctrl-C and TERM outside a run: the first one ends what the program does, the others find it ending already."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from batchrunner.core.errors import ExitCode
@@ -16,6 +18,29 @@ def once() -> None:
     """
     for number in _BOTH:
         signal.signal(number, _end)
+
+
+@contextmanager
+def put_off() -> Iterator[list[int]]:
+    """Within the block signals are only noted, in the list that it is given; one that is still there comes at its end.
+
+    For an event loop, from before its start to after its end: what a signal raised there would hit some task or other.
+    Where the block said ``never``, that holds on.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in _BOTH}
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
+    for came in noted[:1]:
+        signal.raise_signal(came)
 
 
 def never() -> None:

@@ -94,16 +94,18 @@ def _work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | 
     if (short := held.short_of_room(estimate)) is not None:
         talk(f"warning: {short}")
     confirm(held, estimate)
-    report = anyio.run(partial(_watched, planned, held, hangup))
-    if report.interrupted is not None:
-        interrupts.never()  # it is stopping already: what is left to do is to export what is there, and to say so
+    with interrupts.put_off() as signals:
+        report = anyio.run(partial(_watched, planned, held, hangup, signals))
+        if report.interrupted is not None:
+            interrupts.never()  # it is stopping already: what is left to do is to export what is there, and to say so
     return report
 
 
-async def _watched(planned: Planned, held: Session, hangup: Hangup) -> RunReport:
+async def _watched(planned: Planned, held: Session, hangup: Hangup, signals: list[int]) -> RunReport:
+    """Run it, shown, and stopped by the ``signals`` that are noted meanwhile."""
     mode = choose(held.settings.progress, quiet=held.settings.quiet)
     async with anyio.create_task_group() as beside:
-        beside.start_soon(watch, planned.run, partial(_told, planned.run.snapshot, mode))
+        beside.start_soon(watch, planned.run, signals, partial(_told, planned.run.snapshot, mode))
         beside.start_soon(_show, planned.run.snapshot, mode, hangup)
         if mode in ("plain", "none") and not held.settings.quiet:
             beside.start_soon(tell_pauses, planned.run.snapshot)

@@ -8,23 +8,22 @@ import anyio
 from batchrunner.runner.report import Interrupt
 from batchrunner.runner.run import Run
 
+LOOK = 0.05
+"""Seconds between two looks at what has come."""
+
 _NAMES = {signal.SIGINT: Interrupt.INT, signal.SIGTERM: Interrupt.TERM}
 
 
-async def watch(run: Run, told: Callable[[int], None]) -> None:
-    """Pass signals on to a run until cancelled; ``told`` hears the how-manieth signal it was.
+async def watch(run: Run, noted: list[int], told: Callable[[int], None]) -> None:
+    """Pass noted signals on to a run until cancelled; ``told`` hears the how-manieth one it was.
 
-    Leaves the handlers as it found them, where the event loop by itself would leave the system's: a TERM that comes
-    during the export would kill the process before it could close its database.
+    The event loop's own receiver is not used: where it ends, asyncio gives the signals back to the system's handlers
+    for a moment, and one that comes just then kills the process before it could close its database.
     """
-    before = {number: signal.getsignal(number) for number in _NAMES}
-    try:
-        with anyio.open_signal_receiver(*_NAMES) as signals:
-            times = 0
-            async for number in signals:
-                times += 1
-                run.stop(_NAMES[number])
-                told(times)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    times = 0
+    while True:
+        while noted:
+            times += 1
+            run.stop(_NAMES[signal.Signals(noted.pop(0))])
+            told(times)
+        await anyio.sleep(LOOK)
