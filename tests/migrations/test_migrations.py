@@ -22,7 +22,7 @@ from batchrunner.store.check import check
 from batchrunner.store.database import open_reader, open_store
 from batchrunner.store.sqlite import Session, writer_engine
 from batchrunner.store.tables import meta
-from tests.store.making import heads, load
+from tests.store.making import ACCOUNTS, INFO, NOW, heads, load, start_calls, succeed
 
 HEAD = schema.HEAD
 NEXT = '''
@@ -101,6 +101,27 @@ def test_down_and_up_again_is_possible(session):
         )
     assert left == ["alembic_version"]
     schema.upgrade(session)
+
+
+def test_a_database_that_knew_tokens_only_keeps_its_sums_and_its_answers(path):
+    with open_store(path) as store:
+        store.start(INFO, NOW, ACCOUNTS)
+        job = load(store, 3)
+        store.commit([], [succeed(call) for call in start_calls(store, heads(store, job)[:2])], [], NOW)
+    before = read(path, job)
+    with closing(Session(str(path), writer_engine(str(path), new=False))) as session:
+        config = schema.alembic_config()
+        config.attributes["connection"] = session.connection()
+        command.downgrade(config, "0001")
+    with open_store(path) as store:
+        assert len(heads(store, job)) == 1
+    assert read(path, job) == before
+    assert check(path) == []
+
+
+def read(path, job):
+    with closing(open_reader(path)) as reader:
+        return [row[:-1] for row in reader.results(job.id)], reader.costs(["model"])
 
 
 def test_neither_a_new_file_nor_a_current_one_waits_for_alembic(path):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from unittest import mock
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchrunner.core.pricing import cost_of
+from batchrunner.core.tariff import Tariff
 from batchrunner.core.usage import Usage
 from batchrunner.formats.pricefile import load_prices
-from batchrunner.simulator.bill import UNIT_PRICES, Units, bill, charge
+from batchrunner.simulator.bill import UNIT_PRICES, UnitPrice, Units, bill, charge
 
 NOW = 1_795_000_000_000_000  # November 2026
 SCHNELL = "black-forest-labs/FLUX.1-schnell"
@@ -42,6 +48,23 @@ def test_both_price_lists_know_the_same_units_at_the_same_prices(model):
     cards = [load_prices().card(provider, model, NOW) for provider in ("together", "openai")]
     (card,) = [card for card in cards if card is not None]
     assert cost_of(card, usage) == charge(model, (0, 0, 0), units)
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**7), st.integers(1, 4_000), st.integers(0, 60), st.integers(1, 60))
+def test_both_arithmetics_round_a_part_of_a_pico_dollar_up(micros, milliseconds, side, steps, paid):
+    """Prices in millionths of a dollar, most of which no millisecond and no pixel divides."""
+    usd = str(Decimal(micros) / 10**6)
+    sound, picture = UnitPrice("minute", usd), UnitPrice("megapixel", usd, steps=paid)
+    with mock.patch.dict(UNIT_PRICES, {"sound": sound, "picture": picture}):
+        theirs = (
+            charge("sound", (0, 0, 0), Units(milliseconds=milliseconds)),
+            charge("picture", (0, 0, 0), Units(images=1, width=side, height=side, steps=steps)),
+        )
+    ours = (
+        Tariff(hour=micros * 60 * 10**6).cost(Usage(milliseconds=milliseconds)),
+        Tariff(megapixel=micros * 10**6, steps=paid).cost(Usage(pixels=side**2, pixel_steps=side**2 * steps)),
+    )
+    assert ours == theirs
 
 
 def test_the_ledger_holds_the_bill_by_path_and_the_units(desk):
