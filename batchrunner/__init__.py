@@ -7,8 +7,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from batchrunner.api.estimate import Estimate
     from batchrunner.api.queue import BlockingQueue, Queue, open, open_blocking
-    from batchrunner.api.values import Estimate, JobStatus, Result
+    from batchrunner.api.values import JobStatus, Result
     from batchrunner.core.errors import (
         BatchrunnerError,
         ConfigurationError,
@@ -27,7 +28,7 @@ _HOMES = {
     "ConfigurationError": "batchrunner.core.errors",
     "DatabaseError": "batchrunner.core.errors",
     "DatabaseHeldError": "batchrunner.core.errors",
-    "Estimate": "batchrunner.api.values",
+    "Estimate": "batchrunner.api.estimate",
     "InputError": "batchrunner.core.errors",
     "Job": "batchrunner.core.job",
     "JobStatus": "batchrunner.api.values",

@@ -1,8 +1,9 @@
 """The Python face: what the command line calls, and what programs may call instead of it."""
 
+from batchrunner.api.estimate import Estimate
 from batchrunner.api.reads import SLICES, Reads, reads
 from batchrunner.api.session import Outside, Planned, Session, session
-from batchrunner.api.values import Estimate, JobStatus, Result
+from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
 from batchrunner.runner.checker import Checked, check

@@ -10,8 +10,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
 from batchrunner.api.books import Attempt, Sheet, mark_of
-from batchrunner.core.pricing import dollars
-from batchrunner.core.usage import Usage
+from batchrunner.core.pricing import PICO, cost_of, dollars, whole_picos
+from batchrunner.core.usage import OTHERS, Usage
 from batchrunner.store.check import check
 
 if TYPE_CHECKING:
@@ -157,17 +157,53 @@ def _misbilled(sheet: Sheet) -> Iterator[str]:
 
 def _mispriced(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
     where = f"attempt {attempt.id} of {sheet.label(attempt.request_id)}"
-    real = Usage(call.input_tokens, call.cached_tokens, call.output_tokens)
-    card = sheet.cards.get(attempt.rate_id or 0)
+    real = _billed(call)
+    cost = cost_of(sheet.cards.get(attempt.rate_id or 0), real)
     if attempt.usage_from == "provider":
         ours = (attempt.tin, attempt.tcached, attempt.tout)
         if ours != (real.input, real.cached, real.output):
             yield f"{where}: {ours} tokens here, {(real.input, real.cached, real.output)} on the provider's bill"
-        if card is not None and attempt.cost != card.cost(real):
-            yield f"{where}: {attempt.cost} pico-dollars here, {card.cost(real)} on the provider's bill"
-        return
-    if attempt.billing == "unknown" and card is not None and card.cost(real) > (attempt.hold or 0):
-        yield f"{where}: at most {attempt.hold} pico-dollars were feared, {card.cost(real)} are on the bill"
+        yield from _counted_differently(where, attempt.usage, real)
+    if attempt.usage_from == "provider" or (attempt.usage_from == "estimated" and _needs_no_guess(real)):
+        if cost is not None and attempt.cost != cost:
+            yield f"{where}: {attempt.cost} pico-dollars here, {cost} on the provider's bill"
+    elif attempt.billing == "unknown" and cost is not None and cost > (attempt.hold or 0):
+        yield f"{where}: at most {attempt.hold} pico-dollars were feared, {cost} are on the bill"
+
+
+def _billed(call: "Entry") -> Usage:
+    """Return what the provider says that a call used, as our arithmetic reads it."""
+    usage = Usage(call.input_tokens, call.cached_tokens, call.output_tokens)
+    units = call.units
+    if units is None:
+        return usage
+    pixels = units.images * units.width * units.height
+    return usage._replace(
+        images=units.images,
+        pixels=pixels,
+        pixel_steps=pixels * units.steps,
+        milliseconds=units.milliseconds,
+        characters=units.characters,
+        searches=units.searches,
+        audio_input=units.audio_input,
+        audio_output=units.audio_output,
+        image_input=units.image_input,
+        image_output=units.image_output,
+        cost=None if units.stated_usd is None else whole_picos(units.stated_usd, PICO, "call"),
+    )
+
+
+def _counted_differently(where: str, ours: Usage, real: Usage) -> Iterator[str]:
+    """Yield each unit that was counted here otherwise than there; what was not counted here at all is no difference."""
+    for name in OTHERS:
+        here, there = getattr(ours, name), getattr(real, name)
+        if here and here != there:
+            yield f"{where}: {name} {here:,} here, {there:,} on the provider's bill"
+
+
+def _needs_no_guess(real: Usage) -> bool:
+    """Whether a call is billed by what its body asks for: then an estimate of it is no guess."""
+    return bool(real.pixels or real.characters) and not real.total
 
 
 def shown(claims: Iterable[Claim]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from batchrunner.core.pricing import RateCard
+from batchrunner.core.usage import Usage
 
 if TYPE_CHECKING:
     from batchrunner.simulator import Entry
@@ -40,6 +41,8 @@ class Attempt(NamedTuple):
     rate_id: int | None
     hold: int | None
     cost: int | None
+    usage: Usage
+    """What was counted, in every unit; nothing where it is not known."""
 
 
 class Row(NamedTuple):
@@ -61,7 +64,7 @@ class Sheet:
         self.db = Path(db)
         self.calls = [call for call in calls if call.method == "POST"]
         with closing(_connect(self.db)) as connection:
-            self.attempts = {row[0]: Attempt(*row) for row in connection.execute(_ATTEMPTS)}
+            self.attempts = {row[0]: _attempt(row) for row in connection.execute(_ATTEMPTS)}
             self.rows = {row[0]: _row(row) for row in connection.execute(_ROWS)}
             self.answers = [_answer(row) for row in connection.execute(_ANSWERS)]
             self.cards = {row[0]: _card(row[1]) for row in connection.execute("SELECT id, card FROM rates")}
@@ -105,14 +108,26 @@ def _connect(db: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{db.resolve().as_uri()}?mode=ro", uri=True, timeout=10)
 
 
-_ATTEMPTS = """SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
- rate_id, hold, cost FROM attempts ORDER BY id"""
+_UNITS = (
+    *("images", "pixels", "milliseconds", "characters", "searches", "pixel_steps"),
+    *("audio_input", "audio_output", "image_input", "image_output"),
+)
+_ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
+ rate_id, hold, cost, {", ".join(_UNITS)}, stated_cost FROM attempts LEFT JOIN units ON attempt_id = id
+ ORDER BY id"""  # noqa: S608 - made of constants
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
 _HELD = "SELECT custom_id, state FROM requests"
 _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.job_id = j.id) FROM jobs AS j
  WHERE j.state <> 'loading'"""
+
+
+def _attempt(row: tuple[Any, ...]) -> Attempt:
+    *facts, stated = row
+    known, units = facts[:14], dict(zip(_UNITS, (amount or 0 for amount in facts[14:]), strict=True))
+    given, cached, made = (amount or 0 for amount in known[8:11])
+    return Attempt._make((*known, Usage(input=given, cached=cached, output=made, cost=stated, **units)))
 
 
 def _row(row: tuple[Any, ...]) -> Row:

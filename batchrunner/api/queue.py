@@ -13,9 +13,10 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from batchrunner.api import verbs
+from batchrunner.api.estimate import Estimate
 from batchrunner.api.reads import reads
 from batchrunner.api.session import Planned, Session, session
-from batchrunner.api.values import Estimate, JobStatus, Result
+from batchrunner.api.values import JobStatus, Result
 from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import load_here
 from batchrunner.core.job import Job

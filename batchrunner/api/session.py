@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchrunner.api.estimate import Estimate, estimate
 from batchrunner.api.reads import Reads
 from batchrunner.api.tuning import tuned
-from batchrunner.api.values import Estimate, estimate
 from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import limits_for
 from batchrunner.core.clock import Clock, SystemClock

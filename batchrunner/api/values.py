@@ -6,9 +6,8 @@ from typing import Any
 import msgspec
 
 from batchrunner.core.job import Job
-from batchrunner.core.pricing import PriceBook
 from batchrunner.endpoints.registry import BY_PATH
-from batchrunner.store.base import CostRow, Counts, LaneRow, Pause, ResultRow, RunnerRow, Workload
+from batchrunner.store.base import CostRow, Counts, LaneRow, Pause, ResultRow, RunnerRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,57 +82,3 @@ class Result:
     def json(self) -> Any:
         """Parse the answer."""
         return None if self.row.body is None else msgspec.json.decode(self.row.body)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Estimate:
-    """What the queued requests will probably take. Money is in pico-dollars."""
-
-    requests: int
-    input_tokens: int
-    output_tokens: int
-    """Likely, see ``LIKELY_OUTPUT``."""
-    likely: int
-    high: int | None
-    """With every output bound used up; None where a request sets none."""
-    unpriced: tuple[str, ...]
-    """Models without a price: their part of the cost is unknown and in neither sum."""
-
-    @property
-    def bytes(self) -> int:
-        """Bytes that the answers will probably take on the disk, with a third for what nobody can know.
-
-        A token is about four bytes; an answer's frame and its rows in the ledger are about 1.3 KB.
-        """
-        return int(1.3 * (1_300 * self.requests + 4 * self.output_tokens))
-
-
-LIKELY_OUTPUT = 4
-"""A guess where nothing was measured: an answer uses a quarter of its bound."""
-ASSUMED_OUTPUT = 512
-"""Tokens assumed of an answer without a bound."""
-
-
-def estimate(workloads: list[Workload], book: PriceBook, now: int) -> Estimate:
-    """Estimate queued requests by the heuristic token counts and today's prices."""
-    requests = inputs = outputs = likely = 0
-    high: int | None = 0
-    unpriced: list[str] = []
-    for work in workloads:
-        out = work.max_out // LIKELY_OUTPUT + work.unbounded * ASSUMED_OUTPUT
-        requests, inputs, outputs = requests + work.requests, inputs + work.est_in, outputs + out
-        card = book.card(work.lane.provider, work.lane.model, now)
-        if card is None:
-            unpriced.append(work.lane.model)
-            continue
-        likely += work.est_in * card.input + out * card.output
-        bounded = None if work.unbounded and card.output else work.est_in * card.input + work.max_out * card.output
-        high = None if high is None or bounded is None else high + bounded
-    return Estimate(
-        requests=requests,
-        input_tokens=inputs,
-        output_tokens=outputs,
-        likely=likely,
-        high=high,
-        unpriced=tuple(dict.fromkeys(unpriced)),
-    )

@@ -6,6 +6,7 @@ from batchrunner.api import Estimate, Session
 from batchrunner.cli.options import interactive
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import count, one_line, plural
+from batchrunner.cli.units import amounts
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
 
@@ -32,10 +33,12 @@ def confirm(held: Session, estimate: Estimate) -> None:
 
 def describe(estimate: Estimate) -> str:
     """Return the estimate in one line."""
+    units = amounts(estimate.units)
     tokens = f"about {count(estimate.input_tokens)} tokens in, {count(estimate.output_tokens)} out"
+    asked = ", ".join([tokens, *units] if estimate.input_tokens or estimate.output_tokens or not units else units)
     high = f", at most {dollars(estimate.high)}" if estimate.high is not None else ", no upper bound"
     cost = f"likely {dollars(estimate.likely)}{high}"
     if estimate.unpriced:
         names = one_line(", ".join(estimate.unpriced), 80)
         cost = f"{cost}, plus what is unknown: no price for {names}"
-    return f"{plural(estimate.requests, 'request')}, {tokens}, {cost}"
+    return f"{plural(estimate.requests, 'request')}, {asked}, {cost}"

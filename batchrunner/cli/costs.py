@@ -10,6 +10,7 @@ from batchrunner.cli.options import json_option, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import count, one_line
+from batchrunner.cli.units import Column, used
 from batchrunner.config import Loaded
 from batchrunner.core.pricing import PICO, dollars
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 LEGEND: Final = (
     "recorded: used answers, by the provider's own usage",
-    "estimated: used answers that came without usage, by our estimate",
+    "estimated: used answers that came without usage, by our estimate or by what was asked for",
     "possibly billed: at most this for calls that broke off after they were sent, or were open when a runner died",
     "wasted: billed, but the answer was of no use",
 )
@@ -29,6 +30,10 @@ UNPRICED: Final = "unpriced: calls of unknown cost, in none of the sums; put a p
 HEADERS: Final = (
     "calls", "tokens in", "cached", "tokens out", "recorded", "estimated", "possibly billed", "wasted", "unpriced",
 )  # fmt: skip
+
+
+TOKEN_COLUMNS: Final = 4
+"""Columns of ``HEADERS`` before those of other units, which are shown where there are any."""
 
 
 @verb()
@@ -43,7 +48,8 @@ HEADERS: Final = (
 def command(loaded: Loaded, job: str | None, by: tuple[str, ...], as_json: bool) -> None:
     """Show what it cost, of one job or of all, sliced as you like. Failed calls count too.
 
-    Recorded, estimated, possibly billed and wasted are four sums and are never mixed. Days are UTC.
+    Recorded, estimated, possibly billed and wasted are four sums and are never mixed. Pictures, megapixels, minutes of
+    sound or film, characters and searches have columns of their own where there are any. Days are UTC.
 
     \b
     Examples:
@@ -88,8 +94,11 @@ def _show(slices: Sequence[str], rows: Sequence["CostRow"], total: "CostRow") ->
     shown = [(row.key, row) for row in rows] if slices else []
     shown.append((("total", *[""] * (width - 1)) if slices else (), total))
     places = 6 if max(_sums(total)) < PICO else None  # a small job costs less than a hundredth of a cent
-    headers = HEADERS if total.unpriced else HEADERS[:-1]
-    lines = [(*(one_line(part, 60) for part in key), *_cells(row, places)[: len(headers)]) for key, row in shown]
+    units = used(total)
+    headers = [*HEADERS[:TOKEN_COLUMNS], *(unit.header for unit in units), *HEADERS[TOKEN_COLUMNS:]]
+    if not total.unpriced:
+        headers.pop()
+    lines = [(*(one_line(part, 60) for part in key), *_cells(row, units, places)[: len(headers)]) for key, row in shown]
     table((*slices, *headers), lines, right=range(width, width + len(headers)))
 
 
@@ -97,9 +106,10 @@ def _sums(row: "CostRow") -> tuple[int, int, int, int]:
     return row.recorded, row.estimated, row.possibly_billed, row.wasted
 
 
-def _cells(row: "CostRow", places: int | None) -> tuple[str, ...]:
+def _cells(row: "CostRow", units: Sequence[Column], places: int | None) -> tuple[str, ...]:
     sums = _sums(row)
     # Nothing but calls of unknown cost: a row of $0.00 would say that they were free.
     amounts = ["unpriced"] * 4 if row.unpriced and not any(sums) else [dollars(amount, places) for amount in sums]
     tokens = (count(row.input), count(row.cached), count(row.output))
-    return (f"{row.attempts:,}", *tokens, *amounts, f"{row.unpriced:,}")
+    others = [unit.shown(amount) if (amount := getattr(row, unit.name)) else "-" for unit in units]
+    return (f"{row.attempts:,}", *tokens, *others, *amounts, f"{row.unpriced:,}")

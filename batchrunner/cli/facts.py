@@ -7,6 +7,7 @@ import msgspec
 from batchrunner.cli.render import exact, when
 from batchrunner.core.clock import SECOND
 from batchrunner.core.job import Job
+from batchrunner.formats.base import exact_seconds
 from batchrunner.runner.snapshot import Snapshot
 from batchrunner.store.base import CostRow, Counts, LaneRow, RunnerRow
 
@@ -42,8 +43,24 @@ def cost_facts(row: CostRow | None) -> dict[str, Any]:
         "calls": row.attempts,
         "succeeded": row.succeeded,
         "tokens": {"input": row.input, "cached": row.cached, "output": row.output, "reasoning": row.reasoning},
+        "units": unit_facts(row),
         "usd": {name: exact(getattr(row, name)) for name in _MONEY},
         "unpriced_calls": row.unpriced,
+    }
+
+
+def unit_facts(row: CostRow) -> dict[str, Any]:
+    """Return what was counted beside plain tokens; the four kinds of token at the end are parts of the tokens."""
+    return {
+        "images": row.images,
+        "pixels": row.pixels,
+        "seconds": exact_seconds(row.milliseconds),
+        "characters": row.characters,
+        "searches": row.searches,
+        "audio_input_tokens": row.audio_input,
+        "audio_output_tokens": row.audio_output,
+        "image_input_tokens": row.image_input,
+        "image_output_tokens": row.image_output,
     }
 
 

@@ -10,12 +10,14 @@ from batchrunner.cli.options import json_option, provider_options, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk
 from batchrunner.cli.text import one_line, plural
+from batchrunner.cli.units import price_facts, unit_prices
 from batchrunner.config import Loaded
 from batchrunner.core.attempt import Failure, FailureKind
 from batchrunner.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from batchrunner.api.catalogue import Model
+    from batchrunner.core.pricing import RateCard
 
 MILLION = 10**6
 
@@ -72,9 +74,16 @@ def _fits(model: "Model", search: str | None) -> bool:
 
 def _cells(model: "Model") -> tuple[str, ...]:
     prices = [_per_million(pico) or "-" for pico in model.listed]
-    booked = "unpriced" if model.card is None else f"{_per_million(model.card.input)}/{_per_million(model.card.output)}"
+    booked = "unpriced" if model.card is None else _booked(model.card)
     context = "-" if model.context is None else f"{model.context:,}"
     return (one_line(model.id, 80), one_line(model.type or "-", 20), context, *prices, booked)
+
+
+def _booked(card: "RateCard") -> str:
+    """Return what a card prices tokens by, or else the other units that it sells."""
+    if card.input is None and card.output is None:
+        return unit_prices(card)
+    return f"{_per_million(card.input) or '-'}/{_per_million(card.output) or '-'}"
 
 
 def _facts(model: "Model") -> dict[str, Any]:
@@ -82,7 +91,7 @@ def _facts(model: "Model") -> dict[str, Any]:
     booked = None
     if card is not None:
         picos = (card.input, card.cached, card.output)
-        booked = {**_prices(picos), "source": card.source}
+        booked = {**_prices(picos), "source": card.source, "usd": price_facts(card)}
     return {
         "id": model.id,
         "type": model.type,

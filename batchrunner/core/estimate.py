@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from batchrunner.core.usage import Usage
+from batchrunner.core.usage import TOKENS, Usage
 
 BYTES_PER_TOKEN = 4
 LEARNED_AFTER = 20
@@ -92,6 +92,8 @@ class Calibration:
         """Learn from an answer to a call with this estimate and bound."""
         if not 0 <= usage.input <= _MOST_TOKENS or not 0 <= usage.output <= _MOST_TOKENS:
             return
+        if not usage.input and not usage.output and any(usage[TOKENS:]):
+            return  # it was counted in other units: that says nothing of tokens
         if est_in > 0:
             self._input.observe(usage.input, est_in)
         if max_out is None:

@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Context, Decimal, FloatOperation, Inexact, InvalidOperation, localcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from batchrunner.core.tariff import PRICES, Tariff
 from batchrunner.core.usage import Usage
 
 PICO = 10**12
@@ -14,11 +15,13 @@ PICO = 10**12
 
 _KNOWN_LANES = 1024
 _DEAREST = Decimal(1_000_000)
-"""USD per million tokens: what costs more is a typing error."""
+"""USD, for whatever amount a price is told: what costs more is a typing error."""
+_OLDEST = ("input", "output", "cached")
+"""The prices that a card had from the first day on, in the order in which its digest holds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateCard:
+class RateCard(Tariff):
     """The frozen prices that an attempt is priced by: one provider, model and date."""
 
     provider: str
@@ -26,59 +29,33 @@ class RateCard:
     """The name that the price book matched."""
     valid_from: int
     """Microseconds UTC; 0 from the start of time."""
-    input: int
-    """Pico-dollars per input token."""
-    output: int
-    """Pico-dollars per output token; 0 where nothing is generated."""
-    cached: int | None = None
-    """Pico-dollars per cached input token; None: as ``input``."""
     source: str = ""
     """Where the price was read, with its date."""
 
-    def __post_init__(self) -> None:
-        """Raise ValueError for a negative price."""
-        _refuse_negative(self.input, self.output, self.cached)
-
-    def cost(self, usage: Usage) -> int:
-        """Return what this usage costs, in pico-dollars: exact, never negative.
-
-        Input that came from the provider's cache costs the cached price where there is one; it is never more than the
-        input, whatever the provider says, and nothing is ever less than 0. Reasoning is part of the output.
-        """
-        tokens = max(usage.input, 0)
-        cached = min(max(usage.cached, 0), tokens)
-        price = self.input if self.cached is None else self.cached
-        return (tokens - cached) * self.input + cached * price + max(usage.output, 0) * self.output
-
-    def hold(self, est_in_upper: int, max_out: int | None) -> int | None:
-        """Return what a call may cost at worst, in pico-dollars; None where its output has no bound.
-
-        ``est_in_upper`` is an upper bound of its input tokens, not the estimate. No cache is hoped for; one that costs
-        more than fresh input is feared.
-        """
-        if max_out is None:
-            return None
-        return max(est_in_upper, 0) * max(self.input, self.cached or 0) + max(max_out, 0) * self.output
-
     def digest(self) -> bytes:
         """Return 16 bytes that are the same for equal cards, in every process and version, and for no others."""
-        parts = [self.provider, self.model, self.valid_from, self.input, self.output, self.cached, self.source]
+        parts: list[Any] = [self.provider, self.model, self.valid_from, *(getattr(self, name) for name in _OLDEST)]
+        parts.append(self.source)
+        for name in (*PRICES, "steps"):
+            if name not in _OLDEST and getattr(self, name) is not None:
+                parts += name, getattr(self, name)
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).digest()[:16]
 
 
+def cost_of(card: RateCard | None, usage: Usage) -> int | None:
+    """Return what a usage costs by a card, in pico-dollars. What the provider states needs no card. None: unknown."""
+    if card is not None:
+        return card.cost(usage)
+    return None if usage.cost is None else max(usage.cost, 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price:
+class Price(Tariff):
     """A dated row of the price book, as people edit it."""
 
     provider: str
     names: tuple[str, ...]
     """Model ids and patterns, in which ``*`` stands for any characters; upper and lower case are the same."""
-    input: int
-    """Pico-dollars per input token."""
-    output: int = 0
-    """Pico-dollars per output token."""
-    cached: int | None = None
-    """Pico-dollars per cached input token; None: as ``input``."""
     valid_from: int = 0
     """Microseconds UTC; 0: from the start of time."""
     source: str = ""
@@ -90,10 +67,17 @@ class Price:
     """Higher wins over everything else: a person's rows stand above those that came with the program."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a negative price or a row without names."""
-        _refuse_negative(self.input, self.output, self.cached)
+        """Raise ValueError for what no tariff can be, and for a row without names or prices."""
+        Tariff.__post_init__(self)
         if not self.names or not all(self.names):
             raise ValueError(f"a price of {self.provider} names no model")
+        if not self.unpriced and all(getattr(self, name) is None for name in PRICES):
+            raise ValueError(f"a price of {self.names[0]} has no price: leave it out, or write `unpriced = true`")
+
+    @property
+    def dated_source(self) -> str:
+        """Where it was read and when, as far as that is known."""
+        return f"{self.source}, {self.retrieved}" if self.source and self.retrieved else self.source
 
 
 class _Entry(NamedTuple):
@@ -160,17 +144,27 @@ def pico_per_token(usd_per_million: str | Decimal) -> int:
     Raises ValueError, with a message for people, for what is no number, negative, absurdly high, or has more than six
     decimals (a fraction of a pico-dollar). A float is refused too: it has rounded the price already.
     """
-    shown = str(usd_per_million)[:40]
+    return whole_picos(usd_per_million, 1_000_000, "million tokens")
+
+
+def whole_picos(usd: str | Decimal, times: int, per: str) -> int:
+    """Return a price in USD times ``times`` as a whole number, exactly.
+
+    ``times`` a million makes pico-dollars per unit of USD per million units, ``PICO`` those per unit of USD per unit.
+    ``per`` names what it is the price of, for messages. Raises ValueError as ``pico_per_token`` does.
+    """
+    shown = str(usd)[:40]
     try:
         with localcontext(Context(prec=60, traps=[Inexact, InvalidOperation, FloatOperation])):
-            price = Decimal(usd_per_million)
+            price = Decimal(usd)
             if not price.is_finite() or not 0 <= price <= _DEAREST:
-                raise ValueError(f"a price must be 0 to {_DEAREST} USD per million tokens, not {shown}")
-            pico = (price * 1_000_000).to_integral_exact()
+                raise ValueError(f"a price must be 0 to {_DEAREST} USD per {per}, not {shown}")
+            pico = (price * times).to_integral_exact()
     except (InvalidOperation, FloatOperation):
-        raise ValueError(f"a price must be a decimal number of USD per million tokens, not {shown!r}") from None
+        raise ValueError(f"a price must be a decimal number of USD per {per}, not {shown!r}") from None
     except Inexact:
-        raise ValueError(f"a price has at most six decimals per million tokens, not {shown}") from None
+        decimals = "six" if times == 1_000_000 else "twelve"
+        raise ValueError(f"a price has at most {decimals} decimals per {per}, not {shown}") from None
     return int(pico)
 
 
@@ -195,18 +189,8 @@ def _entry(price: Price, name: str, place: int) -> _Entry:
     folded = name.casefold()
     parts = tuple(folded.split("*"))
     rank = (price.priority, len(parts) == 1, len(folded) - len(parts), price.valid_from, place)
+    tariff = {each.name: getattr(price, each.name) for each in fields(Tariff)}
     card = RateCard(
-        provider=price.provider,
-        model=name,
-        valid_from=price.valid_from,
-        input=price.input,
-        output=price.output,
-        cached=price.cached,
-        source=f"{price.source}, {price.retrieved}" if price.source and price.retrieved else price.source,
+        provider=price.provider, model=name, valid_from=price.valid_from, source=price.dated_source, **tariff
     )
     return _Entry(rank, parts, price.valid_from, None if price.unpriced else card)
-
-
-def _refuse_negative(*prices: int | None) -> None:
-    if any(price is not None and price < 0 for price in prices):
-        raise ValueError(f"a price is never negative: {prices}")

@@ -53,6 +53,8 @@ class NewRequest(NamedTuple):
     """The line's ``metadata`` and unknown keys, as one JSON object."""
     tags: tuple[tuple[str, str], ...] = ()
     """Line tags, sorted by key."""
+    units: Usage | None = None
+    """What the body tells of other units than tokens: pictures and their size, characters to speak; None: nothing."""
 
 
 class Head(NamedTuple):
@@ -71,6 +73,8 @@ class Head(NamedTuple):
     est_in: int
     max_out: int | None
     digest: bytes
+    units: str | None = None
+    """What its body tells of other units than tokens, as ``units_text`` wrote it."""
 
 
 class Opening(NamedTuple):

@@ -7,6 +7,7 @@ import msgspec
 
 from batchrunner.core.attempt import Failure, Outcome
 from batchrunner.core.http import HttpReply
+from batchrunner.core.usage import Usage
 
 
 class BadBody(Exception):  # noqa: N818 - it describes the body, and is always caught and reported as a Problem
@@ -26,6 +27,8 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """Estimated input tokens, uncalibrated."""
     max_out: int | None
     """Output tokens the body allows (times ``n`` where it asks for several); None: no bound; 0: generates nothing."""
+    units: Usage | None = None
+    """What the body tells of other units, as functions of ``endpoints.units`` count them; None: nothing."""
 
 
 class Endpoint(Protocol):

@@ -7,6 +7,7 @@ import msgspec
 from batchrunner.core.attempt import Outcome
 from batchrunner.core.estimate import tokens
 from batchrunner.core.http import HttpReply
+from batchrunner.core.usage import Usage
 from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
@@ -40,9 +41,12 @@ def _judge(answer: _Ranking) -> None:
 
 
 def _count(raw: msgspec.Raw) -> Counted:
-    return consumed(raw, "total_tokens", "prompt_tokens")
+    """Count tokens and the one search: some providers bill by the one, some by the other."""
+    counted = consumed(raw, "total_tokens", "prompt_tokens")
+    return counted if counted.usage is None else counted._replace(usage=counted.usage._replace(searches=1))
 
 
+ONE_SEARCH = Usage(searches=1)
 _FORM = Form("a ranking", msgspec.json.Decoder(_Ranking), _judge, _count)
 
 
@@ -61,7 +65,7 @@ class Rerank:
         refuse_repeats(body, _WATCHED)
         documents = decode(_DOCUMENTS, asked.documents, "documents")
         estimate = tokens(bytes(asked.documents)) + tokens(asked.query.encode()) * len(documents)
-        return Facts(asked.model, estimate, 0)
+        return Facts(asked.model, estimate, 0, ONE_SEARCH)
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are."""

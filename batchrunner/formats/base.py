@@ -5,6 +5,7 @@ from typing import Protocol
 
 from batchrunner.core.pricing import PICO
 from batchrunner.core.request import RequestState
+from batchrunner.core.usage import Usage
 
 FINISHED = frozenset({RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELLED, RequestState.QUARANTINED})
 
@@ -47,7 +48,7 @@ class Row(Protocol):
     @property
     def ended(self) -> int | None: ...
     @property
-    def usage(self) -> tuple[int, int, int, int] | None: ...
+    def usage(self) -> Usage | None: ...
     @property
     def usage_from(self) -> str | None: ...
     @property
@@ -97,6 +98,12 @@ class ExportSummary:
 def latency_ms(row: Row) -> int | None:
     """Return how long the attempt that settled a row took, in whole milliseconds."""
     return None if row.opened is None or row.ended is None else (row.ended - row.opened) // 1000
+
+
+def exact_seconds(milliseconds: int) -> str:
+    """Return milliseconds as a decimal number of seconds, every digit."""
+    whole, part = divmod(milliseconds, 1_000)
+    return f"{whole}.{part:03}".rstrip("0") if part else str(whole)
 
 
 def exact_usd(pico: int) -> str:

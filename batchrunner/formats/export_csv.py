@@ -8,16 +8,18 @@ import msgspec
 
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
-from batchrunner.formats.base import Row, exact_usd, latency_ms
+from batchrunner.core.usage import TOKENS, Usage
+from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms
 
 COLUMNS = (
     "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
-    "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "usage_from", "cost_usd",
+    "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
+    "images", "pixels", "seconds", "characters", "searches", "usage_from", "cost_usd",
     "latency_ms", "attempts", "error_kind", "error_message", "job", "job_mark",
 )  # fmt: skip
 CRLF = "\r\n"
 """Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
-NO_USAGE = (None, None, None, None)
+NO_USAGE = (None,) * 9
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """OWASP, CSV injection: what a spreadsheet takes for a formula when a cell begins with it."""
 
@@ -68,7 +70,7 @@ class CsvExporter:
         self._writer.writerow(
             (
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(finish), cell(row.model),
-                cell(row.endpoint), *(row.usage or NO_USAGE), row.usage_from, cost, latency_ms(row), row.attempts,
+                cell(row.endpoint), *_amounts(row.usage), row.usage_from, cost, latency_ms(row), row.attempts,
                 cell(row.failure), cell(row.message), cell(self._job), self._mark,
             )
         )  # fmt: skip
@@ -76,6 +78,15 @@ class CsvExporter:
         self._buffer.seek(0)
         self._buffer.truncate()
         return record.encode("utf-8", "replace")
+
+
+def _amounts(usage: Usage | None) -> tuple[int | str | None, ...]:
+    """Return what was used by column; a unit that was not counted is left empty."""
+    if usage is None:
+        return NO_USAGE
+    seconds = exact_seconds(usage.milliseconds) if usage.milliseconds else None
+    units = (usage.images or None, usage.pixels or None, seconds, usage.characters or None, usage.searches or None)
+    return (*usage[:TOKENS], *units)
 
 
 def guarded(cell: str | None) -> str | None:

@@ -9,7 +9,8 @@ import msgspec
 
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
-from batchrunner.formats.base import Row, exact_usd, latency_ms
+from batchrunner.core.usage import OTHERS, TOKENS, Usage
+from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms
 
 BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
@@ -20,6 +21,14 @@ AFTER = (
 NAMES = b'"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b'
 RESPONSE = b'{"status_code":%d,"request_id":%b,"body":'
 USAGE = b'{"input_tokens":%d,"cached_tokens":%d,"output_tokens":%d,"reasoning_tokens":%d}'
+UNIT_KEYS = {
+    "audio_input": "audio_input_tokens",
+    "audio_output": "audio_output_tokens",
+    "image_input": "image_input_tokens",
+    "image_output": "image_output_tokens",
+}
+"""What units are called in results, where it is not as everywhere else."""
+NO_UNITS = Usage()[TOKENS:]
 NULL = b"null"
 SUCCEEDED = RequestState.SUCCEEDED
 
@@ -59,7 +68,7 @@ class JsonlExporter:
             row.attempts,
             NULL if latency is None else b"%d" % latency,
             _names(row.provider, row.model, row.echoed_model, row.endpoint),
-            NULL if usage is None else USAGE % usage,
+            NULL if usage is None else (USAGE % usage[:TOKENS] if usage[TOKENS:] == NO_UNITS else _all_units(usage)),
             _word(row.usage_from),
             _word(row.billing),
             NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
@@ -79,6 +88,19 @@ def _word(value: str | None) -> bytes:
 def _names(*names: str | None) -> bytes:
     """Return provider, model, echoed model and endpoint, of which a job has few combinations, as JSON."""
     return NAMES % tuple(map(_encode, names))
+
+
+def _all_units(usage: Usage) -> bytes:
+    """Return a usage with what was counted beside the plain tokens; time is in seconds, to the millisecond."""
+    parts = [USAGE[:-1] % usage[:TOKENS]]
+    for name, amount in zip(OTHERS, usage[TOKENS:-1], strict=True):
+        if name == "milliseconds" and amount:
+            parts.append(b'"seconds":%b' % exact_seconds(amount).encode())
+        elif amount:
+            parts.append(b'"%b":%d' % (UNIT_KEYS.get(name, name).encode(), amount))
+    if usage.cost is not None:
+        parts.append(b'"stated_cost_usd":"%b"' % exact_usd(usage.cost).encode())
+    return b",".join(parts) + b"}"
 
 
 def one_line_json(body: bytes) -> bytes:

@@ -1,23 +1,52 @@
 """Price files: TOML that people edit, read into the price book.
 
-``[[price]]`` entries with ``provider``, ``names`` and ``input``; optional ``output``, ``cached``, ``valid_from``,
-``source``, ``retrieved`` and ``unpriced``. Prices are USD per million tokens, best written as strings.
+``[[price]]`` entries with ``provider``, ``names`` and at least one price; optional ``steps``, ``valid_from``,
+``source``, ``retrieved`` and ``unpriced``. Prices are USD, best written as strings; ``RATES`` says per what each is.
 """
 
+import json
+import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.pricing import Price, PriceBook, pico_per_token
+from batchrunner.core.pricing import PICO, Price, PriceBook, whole_picos
+from batchrunner.core.tariff import TOKEN_PRICES
+from batchrunner.formats.replace import Replacement
 
 BUILT_IN = "prices.toml"
-NEEDED = ("provider", "names", "input")
-KNOWN = frozenset((*NEEDED, "output", "cached", "valid_from", "source", "retrieved", "unpriced", "currency"))
+NEEDED = ("provider", "names")
+
+
+class Rate(NamedTuple):
+    """A price as people write it."""
+
+    price: str
+    """Its name in a tariff."""
+    times: int
+    """What makes pico-dollars of a dollar of it."""
+    per: str
+
+
+_PER_MILLION = 10**6
+RATES: Final[Mapping[str, Rate]] = {
+    **{name: Rate(name, _PER_MILLION, "million tokens") for name in TOKEN_PRICES},
+    "image": Rate("image", PICO, "picture"),
+    "megapixel": Rate("megapixel", PICO, "megapixel"),
+    "hour": Rate("hour", PICO, "hour"),
+    "minute": Rate("hour", 60 * PICO, "minute"),
+    "second": Rate("hour", 3_600 * PICO, "second"),
+    "characters": Rate("character", _PER_MILLION, "million characters"),
+    "search": Rate("search", PICO, "search"),
+}
+"""The prices that an entry can have. Time is told per hour, minute or second, once."""
+_WRITTEN: Final[Mapping[str, Rate]] = {key: rate for key, rate in RATES.items() if key not in ("minute", "second")}
+KNOWN = frozenset((*NEEDED, *RATES, "steps", "valid_from", "source", "retrieved", "unpriced", "currency"))
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -29,7 +58,7 @@ def load_prices(paths: Iterable[str | Path] = ()) -> PriceBook:
     built_in = files("batchrunner.formats").joinpath(BUILT_IN).read_bytes()
     prices = parse_prices(built_in, BUILT_IN)
     for priority, path in enumerate(paths, 1):
-        prices.extend(parse_prices(_read(Path(path)), str(path), priority=priority))
+        prices.extend(parse_prices(read_prices(Path(path)), str(path), priority=priority))
     return PriceBook(prices)
 
 
@@ -47,10 +76,64 @@ def parse_prices(content: bytes, name: str, *, priority: int = 0) -> list[Price]
     if found or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         odd = ", ".join(found) or "price"
         raise ConfigurationError(f"{name}: expected [[price]] entries only, found `{odd}`", hint="write [[price]]")
-    return [_price(entry, f"{name}: price {number}", priority) for number, entry in enumerate(entries, 1)]
+    return [price_of(entry, f"{name}: price {number}", priority) for number, entry in enumerate(entries, 1)]
 
 
-def _read(path: Path) -> bytes:
+def price_entry(price: Price) -> str:
+    """Return a price as an entry of a price file: read again it is the same, but for its priority."""
+    lines = ["[[price]]", f"provider = {_quoted(price.provider)}"]
+    lines.append(f"names = [{', '.join(map(_quoted, price.names))}]")
+    for key, rate in _WRITTEN.items():
+        pico = getattr(price, rate.price)
+        if pico is not None:
+            lines.append(f'{key} = "{exact_decimal(pico, rate.times)}"')
+    if price.steps is not None:
+        lines.append(f"steps = {price.steps}")
+    if price.valid_from:
+        lines.append(f"valid_from = {_moment(price.valid_from)}")
+    lines += [f"{key} = {_quoted(text)}" for key in ("source", "retrieved") if (text := getattr(price, key))]
+    if price.unpriced:
+        lines.append("unpriced = true")
+    return "\n".join(lines) + "\n"
+
+
+def append_prices(path: Path, prices: Sequence[Price]) -> None:
+    """Add entries to the end of a price file, which is made where there is none. Entries that are there stay.
+
+    Raises ConfigurationError for a file that is no price file, and what ``Replacement`` raises.
+    """
+    target = path.resolve()
+    before = read_prices(target) if target.exists() else b""
+    parse_prices(before, str(path))
+    gap = b"" if not before else b"\n" if before.endswith(b"\n") else b"\n\n"
+    content = before + gap + "\n".join(map(price_entry, prices)).encode()
+    parse_prices(content, str(path))
+    with Replacement(target) as made:
+        if before:
+            os.fchmod(made.file.fileno(), target.stat().st_mode & 0o777)
+        made.file.write(content)
+        made.commit()
+
+
+def exact_decimal(amount: int, times: int) -> str:
+    """Return a whole number divided by a power of ten as a decimal, every digit."""
+    digits = len(str(times)) - 1
+    whole, part = divmod(amount, times)
+    return f"{whole}.{part:0{digits}}".rstrip("0") if part else str(whole)
+
+
+def _quoted(text: str) -> str:
+    """Return text as TOML's basic string, which knows JSON's escapes but one."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _moment(microseconds: int) -> str:
+    moment = EPOCH + timedelta(microseconds=microseconds)
+    return moment.date().isoformat() if moment.time() == time() else moment.isoformat()
+
+
+def read_prices(path: Path) -> bytes:
+    """Return the bytes of a price file. Raises ConfigurationError where it can't be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -59,7 +142,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _price(entry: Mapping[str, Any], where: str, priority: int) -> Price:
+def price_of(entry: Mapping[str, Any], where: str, priority: int = 0) -> Price:
+    """Return an entry as a price. Raises ConfigurationError that begins with ``where``."""
     names = entry.get("names")
     if isinstance(names, list) and names:
         where += f" ({names[0]})"
@@ -68,14 +152,13 @@ def _price(entry: Mapping[str, Any], where: str, priority: int) -> Price:
         return Price(
             provider=_text(entry, "provider"),
             names=_names(names),
-            input=_pico(entry, "input"),
-            output=_pico(entry, "output") if "output" in entry else 0,
-            cached=_pico(entry, "cached") if "cached" in entry else None,
             valid_from=_microseconds(entry["valid_from"]) if "valid_from" in entry else 0,
             source=_text(entry, "source") if "source" in entry else "",
             retrieved=str(entry.get("retrieved", "")),
             unpriced=_flag(entry, "unpriced"),
             priority=priority,
+            steps=_steps(entry),
+            **_picos(entry),
         )
     except ValueError as error:
         raise ConfigurationError(f"{where}: {error}", hint="mend the entry; nothing was priced by this file") from error
@@ -87,7 +170,7 @@ def _check_keys(entry: Mapping[str, Any]) -> None:
         if key not in KNOWN:
             raise ValueError(f"`{key}` is no key of a price; there are {', '.join(sorted(KNOWN))}")
     for key in NEEDED:
-        if key not in entry and not (key == "input" and entry.get("unpriced")):
+        if key not in entry:
             raise ValueError(f"`{key}` is missing")
     if entry.get("currency", "USD") != "USD":
         raise ValueError(f"prices are in USD, not {entry['currency']!r}: convert them")
@@ -113,14 +196,32 @@ def _flag(entry: Mapping[str, Any], key: str) -> bool:
     return value
 
 
-def _pico(entry: Mapping[str, Any], key: str) -> int:
-    value = entry.get(key, 0)
+def _picos(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Return the prices of an entry by their names in a tariff. Raises ValueError where time is priced twice."""
+    found: dict[str, int] = {}
+    for key, rate in RATES.items():
+        if key in entry:
+            if rate.price in found:
+                raise ValueError(f"`{key}` is one price too many: give time per `hour`, `minute` or `second`, once")
+            found[rate.price] = _pico(entry, key, rate)
+    return found
+
+
+def _pico(entry: Mapping[str, Any], key: str, rate: Rate) -> int:
+    value = entry[key]
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise ValueError(f'`{key}` must be a price in USD per million tokens, such as "0.88"')
+        raise ValueError(f'`{key}` must be a price in USD per {rate.per}, such as "0.88"')
     try:
-        return pico_per_token(str(value))
+        return whole_picos(str(value), rate.times, rate.per)
     except ValueError as error:
         raise ValueError(f"`{key}`: {error}") from error
+
+
+def _steps(entry: Mapping[str, Any]) -> int | None:
+    value = entry.get("steps")
+    if value is not None and type(value) is not int:
+        raise ValueError("`steps` must be a whole number, such as 4")
+    return value
 
 
 def _microseconds(value: object) -> int:

@@ -51,6 +51,7 @@ class Compiler:
             line.priority,
             line.extras,
             line.tags,
+            facts.units,
         )
 
     def _endpoint(self, line: Line) -> Endpoint:

@@ -4,6 +4,7 @@ from batchrunner.core.clock import DAY
 from batchrunner.core.estimate import upper
 from batchrunner.core.pricing import PriceBook, RateCard
 from batchrunner.core.request import Head, Opening
+from batchrunner.core.usage import units_value
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.offload import Offload
 from batchrunner.store.base import Queue
@@ -31,7 +32,8 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
     if lane.rate is None:
         return Opening(head, now, None, None)
     rate_id, card = lane.rate
-    return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out))
+    units = None if head.units is None else units_value(head.units)
+    return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))
 
 
 def card_of(lane: RunLane) -> RateCard | None:

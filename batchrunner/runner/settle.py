@@ -2,11 +2,12 @@
 
 from batchrunner.core.attempt import Billing, Outcome, Reply, Use
 from batchrunner.core.estimate import tokens
-from batchrunner.core.pricing import RateCard
+from batchrunner.core.pricing import RateCard, cost_of
 from batchrunner.core.request import Closing, Head, Opening
 from batchrunner.core.retry import Verdict
-from batchrunner.core.usage import Usage, UsageFrom
+from batchrunner.core.usage import Usage, UsageFrom, units_value
 from batchrunner.endpoints.base import Endpoint
+from batchrunner.endpoints.units import completed
 
 
 def close(  # noqa: PLR0913 - the parts of a closing
@@ -22,24 +23,30 @@ def close(  # noqa: PLR0913 - the parts of a closing
 ) -> Closing:
     """Return the closing of an attempt.
 
-    A good answer without usage is priced by ``estimate`` and marked so; a failure that may have been billed keeps its
-    hold and has no cost of its own.
+    A good answer that does not count enough is priced by ``estimate`` and marked so; a failure that may have been
+    billed keeps its hold and has no cost of its own.
     """
     usage, usage_from = outcome.usage, UsageFrom.PROVIDER
     billing = Billing.BILLED if type(outcome) is Reply else outcome.billing  # type: ignore[union-attr]
-    if usage is None and type(outcome) is Reply:
+    if estimate is not None and type(outcome) is Reply:
         usage, usage_from = estimate, UsageFrom.ESTIMATED
     if usage is None:
         usage_from = UsageFrom.NONE
-    cost = card.cost(usage) if card is not None and usage is not None and billing is Billing.BILLED else None
+    cost = cost_of(card, usage) if usage is not None and billing is Billing.BILLED else None
     use = Use.USED if type(outcome) is Reply else Use.WASTED
     return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb)
 
 
-def estimate_usage(reply: Reply, head: Head, endpoint: Endpoint, input_tokens: int) -> Usage:
-    """Estimate the usage of a good answer that came without any.
+def estimate_usage(reply: Reply, head: Head, endpoint: Endpoint, input_tokens: int) -> Usage | None:
+    """Estimate the usage of a good answer that came without any, or that does not count what it is billed by.
 
-    ``input_tokens`` is the calibrated estimate of the request's input.
+    ``input_tokens`` is the calibrated estimate of the request's input. Of pictures, sound and speech it is known what
+    was asked for; how many tokens they may have been is not guessed. None where the answer counted enough by itself.
     """
+    asked = units_value(head.units)
+    if reply.usage is not None:
+        return completed(reply.usage, asked)
+    if asked is not None and (asked.images or asked.milliseconds or asked.characters):
+        return asked
     text = endpoint.text(reply.body) if head.max_out != 0 else None
-    return Usage(input=input_tokens, output=tokens(text.encode()) if text else 0)
+    return (asked or Usage())._replace(input=input_tokens, output=tokens(text.encode()) if text else 0)

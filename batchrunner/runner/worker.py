@@ -128,7 +128,7 @@ def _hints(lane: RunLane, answer: HttpReply | Failure, outcome: Outcome, monoton
 
 
 def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:
-    """Estimate the usage of a good answer that came without any; None for every other outcome."""
-    if isinstance(outcome, Failure) or outcome.usage is not None:
+    """Estimate the usage of a good answer that came without any, or counts too little; None for every other outcome."""
+    if isinstance(outcome, Failure) or (outcome.usage is not None and head.units is None):
         return None
     return estimate_usage(outcome, head, BY_PATH[head.endpoint], lane.gate.calibrated_input(head.est_in))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from batchrunner.simulator import catalogue
+from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, drawn_length, fraction, prose
@@ -41,6 +42,8 @@ class Work:
     output_tokens: int
     admission_tokens: int
     """What the token bucket is charged."""
+    units: Units | None = None
+    """What it takes beside its tokens."""
 
 
 def plan(call: Call, settings: Settings) -> Work:
@@ -57,6 +60,7 @@ def plan(call: Call, settings: Settings) -> Work:
         cached_tokens=int(call.input_tokens * settings.cached_share) if choices else 0,
         output_tokens=output,
         admission_tokens=call.input_tokens + reserved,
+        units=Units(searches=1) if call.endpoint == "rerank" else None,
     )
 
 

@@ -1,6 +1,6 @@
 """A sensible catalogue of models, and the answers of the endpoints that list it.
 
-Prices are a snapshot in USD per million tokens; they are there to be shown, the simulator itself counts tokens only.
+Prices are a snapshot in USD per million tokens; what is sold by other units has its prices in `bill`.
 """
 
 from __future__ import annotations
@@ -57,6 +57,11 @@ OPENAI: Final = (
 )
 
 _BY_ID: Final = {model.id: model for model in (*TOGETHER, *OPENAI)}
+
+
+def find(model: str) -> Model | None:
+    """The model with this id, or None for one that is not in the catalogue."""
+    return _BY_ID.get(model)
 
 
 def context_of(model: str) -> int:

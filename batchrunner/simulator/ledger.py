@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from batchrunner.simulator.bill import Units
 from batchrunner.simulator.windows import Window, worst_window
 
+_SUMMED = frozenset({"images", "milliseconds", "characters", "searches", "audio_input", "audio_output"})
 Weight = Literal["requests", "tokens", "real_tokens"]
 
 
@@ -50,6 +52,10 @@ class Entry(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     """Tokens really processed and billed; 0 if it is not billed."""
+    units: Units | None = None
+    """What it took beside its tokens; None if nothing, or if it is not billed."""
+    charge: int | None = None
+    """Pico-dollars; None if it is not billed, or its model has no price."""
     in_flight: int = 0
     """Calls in flight when it arrived, itself included."""
     written: bool | None = None
@@ -72,6 +78,9 @@ class Ledger:
         self.totals: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.faults: Counter[str] = Counter()
+        self.charges: Counter[str] = Counter()
+        """Pico-dollars by path."""
+        self.units: Counter[str] = Counter()
         self._bodies: Counter[str] = Counter()
         self._unread: Counter[str] = Counter()
         self._open: dict[int, Entry] = {}
@@ -147,6 +156,9 @@ class Ledger:
             "repeated_calls": sum(repeats),
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
             "faults": dict(sorted(self.faults.items())),
+            "unpriced": self.totals["unpriced"],
+            "units": dict(sorted(self.units.items())),
+            "pico_usd": dict(sorted(self.charges.items())),
         }
 
     def json_lines(self) -> bytes:
@@ -179,6 +191,16 @@ class Ledger:
             self.totals["input_tokens"] += entry.input_tokens
             self.totals["cached_tokens"] += entry.cached_tokens
             self.totals["output_tokens"] += entry.output_tokens
+            self._bill(entry)
+
+    def _bill(self, entry: Entry) -> None:
+        if entry.charge is None:
+            self.totals["unpriced"] += 1
+        else:
+            self.charges[entry.path] += entry.charge
+        for name, amount in msgspec.to_builtins(entry.units).items() if entry.units is not None else ():
+            if name in _SUMMED:
+                self.units[name] += amount
 
     def _events(self, weight: Weight, model: str | None, admitted_only: bool) -> Iterator[tuple[float, float]]:
         for entry in self.entries:

@@ -11,6 +11,7 @@ import msgspec
 
 from batchrunner.simulator import errors
 from batchrunner.simulator.answers import Work
+from batchrunner.simulator.bill import charge
 from batchrunner.simulator.faults import UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KINDS
 from batchrunner.simulator.ledger import Entry
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
@@ -158,4 +159,7 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         entry.input_tokens = work.input_tokens
         entry.cached_tokens = work.cached_tokens
         entry.output_tokens = work.output_tokens
+        entry.units = work.units
+        tokens = (work.input_tokens, work.cached_tokens, work.output_tokens)
+        entry.charge = charge(work.call.model, tokens, work.units)
     return entry

@@ -18,7 +18,7 @@ from batchrunner.store.tables import requests
 _HEAD = (
     *(requests.c.id, requests.c.job_id, requests.c.model_id, requests.c.endpoint, requests.c.tag_set_id),
     *(requests.c.tries, requests.c.attempts, requests.c.priority, requests.c.est_in, requests.c.max_out),
-    requests.c.digest,
+    *(requests.c.digest, requests.c.units),
 )
 _IN_ORDER = (requests.c.priority, requests.c.id)
 _OF_LANE = (requests.c.job_id == bindparam("job_id"), requests.c.model_id == bindparam("lane_id"))

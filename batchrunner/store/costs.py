@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.usage import OTHERS
 from batchrunner.store.base import CostRow
 from batchrunner.store.tables import jobs, models, totals
 
@@ -41,6 +42,7 @@ _SUMS = (
     _sum(totals.c.hold, totals.c.billing == "unknown"),
     _sum(totals.c.cost, _billed, ~_used),
     _sum(totals.c.unpriced),
+    *(_sum(totals.c[name]) for name in OTHERS),
 )
 
 

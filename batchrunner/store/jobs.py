@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
+from batchrunner.core.usage import units_text
 from batchrunner.store.base import DuplicateIds
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, add_counts
@@ -24,8 +25,8 @@ DISCARDED_AT_ONCE = 10_000
 
 _REQUEST = ManyRows(
     """INSERT INTO requests
- (id, job_id, line, custom_id, digest, endpoint, model_id, tag_set_id, priority, est_in, max_out) VALUES %s""",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+ (id, job_id, line, custom_id, digest, endpoint, model_id, tag_set_id, priority, est_in, max_out, units) VALUES %s""",
+    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
 _BODY = ManyRows("INSERT INTO bodies (request_id, extras, data) VALUES %s", "(?, ?, ?)")
 _NAMED = requests.c.custom_id.in_(listed("texts"))
@@ -102,10 +103,11 @@ class SqliteJobs:
         queued: dict[int, int] = defaultdict(int)
         extra_lines = 0
         for key, one in enumerate(new, first):
-            line, custom_id, endpoint, model, body, digest, est_in, max_out, priority, extras, tags = one
+            line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags, units = one
             lane_id = self._lanes.get((provider, model)) or self._lane(connection, provider, model)
             tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)
-            rows += key, job_id, line, custom_id, digest, endpoint, lane_id, tag_set_id, -priority, est_in, max_out
+            told = units and units_text(units)
+            rows += key, job_id, line, custom_id, digest, path, lane_id, tag_set_id, -priority, est_in, max_out, told
             data += key, extras, body
             queued[lane_id] += 1
             extra_lines += extras is not None

@@ -15,6 +15,7 @@ from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
 from batchrunner.core.request import Closing, Opened, Opening, Release
 from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed
+from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list
@@ -25,6 +26,8 @@ KEPT_OF_A_MESSAGE = 2_000
 """Characters of a failure's message that are kept."""
 MOST_TOKENS = 10**9
 """A call that reports more can't be true, and would overflow a sum: its usage counts as unreadable."""
+MOST_UNITS = 10**12
+"""The same for pixels times steps, and all else that is counted beside plain tokens."""
 MOST_MONEY = 2**56
 """Pico-dollars, 72,000 dollars: a call that would cost more has no known cost. A sum holds 9.2 million dollars."""
 
@@ -46,6 +49,10 @@ _STANDING = """SELECT a.id, a.request_id, a.ended IS NULL, a.outcome, r.state
 _CLOSE = """UPDATE attempts SET ended = ?, outcome = ?, failure = ?, status = ?, provider_request_id = ?,
  echoed_model = ?, billing = ?, use = ?, usage_from = ?, tin = ?, tcached = ?, tout = ?, treason = ?, usage_raw = ?,
  cost = ?, ttfb = ?, error = ? WHERE id = ?"""
+_UNITS = (
+    f"INSERT OR REPLACE INTO units (attempt_id, {', '.join(OTHERS)}, stated_cost)"  # noqa: S608 - made of constants
+    f" VALUES (?, {', '.join('?' * len(OTHERS))}, ?)"
+)
 _MOVE = """UPDATE requests SET state = ?, not_before = ?, tries = tries + ?, attempt_id = ?, failure = ?,
  runner_id = NULL WHERE id = ?"""
 _SUCCEED = ManyRows(
@@ -57,7 +64,10 @@ _RESPONSE = ManyRows("INSERT INTO responses (request_id, attempt_id, crc, body) 
 _DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body) VALUES (?, ?, ?)"
 
 Row = tuple[Any, ...]
-_NO_USAGE = (None, None, None, None)
+Tokens = tuple[int | None, int | None, int | None, int | None]
+Units = tuple[Any, ...]
+_NO_TOKENS: Tokens = (None, None, None, None)
+_NO_UNITS = Usage()[TOKENS:]
 
 
 def open_attempts(
@@ -77,7 +87,7 @@ def open_attempts(
     fresh: dict[int, list[int]] = defaultdict(list)  # by the attempts that their heads know of
     counts: Counts = defaultdict(int)
     for attempt_id, (head, opened, rate_id, hold) in enumerate(openings, first_id):
-        request_id, job_id, lane_id, endpoint, tag_set_id, _, made, _, _, _, digest = head
+        request_id, job_id, lane_id, endpoint, tag_set_id, _, made, _, _, _, digest, _ = head
         attempts += attempt_id, request_id, made + 1, runner_id, job_id, lane_id, tag_set_id, endpoint
         attempts += account(lane_id), opened, rate_id, _money(hold), digest
         fresh[made].append(request_id)
@@ -139,6 +149,7 @@ class _Group:
         self._states: dict[int, str] = {}
         self._late: list[int] = []
         self._attempts: list[Row] = []
+        self._units: list[Row] = []
         self._moves: list[Row] = []
         self._successes: list[Any] = []
         self._responses: list[Any] = []
@@ -206,9 +217,11 @@ class _Group:
         """Add the closing to the totals; return the row that closes its attempt."""
         attempt_id, (head, opened, rate_id, hold), ended, outcome, _, billing, _, usage, source, cost, ttfb = closing
         hold, cost, paid, usage_from = _money(hold), _money(cost), billing._value_, source._value_
-        if usage is not None and not 0 <= min(usage) <= max(usage) <= MOST_TOKENS:
-            usage, usage_from, cost = None, "none", None
-        tokens = usage or _NO_USAGE
+        tokens, units = (_NO_TOKENS, None) if usage is None else _amounts(usage)
+        if tokens is None:
+            tokens, usage_from, cost = _NO_TOKENS, "none", None
+        elif units is not None:
+            self._units.append((attempt_id, *units[:-1], _money(units[-1])))
         if type(outcome) is Reply:
             kind, failure, message = "reply", None, None
         else:
@@ -219,7 +232,7 @@ class _Group:
                 *(opened // DAY, head.job_id, head.lane_id, head.endpoint, head.tag_set_id or 0, rate_id or 0),
                 *(self._account(head.lane_id), "live", paid, use, usage_from, kind),
             )
-            tally(self._totals, key, usage, (cost or 0, hold or 0, unpriced))
+            tally(self._totals, key, tokens, (cost or 0, hold or 0, unpriced), units)
         return (
             *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model), paid, use),
             *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, attempt_id),
@@ -230,6 +243,8 @@ class _Group:
             take_closed(connection, self._late)
         cursor = driver(connection)
         cursor.executemany(_CLOSE, self._attempts)
+        if self._units:
+            cursor.executemany(_UNITS, self._units)
         if self._moves:
             cursor.executemany(_MOVE, self._moves)
         _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
@@ -258,6 +273,17 @@ def _named(outcome: Outcome) -> tuple[str, str | None, str | None]:
     if isinstance(outcome, Reply):
         return "reply", None, None
     return "failure", outcome.kind.value, _clean(outcome.message)
+
+
+def _amounts(usage: Usage) -> tuple[Tokens | None, Units | None]:
+    """Return the plain tokens (None: something can't be true) and what was counted beside them (None: nothing)."""
+    tokens = given, cached, made, thought = usage[:TOKENS]
+    if not (0 <= given <= MOST_TOKENS and 0 <= cached <= MOST_TOKENS and 0 <= made <= MOST_TOKENS >= thought >= 0):
+        return None, None
+    units = usage[TOKENS:]
+    if units == _NO_UNITS:
+        return tokens, None
+    return (tokens, units) if 0 <= min(units[:-1]) <= max(units[:-1]) <= MOST_UNITS else (None, None)
 
 
 def _money(pico: int | None) -> int | None:

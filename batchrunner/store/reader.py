@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, liter
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.request import Lane
+from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
 from batchrunner.store.base import (
     ALL,
@@ -24,8 +25,8 @@ from batchrunner.store.base import (
 )
 from batchrunner.store.costs import costs
 from batchrunner.store.pausing import held, standing
-from batchrunner.store.rows import job_value
-from batchrunner.store.selecting import of_jobs, selected
+from batchrunner.store.rows import job_value, workload_units
+from batchrunner.store.selecting import of_jobs, selected, told
 from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import attempts, buckets, counts, models, pauses, requests, runners
 from batchrunner.store.tables import jobs as job_table
@@ -36,20 +37,43 @@ PAGE = 10_000
 # The plus keeps SQLite from walking along an index of jobs: ids in their own order need no sorting.
 _JOB: ColumnElement[int] = literal_column("+requests.job_id")
 # A lane and job at a time, along an index: grouping all queued rows would sort them, in memory that grows with them.
+_PLACES = (("requests_ready", "not_before = 0"), ("requests_due", "not_before > 0"))
+
+
+def _at(place: tuple[str, str], *columns: ColumnElement[Any]) -> Select[Any]:
+    """Select sums over the queued requests of a lane and job that lie along one of the two indexes."""
+    index, waits = place
+    return (
+        select(*columns)
+        .with_hint(requests, f"INDEXED BY {index}", "sqlite")
+        .where(
+            text(f"state = 'queued' AND {waits}"),
+            requests.c.job_id == bindparam("job_id"),
+            requests.c.model_id == bindparam("lane_id"),
+        )
+    )
+
+
+def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.coalesce(func.sum(column), 0)
+
+
 _WAITING_OR_FRESH = tuple(
-    select(
+    _at(
+        place,
         func.count(),
-        func.coalesce(func.sum(requests.c.est_in), 0),
-        func.coalesce(func.sum(requests.c.max_out), 0),
-        func.coalesce(func.sum(requests.c.max_out.is_(None)), 0),
+        _sum(requests.c.est_in),
+        _sum(requests.c.max_out),
+        _sum(requests.c.max_out.is_(None)),
+        func.count(requests.c.units),
     )
-    .with_hint(requests, f"INDEXED BY {index}", "sqlite")
-    .where(
-        text(f"state = 'queued' AND {waits}"),
-        requests.c.job_id == bindparam("job_id"),
-        requests.c.model_id == bindparam("lane_id"),
-    )
-    for index, waits in (("requests_ready", "not_before = 0"), ("requests_due", "not_before > 0"))
+    for place in _PLACES
+)
+_UNITS = tuple(
+    _at(place, *(_sum(told(name)) for name in OTHERS))
+    .where(requests.c.units.is_not(None))
+    .group_by(told("pixel_steps").op("/")(told("pixels")))  # steps: whole numbers, so there are few groups
+    for place in _PLACES
 )
 _QUEUED = select(requests.c.id).where(text("state = 'queued'")).order_by(requests.c.id).limit(PAGE)
 
@@ -141,18 +165,24 @@ class SqliteReader:
             .where(counts.c.state == "queued", counts.c.n > 0, of_jobs(jobs))
             .order_by(models.c.id)
         )
-        found: dict[Lane, list[int]] = {}
+        found: dict[Lane, tuple[list[int], list[Any]]] = {}
         with self._session.read() as connection:
             is_held = held(connection)
             for *lane, job_id in connection.execute(lanes).all():
                 if is_held(job_id, lane[1], lane[2]):
                     continue
-                sums = found.setdefault(Lane(*lane), [0, 0, 0, 0])
+                sums, units = found.setdefault(Lane(*lane), ([0, 0, 0, 0, 0], []))
+                chosen = {**values, "job_id": job_id, "lane_id": lane[0]}
                 for part in _WAITING_OR_FRESH:
-                    chosen = part.where(*conditions)
-                    row = connection.execute(chosen, {**values, "job_id": job_id, "lane_id": lane[0]}).one()
+                    row = connection.execute(part.where(*conditions), chosen).one()
                     sums[:] = [total + more for total, more in zip(sums, row, strict=True)]
-        return [Workload(lane, *sums) for lane, sums in found.items() if sums[0]]
+                for part in _UNITS if sums[-1] else ():
+                    units += connection.execute(part.where(*conditions), chosen).all()
+        return [
+            Workload(lane, requests, est_in, max_out, unbounded, counted, workload_units(units))
+            for lane, ((requests, est_in, max_out, unbounded, counted), units) in found.items()
+            if requests
+        ]
 
     def failures(self, job_id: int) -> list[FailureGroup]:
         """Return a job's failed requests by kind and status, most frequent first, each with its first line."""

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import RequestState
+from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.store.base import ResultRow
 from batchrunner.store.driver import driver
 from batchrunner.store.failures import decoded
@@ -30,12 +31,17 @@ _REFUSALS = (
 )
 _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
  GROUP BY 1"""
+_ANY_UNITS = "SELECT 1 FROM units LIMIT 1"
+_UNITS = f"""SELECT u.attempt_id, {", ".join(f"u.{name}" for name in OTHERS)}, u.stated_cost
+ FROM json_each(?) AS j CROSS JOIN units AS u ON u.attempt_id = j.value"""  # noqa: S608 - made of constants
 _LANES = "SELECT id, provider, model FROM models"
 _RANGE = "SELECT first_id, last_id, extras FROM jobs WHERE id = ?"
 
 _STATES = {state.value: state for state in RequestState}
 
 Row = tuple[Any, ...]
+_tuple = tuple.__new__
+_PLAIN = Usage()[TOKENS:]
 
 
 def results(session: Session, job_id: int) -> Iterator[ResultRow]:
@@ -74,6 +80,10 @@ class _Page:
         if refused:
             found = cursor.execute(_REFUSALS, (id_list(refused),))
             self._refusals = {row[0]: (row[1], row[2]) for row in found}
+        self._units: dict[int, Row] = {}
+        if cursor.execute(_ANY_UNITS).fetchone() is not None:
+            settled = id_list([row[8] for row in self.rows if row[8] is not None])
+            self._units = {row[0]: row[1:] for row in cursor.execute(_UNITS, (settled,))}
         repeated = [row[0] for row in self.rows if row[6] > (row[8] is not None)]
         self._costs: dict[int, int | None] = {}
         if repeated:
@@ -112,7 +122,8 @@ class _Page:
             echoed,
             opened,
             ended,
-            None if tin is None else (tin, cached, tout, reason),
+            # Past the constructor, which is dear for as many fields as there are.
+            None if tin is None else _tuple(Usage, (tin, cached, tout, reason, *self._units.get(attempt_id, _PLAIN))),
             usage_from,
             billing,
             self._costs.get(request_id, cost),

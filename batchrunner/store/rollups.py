@@ -5,10 +5,13 @@ them anew.
 """
 
 from collections.abc import Mapping, Sequence
+from operator import add
+from typing import Any
 
 from sqlalchemy import Connection
 
 from batchrunner.core.clock import DAY
+from batchrunner.core.usage import OTHERS
 from batchrunner.store.driver import driver
 from batchrunner.store.rows import id_list
 from batchrunner.store.tables import TOTALS_KEY, TOTALS_SUMS
@@ -20,6 +23,7 @@ TotalKey = tuple[int | str, ...]
 Totals = dict[TotalKey, list[int]]
 
 _KEY = ", ".join(TOTALS_KEY)
+_FIRST_UNIT = len(TOTALS_SUMS) - len(OTHERS)
 _SUMS = ", ".join(TOTALS_SUMS)
 _WHERE_KEY = " AND ".join(f"{name} = ?" for name in TOTALS_KEY)
 
@@ -36,8 +40,9 @@ _TAKE = f"UPDATE totals SET {', '.join(f'{name} = {name} - ?' for name in TOTALS
 _OF_ATTEMPTS = f"""SELECT opened / {DAY}, job_id, model_id, endpoint, ifnull(tag_set_id, 0), ifnull(rate_id, 0),
  account, class, billing, use, usage_from, outcome, count(*), ifnull(sum(tin), 0), ifnull(sum(tcached), 0),
  ifnull(sum(tout), 0), ifnull(sum(treason), 0), ifnull(sum(cost), 0), ifnull(sum(hold), 0),
- sum(CASE billing WHEN 'billed' THEN cost IS NULL WHEN 'unknown' THEN hold IS NULL ELSE 0 END)
- FROM attempts"""  # noqa: S608
+ sum(CASE billing WHEN 'billed' THEN cost IS NULL WHEN 'unknown' THEN hold IS NULL ELSE 0 END),
+ {", ".join(f"ifnull(sum({name}), 0)" for name in OTHERS)}
+ FROM attempts LEFT JOIN units ON attempt_id = id"""  # noqa: S608
 _BY_KEY = f"GROUP BY {', '.join(str(n + 1) for n in range(len(TOTALS_KEY)))}"
 _OF_SOME = f"{_OF_ATTEMPTS} WHERE id IN (SELECT value FROM json_each(?)) {_BY_KEY}"  # noqa: S608
 RECOUNT_TOTALS = f"{_OF_ATTEMPTS} WHERE ended IS NOT NULL {_BY_KEY}"
@@ -57,18 +62,22 @@ def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:
         cursor.executemany(_MORE, more)
 
 
-def tally(totals: Totals, key: TotalKey, usage: tuple[int, int, int, int] | None, money: tuple[int, int, bool]) -> None:
-    """Add one attempt's sums: its usage, what is unknown adds nothing; cost, hold and whether it is unpriced."""
+def tally(
+    totals: Totals, key: TotalKey, tokens: Sequence[Any], money: tuple[int, int, bool], units: Sequence[Any] | None
+) -> None:
+    """Add one attempt's sums: its tokens, where they are known; cost, hold and whether it is unpriced; other units."""
     kept = totals.get(key)
     if kept is None:
         kept = totals[key] = [0] * len(TOTALS_SUMS)
     kept[0] += 1
-    if usage is not None:
-        tin, tcached, tout, treason = usage
+    tin, tcached, tout, treason = tokens
+    if tin is not None:
         kept[1] += tin
         kept[2] += tcached
         kept[3] += tout
         kept[4] += treason
+    if units is not None:
+        kept[_FIRST_UNIT:] = map(add, kept[_FIRST_UNIT:], units)
     cost, hold, unpriced = money
     kept[5] += cost
     kept[6] += hold

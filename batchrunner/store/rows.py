@@ -1,12 +1,14 @@
 """Between rows and core values: the few columns that hold JSON, and jobs as a whole."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import add
 from typing import Any
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.pricing import RateCard
+from batchrunner.core.usage import OTHERS, Usage
 
 Tags = tuple[tuple[str, str], ...]
 
@@ -63,6 +65,16 @@ def job_value(row: Mapping[str, Any]) -> Job:
         created=row["created"],
         tags=tags_value(row["tags"]),
     )
+
+
+def workload_units(rows: Iterable[Sequence[int]]) -> tuple[Usage, ...]:
+    """Return sums of units, in the order of ``OTHERS``, as usages; those of equal steps a picture become one."""
+    found: dict[int, Usage] = {}
+    for row in rows:
+        one = Usage(**dict(zip(OTHERS, row, strict=True)))
+        steps = one.pixel_steps // one.pixels if one.pixels else 0
+        found[steps] = Usage(*map(add, found[steps][:-1], one[:-1])) if steps in found else one
+    return tuple(found.values())
 
 
 def rate_columns(card: RateCard) -> dict[str, Any]:

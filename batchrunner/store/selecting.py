@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 
 from batchrunner.store.base import Selection
+from batchrunner.store.columns import Whole
 from batchrunner.store.rows import id_list
 from batchrunner.store.tables import jobs, requests
 
@@ -17,6 +18,12 @@ def listed(name: str) -> Select[Any]:
 
 CHOSEN = requests.c.id.in_(listed("ids"))
 UPTO = requests.c.id <= bindparam("upto")
+
+
+def told(name: str) -> ColumnElement[int]:
+    """Return how much of a unit a request's body tells of; what somebody made of the column may be no JSON."""
+    amount = func.json_extract(requests.c.units, f"$.{name}", type_=Whole)
+    return case((func.json_valid(requests.c.units) == 1, amount))
 
 
 def of_jobs(job_ids: Sequence[int] | None) -> ColumnElement[bool]:

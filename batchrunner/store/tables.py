@@ -8,7 +8,8 @@ A foreign key is declared only where its child column leads an index, so that no
 
 from sqlalchemy import REAL, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 
-from batchrunner.store.columns import Whole, among, key, maybe_whole, maybe_words, part, table, whole, words
+from batchrunner.core.usage import OTHERS
+from batchrunner.store.columns import Whole, added, among, key, maybe_whole, maybe_words, part, table, whole, words
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled", "quarantined")
 
@@ -107,6 +108,7 @@ requests = table(
     maybe_whole("parent_id"),
     maybe_whole("attempt_id"),  # the attempt that settled it
     maybe_words("failure"),
+    added(maybe_words("units")),  # what its body tells of other units than tokens, as JSON
     UniqueConstraint("job_id", "custom_id"),
     among("state", *STATES),
     CheckConstraint("not_before >= 0", name="not_before"),
@@ -188,6 +190,13 @@ attempts = table(
 Index("attempts_open", attempts.c.runner_id, sqlite_where=text("ended IS NULL"))
 Index("attempts_request", attempts.c.request_id)
 
+units = table(
+    "units",  # what an attempt used beside plain tokens; most have no row here, and pay nothing for those that do
+    Column("attempt_id", Whole, ForeignKey(attempts.c.id), primary_key=True, nullable=False),
+    *(whole(name) for name in OTHERS),
+    maybe_whole("stated_cost"),  # pico-dollars that the provider itself named
+)
+
 responses = table(
     "responses",  # the key is the promise: the first complete answer wins
     Column("request_id", Whole, ForeignKey(requests.c.id), primary_key=True, nullable=False),
@@ -247,13 +256,14 @@ TOTALS_KEY = (
     *("day", "job_id", "model_id", "endpoint", "tag_set_id", "rate_id", "account", "class"),
     *("billing", "use", "usage_from", "outcome"),
 )
-TOTALS_SUMS = ("n", "tin", "tcached", "tout", "treason", "cost", "hold", "unpriced")
+TOTALS_SUMS = ("n", "tin", "tcached", "tout", "treason", "cost", "hold", "unpriced", *OTHERS)
 _TEXTS = {"endpoint", "account", "class", "billing", "use", "usage_from", "outcome"}
 
 totals = table(
     "totals",
     *(part(name, Text if name in _TEXTS else Whole) for name in TOTALS_KEY),
-    *(whole(name) for name in TOTALS_SUMS),
+    *(whole(name) for name in TOTALS_SUMS if name not in OTHERS),
+    *(added(whole(name, default=0)) for name in OTHERS),
     CheckConstraint("n >= 0", name="n"),
     rowid=False,
 )

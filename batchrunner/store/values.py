@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchrunner.core.request import Lane, RequestState
+from batchrunner.core.usage import Usage
 
 
 class RunnerInfo(NamedTuple):
@@ -147,8 +148,8 @@ class ResultRow(NamedTuple):
     echoed_model: str | None
     opened: int | None
     ended: int | None
-    usage: tuple[int, int, int, int] | None
-    """Input, cached, output, reasoning tokens of that attempt."""
+    usage: Usage | None
+    """What that attempt used, in every unit."""
     usage_from: str | None
     billing: str | None
     cost: int | None
@@ -187,6 +188,17 @@ class CostRow(NamedTuple):
     """Billed attempts whose answer was not used."""
     unpriced: int
     """Billed or possibly billed attempts without a known cost: their model has no price, or no worst case."""
+    images: int = 0
+    """Pictures made; this and what follows is what else was counted beside the tokens, or of them."""
+    pixels: int = 0
+    milliseconds: int = 0
+    characters: int = 0
+    searches: int = 0
+    pixel_steps: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
 
 
 class Workload(NamedTuple):
@@ -200,6 +212,10 @@ class Workload(NamedTuple):
     """Sum of the output bounds that are set."""
     unbounded: int
     """Requests without an output bound."""
+    counted: int = 0
+    """Requests whose bodies tell of other units than tokens."""
+    units: tuple[Usage, ...] = ()
+    """Sums of these units; pictures of different numbers of steps are apart, since steps are priced by the picture."""
 
 
 class LaneRow(NamedTuple):

@@ -100,6 +100,14 @@ def test_what_was_learned_long_ago_is_forgotten():
     assert calibration.output(1_000) == pytest.approx(900, rel=0.01)
 
 
+def test_what_was_counted_in_other_units_teaches_nothing_of_tokens():
+    calibration = Calibration()
+    for _ in range(30):
+        calibration.observe(100, None, Usage(milliseconds=9_000))
+        calibration.observe(100, 50, Usage(cost=5))
+    assert calibration.learned() == Calibration().learned()
+
+
 @pytest.mark.parametrize("usage", [Usage(-1), Usage(10**18), Usage(10, 0, -5), Usage(10, 0, 10**18)])
 def test_an_absurd_usage_teaches_nothing(usage):
     calibration = taught(30)

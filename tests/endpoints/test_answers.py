@@ -230,7 +230,7 @@ def test_a_ranking_is_charged_by_its_total_and_embeddings_by_their_prompt():
     usage = {"prompt_tokens": 5, "total_tokens": 7}
     ranking = RERANK.read(reply({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage}), together)
     vectors = EMBEDDINGS.read(reply({"data": [{"embedding": [0.5]}], "usage": usage}), together)
-    assert (ranking.usage, vectors.usage) == (Usage(7, 0, 0, 0), Usage(5, 0, 0, 0))
+    assert (ranking.usage, vectors.usage) == (Usage(7, 0, 0, 0, searches=1), Usage(5, 0, 0, 0))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,10 @@ def name_of(folder):
 
 
 def usage_of(figures):
-    return None if figures is None else Usage(*figures)
+    """Tokens as a list, or whatever was counted by name."""
+    if figures is None:
+        return None
+    return Usage(**figures) if isinstance(figures, dict) else Usage(*figures)
 
 
 def read(folder):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from batchrunner.core.errors import Problem
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import RequestState
+from batchrunner.core.usage import Usage
 from batchrunner.formats.jobfile import Line, iter_lines
 from batchrunner.formats.source import open_source
 
@@ -48,7 +49,7 @@ class Made(NamedTuple):
     echoed_model: str | None = "openai/gpt-oss-20b-0825"
     opened: int | None = 1_000_000
     ended: int | None = 1_123_999
-    usage: tuple[int, int, int, int] | None = (10, 4, 3, 1)
+    usage: Usage | None = Usage(10, 4, 3, 1)
     usage_from: str | None = "provider"
     billing: str | None = "billed"
     cost: int | None = 1_100_000

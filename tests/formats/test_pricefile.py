@@ -6,9 +6,14 @@ from decimal import Decimal
 from importlib.resources import files
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.formats.pricefile import load_prices, parse_prices
+from batchrunner.core.pricing import Price
+from batchrunner.core.tariff import PRICES, TOKEN_PRICES
+from batchrunner.core.usage import Usage
+from batchrunner.formats.pricefile import RATES, append_prices, load_prices, parse_prices, price_entry
 
 NOW = 1_795_000_000_000_000  # November 2026
 BEFORE = 1_780_000_000_000_000  # May 2026
@@ -33,8 +38,8 @@ def entry(**changes):
         ("Qwen 2.5 32B", NOW, 800_000, 800_000, None),
         ("openai/gpt-oss-20b", NOW, 50_000, 200_000, None),
         ("zai-org/GLM-5.2", NOW, 1_400_000, 4_400_000, 260_000),
-        ("BAAI/bge-base-en-v1.5", NOW, 8_000, 0, None),
-        ("Salesforce/Llama-Rank-V1", NOW, 100_000, 0, None),
+        ("BAAI/bge-base-en-v1.5", NOW, 8_000, None, None),
+        ("Salesforce/Llama-Rank-V1", NOW, 100_000, None, None),
     ],
 )
 def test_the_prices_that_come_along(model, at, input_pico, output_pico, cached):
@@ -50,10 +55,9 @@ def test_an_unknown_model_has_no_price():
 
 def test_every_price_that_comes_along_is_a_text_so_that_no_digit_is_lost():
     found = tomllib.loads(files("batchrunner.formats").joinpath("prices.toml").read_text())
-    assert all(
-        isinstance(row[key], str) for row in found["price"] for key in ("input", "output", "cached") if key in row
-    )
-    assert len(found["price"]) == 39
+    assert all(isinstance(row[key], str) for row in found["price"] for key in RATES if key in row)
+    assert len(found["price"]) == 50
+    assert all(row["source"] for row in found["price"])
 
 
 def test_a_persons_file_stands_above_the_built_in_prices_and_a_later_one_above_that(tmp_path):
@@ -69,6 +73,46 @@ def test_a_persons_file_stands_above_the_built_in_prices_and_a_later_one_above_t
 def test_the_smallest_price_is_exact_quoted_or_not(written):
     (price,) = parse_prices(entry(input=written), "p.toml")
     assert price.input == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "price", "pico"),
+    [
+        ("image", '"0.04"', "image", 40_000_000_000),
+        ("megapixel", '"0.0027"', "megapixel", 2_700_000_000),
+        ("hour", '"0.09"', "hour", 90_000_000_000),
+        ("minute", '"0.0015"', "hour", 90_000_000_000),
+        ("second", "0.0001", "hour", 360_000_000_000),
+        ("characters", '"15"', "character", 15_000_000),
+        ("search", "0.002", "search", 2_000_000_000),
+        ("audio_input", '"40"', "audio_input", 40_000_000),
+        ("image_output", '"40"', "image_output", 40_000_000),
+    ],
+)
+def test_every_unit_has_a_price_of_its_own(key, written, price, pico):
+    (read,) = parse_prices(entry(input=None, **{key: written}), "p.toml")
+    assert {name: getattr(read, name) for name in PRICES if getattr(read, name) is not None} == {price: pico}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "usd"),
+    [
+        ("together", "canopylabs/orpheus-3b-0.1-ft", Usage(characters=1_000_000), "15"),
+        ("together", "hexgrad/Kokoro-82M", Usage(characters=1_000_000), "4"),
+        ("together", "cartesia/sonic-2", Usage(characters=1_000_000), "65"),
+        ("together", "openai/whisper-large-v3", Usage(milliseconds=60_000), "0.0015"),
+        ("together", "black-forest-labs/FLUX.1-schnell", Usage(images=1, pixels=10**6), "0.0027"),
+        ("together", "black-forest-labs/FLUX.1-schnell", Usage(pixels=10**6, pixel_steps=8 * 10**6), "0.0054"),
+        ("together", "black-forest-labs/FLUX.2-pro", Usage(pixels=10**6, pixel_steps=99 * 10**6), "0.03"),
+        ("openai", "whisper-1", Usage(milliseconds=1_000), "0.0001"),
+        ("openai", "tts-1", Usage(characters=1), "0.000015"),
+        ("openai", "gpt-4o", Usage(10**6, 400_000, 10**6), "12.00"),
+    ],
+)
+def test_the_prices_of_other_units_that_come_along(provider, model, usage, usd):
+    card = load_prices().card(provider, model, NOW)
+    assert card.cost(usage) == Decimal(usd) * 10**12
+    assert card.source
 
 
 def test_whole_numbers_are_prices_too():
@@ -97,7 +141,7 @@ BAD = {
     "no names": (entry(names=None), "p.toml: price 1: `names` is missing"),
     "empty names": (entry(names="[]"), "p.toml: price 1: `names` must be a list"),
     "a name that is no text": (entry(names='["a", 3]'), "price 1 (a): `names` must be a list"),
-    "no price": (entry(input=None), "price 1 (a): `input` is missing"),
+    "no price": (entry(input=None), "price 1 (a): a price of a has no price"),
     "a word": (entry(input='"cheap"'), "price 1 (a): `input`: a price must be a decimal number"),
     "negative": (entry(output="-1"), "price 1 (a): `output`: a price must be 0 to"),
     "too many digits": (entry(cached='"0.0000001"'), "price 1 (a): `cached`: a price has at most six decimals"),
@@ -106,6 +150,11 @@ BAD = {
     "a misspelled key": (entry(cahced='"1"'), "price 1 (a): `cahced` is no key of a price"),
     "a date in quotes": (entry(valid_from='"2026-09-01"'), "price 1 (a): `valid_from` must be a date"),
     "a date before time": (entry(valid_from="1969-12-31"), "price 1 (a): `valid_from` must not be before 1970"),
+    "time twice": (entry(minute='"1"', hour='"60"'), "price 1 (a): `minute` is one price too many"),
+    "steps in words": (entry(megapixel='"1"', steps='"four"'), "price 1 (a): `steps` must be a whole number"),
+    "steps of nothing": (entry(steps="4"), "price 1 (a): `steps` are what a price per `megapixel` pays for"),
+    "a picture twice": (entry(image='"1"', megapixel='"1"'), "price 1 (a): a picture is billed once"),
+    "too many digits of a second": (entry(second='"0.0000000000000001"'), "`second`: a price has at most twelve"),
     "euros": (entry(currency='"EUR"'), "price 1 (a): prices are in USD, not 'EUR'"),
     "unpriced as text": (entry(unpriced='"yes"'), "price 1 (a): `unpriced` must be true or false"),
     "no provider": (entry(provider='""'), "price 1 (a): `provider` must be a text"),
@@ -131,3 +180,56 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 
 def test_a_decimal_is_taken_as_it_was_written():
     assert parse_prices(entry(input="0.1"), "p.toml")[0].input == int(Decimal("0.1") * 1_000_000)
+
+
+# ---------------------------------------------------------------------------------------------------------- writing
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+
+
+@st.composite
+def rows(draw):
+    prices = {name: draw(st.none() | st.integers(0, 10**16)) for name in PRICES}
+    for name in ("input", "output"):
+        prices[name] = draw(st.integers(0, 10**12))
+    for name in (*TOKEN_PRICES, "character"):
+        prices[name] = None if prices[name] is None else prices[name] % 10**12
+    if prices["image"] is not None:
+        prices["megapixel"] = None
+    return Price(
+        provider=draw(NAMES),
+        names=tuple(draw(st.lists(NAMES, min_size=1, max_size=3))),
+        **prices,
+        steps=draw(st.none() | st.integers(1, 99)) if prices["megapixel"] is not None else None,
+        valid_from=draw(st.just(0) | st.integers(1, 4_000_000_000_000_000)),
+        source=draw(st.just("") | NAMES),
+        retrieved=draw(st.just("") | NAMES),
+        unpriced=draw(st.booleans()),
+    )
+
+
+@given(rows())
+def test_an_entry_that_was_written_is_read_as_it_was(price):
+    assert parse_prices(price_entry(price).encode(), "p.toml") == [price]
+
+
+def test_entries_are_added_to_a_file_and_what_stands_there_stays(tmp_path):
+    path = tmp_path / "p.toml"
+    first, second = (Price(provider="together", names=(name,), image=7) for name in ("a", "b"))
+    append_prices(path, [first])
+    path.write_bytes(b"# mine\n" + path.read_bytes().rstrip(b"\n"))
+    path.chmod(0o640)
+    append_prices(path, [second])
+    assert path.read_text().startswith("# mine\n[[price]]")
+    assert parse_prices(path.read_bytes(), "p.toml") == [first, second]
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["p.toml"]
+
+
+def test_a_file_that_is_no_price_file_is_not_added_to(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("price: 3")
+    with pytest.raises(ConfigurationError, match="not TOML"):
+        append_prices(path, [Price(provider="p", names=("m",), image=7)])
+    assert path.read_text() == "price: 3"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from batchrunner.core.errors import ConfigurationError, DatabaseError
 from batchrunner.core.request import RequestState
+from batchrunner.core.usage import Usage
 from batchrunner.formats.base import ExportSummary, exact_usd
 from batchrunner.formats.export_csv import COLUMNS
 from batchrunner.formats.export_jsonl import one_line_json
@@ -142,6 +143,27 @@ def test_o5_rows_are_counted_by_how_they_ended_and_unfinished_ones_left_out(tmp_
     assert len((tmp_path / "out.errors.jsonl").read_bytes().splitlines()) == 3
 
 
+def test_other_units_than_tokens_are_in_the_usage_of_the_lines_that_have_them(tmp_path):
+    usage = Usage(
+        *(50, 0, 7, 0), images=2, pixels=2_097_152, milliseconds=12_340, characters=9, searches=1, audio_input=40,
+        cost=280_000_000_000,
+    )  # fmt: skip
+    written([Made(usage=usage), Made(usage=Usage(milliseconds=1))], tmp_path / "out.jsonl")
+    first, second = (
+        json.loads(line)["batchrunner"]["usage"] for line in (tmp_path / "out.jsonl").read_bytes().splitlines()
+    )
+    assert first == {
+        "input_tokens": 50, "cached_tokens": 0, "output_tokens": 7, "reasoning_tokens": 0, "images": 2,
+        "pixels": 2_097_152, "seconds": 12.34, "characters": 9, "searches": 1, "audio_input_tokens": 40,
+        "stated_cost_usd": "0.28",
+    }  # fmt: skip
+    assert second["seconds"] == 0.001
+    written([Made(usage=usage)], tmp_path / "out.csv")
+    (row,) = csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines())
+    told = [row[name] for name in ("input_tokens", "images", "pixels", "seconds", "characters", "searches")]
+    assert told == ["50", "2", "2097152", "12.34", "9", "1"]
+
+
 # ------------------------------------------------------------------------------------------------------------------ CSV
 
 
@@ -150,10 +172,10 @@ def test_csv_has_one_row_for_every_finished_request(tmp_path):
     assert summary.errors is None
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == (
         ",".join(COLUMNS) + "\n"
-        '"x,""y""\nz",1,succeeded,yes,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,provider,0.0000011,'
+        '"x,""y""\nz",1,succeeded,yes,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,,,,,,provider,0.0000011,'
         "123,2,,,demo,de6af9f995527c51\n"
-        "b,2,failed,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,none,,123,1,invalid_request,no,demo,de6af9f995527c51\n"
-        "c,3,cancelled,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,0,,,demo,de6af9f995527c51\n"
+        "b,2,failed,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,invalid_request,no,demo,de6af9f995527c51\n"
+        "c,3,cancelled,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,demo,de6af9f995527c51\n"
     )
 
 

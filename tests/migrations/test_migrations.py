@@ -22,13 +22,14 @@ from batchrunner.store.check import check
 from batchrunner.store.database import open_reader, open_store
 from batchrunner.store.sqlite import Session, writer_engine
 from batchrunner.store.tables import meta
-from tests.store.making import heads, load
+from tests.store.making import ACCOUNTS, INFO, NOW, heads, load, start_calls, succeed
 
+HEAD = schema.HEAD
 NEXT = '''
 """Add a table, for a test."""
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{head}"
 branch_labels = depends_on = None
 def upgrade():
     op.execute("CREATE TABLE extra (id INTEGER PRIMARY KEY)")
@@ -57,9 +58,9 @@ def next_release(tmp_path, monkeypatch):
     def release(ending=""):
         folder = tmp_path / "migrations"
         shutil.copytree(schema.migrations(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "0002_next.py").write_text(NEXT.format(ending=ending))
+        (folder / "versions" / "next.py").write_text(NEXT.format(head=HEAD, ending=ending))
         monkeypatch.setattr(schema, "migrations", lambda: folder)
-        monkeypatch.setattr(schema, "HEAD", "0002")
+        monkeypatch.setattr(schema, "HEAD", "next")
         # Its tables.py, from which its own schema would be told, is not written yet.
         monkeypatch.setattr(database, "refuse_foreign_schema", lambda path, connection: None)
 
@@ -102,6 +103,27 @@ def test_down_and_up_again_is_possible(session):
     schema.upgrade(session)
 
 
+def test_a_database_that_knew_tokens_only_keeps_its_sums_and_its_answers(path):
+    with open_store(path) as store:
+        store.start(INFO, NOW, ACCOUNTS)
+        job = load(store, 3)
+        store.commit([], [succeed(call) for call in start_calls(store, heads(store, job)[:2])], [], NOW)
+    before = read(path, job)
+    with closing(Session(str(path), writer_engine(str(path), new=False))) as session:
+        config = schema.alembic_config()
+        config.attributes["connection"] = session.connection()
+        command.downgrade(config, "0001")
+    with open_store(path) as store:
+        assert len(heads(store, job)) == 1
+    assert read(path, job) == before
+    assert check(path) == []
+
+
+def read(path, job):
+    with closing(open_reader(path)) as reader:
+        return [row[:-1] for row in reader.results(job.id)], reader.costs(["model"])
+
+
 def test_neither_a_new_file_nor_a_current_one_waits_for_alembic(path):
     script = (
         "import sys\nfrom batchrunner.store.database import open_store, open_reader\n"
@@ -139,9 +161,9 @@ def test_an_older_database_is_copied_and_upgraded_with_all_that_is_in_it(path, n
     with open_store(path) as store:
         assert len(heads(store, job)) == 3
         with store._session.read() as connection:
-            assert schema.revision(connection) == "0002"
+            assert schema.revision(connection) == "next"
     assert objects(path).keys() - before.keys() == {"table extra"}
-    copy = Path(f"{path}.backup-0001")
+    copy = Path(f"{path}.backup-{HEAD}")
     assert objects(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o600
     open_store(path).close()
@@ -166,16 +188,16 @@ def test_an_upgrade_that_fails_halfway_leaves_the_database_as_it_was(path, next_
         open_store(path)
     assert objects(path) == before
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 
 
 def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     with open_store(path) as store:
         load(store, 2)
     next_release()
-    after_next = NEXT.replace('"0002"', '"0003"').replace('"0001"', '"0002"').replace("extra", "more")
-    after_next = after_next.replace("colour", "shape").format(ending="raise OSError('power')")
-    (tmp_path / "migrations" / "versions" / "0003_after_next.py").write_text(after_next)
+    after_next = NEXT.replace('"next"', '"after next"').replace("extra", "more")
+    after_next = after_next.replace("colour", "shape").format(head="next", ending="raise OSError('power')")
+    (tmp_path / "migrations" / "versions" / "after_next.py").write_text(after_next)
     with (
         closing(Session(str(path), writer_engine(str(path), new=False))) as session,
         pytest.raises(OSError, match="power"),
@@ -186,7 +208,7 @@ def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     assert "table more" not in found
     assert "shape" not in found["table jobs"]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("next",)]
 
 
 def test_an_upgrade_without_room_for_the_copy_does_not_begin(path, next_release, monkeypatch):
@@ -238,7 +260,7 @@ from batchrunner.store import database, schema
 from batchrunner.store.database import open_store
 
 path, folder, *crashes = sys.argv[1:]
-schema.migrations, schema.HEAD = lambda: Path(folder), "0002"
+schema.migrations, schema.HEAD = lambda: Path(folder), "next"
 database.refuse_foreign_schema = lambda path, connection: None
 old = Path(path).read_bytes()
 
@@ -260,7 +282,7 @@ for crash in crashes:
     assert upgrade(crash) == 137, crash
     assert upgrade("") == 0, crash
     rows = sqlite3.connect(path)
-    assert rows.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",), crash
+    assert rows.execute("SELECT version_num FROM alembic_version").fetchone() == ("next",), crash
     assert rows.execute("SELECT count(*) FROM requests").fetchone() == (3,), crash
     assert rows.execute("SELECT count(*) FROM extra").fetchone() == (0,), crash
     assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",), crash

@@ -3,8 +3,11 @@
 import errno
 import os
 import stat
+import struct
+import zlib
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +22,8 @@ from batchrunner.runner.spill import MAGIC, Spill
 HEAD = Head(1, 1, 1, "/v1/chat/completions", None, 0, 0, 0, 5, 6, b"d" * 16)
 NUMBERS = st.integers(0, 2**62)
 WORDS = st.none() | st.text(max_size=8)
-USAGES = st.none() | st.builds(Usage, *[st.integers(0, 10**9)] * 4)
+AMOUNTS = [st.integers(0, 10**9)] * (len(Usage._fields) - 1)
+USAGES = st.none() | st.tuples(*AMOUNTS, st.none() | NUMBERS).map(Usage._make)
 REPLIES = st.builds(
     Reply, st.integers(200, 299), st.binary(max_size=64), USAGES, st.none() | st.binary(max_size=9), WORDS, WORDS, WORDS
 )
@@ -66,6 +70,19 @@ def test_what_comes_out_is_what_went_in(tmp_path_factory, closings, released):
         released = [Release(1, HEAD)]
     content = spill.read(str(written(folder, closings, released)))
     assert content == (closings, released, 0)
+
+
+def test_a_spill_of_a_version_that_knew_tokens_only_is_taken_in(tmp_path):
+    """Heads had eleven fields then, and usages four."""
+    reply = [200, b"an answer", [10, 4, 3, 1], None, None, None, None]
+    opening = [list(HEAD[:11]), 7, 1, 50]
+    kept = [5, opening, 8, reply, None, None, None, None, "billed", "used", [10, 4, 3, 1], "provider", 9, 0.5]
+    payload = msgspec.msgpack.encode([kept])
+    path = tmp_path / "q.db.spill"
+    path.write_bytes(MAGIC + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload)
+    (closing,) = spill.read(str(path)).closings
+    assert closing.usage == closing.outcome.usage == Usage(10, 4, 3, 1)
+    assert closing.opening.head == HEAD
 
 
 def test_a_file_that_was_cut_anywhere_gives_back_what_came_before_the_cut(tmp_path):

@@ -8,8 +8,19 @@ from batchrunner.core.job import JobOptions, JobState
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Release, RequestState
 from batchrunner.core.retry import RetryAt, Succeed
-from batchrunner.core.usage import Usage, UsageFrom
-from batchrunner.store.base import BY_HAND, BucketLevel, Counts, DuplicateIds, Pause, Rescue, Selection, Target
+from batchrunner.core.usage import Usage, UsageFrom, units_value
+from batchrunner.store.base import (
+    BY_HAND,
+    BucketLevel,
+    CostRow,
+    Counts,
+    DuplicateIds,
+    Pause,
+    Rescue,
+    Selection,
+    Target,
+)
+from batchrunner.store.check import check
 from tests.store.making import (
     ACCOUNTS,
     CHAT,
@@ -601,7 +612,7 @@ def test_costs_can_be_sliced_by_any_of_their_keys_and_every_slicing_adds_up(runn
 
 
 def test_a_database_without_attempts_has_one_row_of_zero_costs(store, reader):
-    assert reader.costs([])[0][1:] == (0,) * 11
+    assert reader.costs([])[0][1:] == (0,) * (len(CostRow._fields) - 1)
     assert reader.costs(["model"]) == []
 
 
@@ -611,6 +622,82 @@ def test_equal_rate_cards_share_one_id(store):
     first = store.rate(card)
     assert store.rate(other) != first
     assert store.rate(RateCard(provider="together", model="m", valid_from=0, input=880_000, output=880_000)) == first
+
+
+# ---- other units than tokens
+
+
+PICTURES = Usage(images=2, pixels=2_097_152, pixel_steps=8_388_608)
+SOUND = Usage(30, 0, 5, 0, milliseconds=12_340, audio_input=28)
+FILM = Usage(milliseconds=5_000, cost=280_000_000_000)
+
+
+def test_every_unit_is_kept_summed_and_told_and_tokens_alone_stay_as_they_are(running, reader, engine):
+    job = load(running, 4)
+    calls = start_calls(running, heads(running, job))
+    used = (PICTURES, SOUND, FILM, USAGE)
+    running.commit([], [close(call, reply(usage=one), Succeed()) for call, one in zip(calls, used, strict=True)], [], 5)
+    assert [row.usage for row in rows(reader, job)] == list(used)
+    cost = only_cost(reader, job)
+    assert (cost.images, cost.pixels, cost.pixel_steps) == (2, 2_097_152, 8_388_608)
+    assert (cost.milliseconds, cost.audio_input, cost.input, cost.output) == (17_340, 28, 40, 25)
+    assert (cost.characters, cost.searches, cost.unpriced) == (0, 0, 0)
+    assert check(engine.path) == []
+
+
+def test_what_a_late_answer_used_is_summed_once(engine):
+    store = engine.open()
+    store.start(INFO, NOW, ACCOUNTS)
+    job = load(store, 1)
+    (call,) = start_calls(store, heads(store, job))
+    engine.crash(store)
+    store = engine.open()
+    store.start(INFO, NOW + 5, ACCOUNTS)
+    store.commit([], [close(call, reply(usage=PICTURES), Succeed())], [], NOW + 9)
+    reader = engine.reader()
+    cost = only_cost(reader, job)
+    assert (cost.attempts, cost.images, cost.pixels) == (1, 2, 2_097_152)
+    assert check(engine.path) == []
+    reader.close()
+    store.close()
+
+
+@pytest.mark.parametrize("absurd", [{"pixels": 10**13}, {"images": -1}, {"characters": 2**70}])
+def test_a_unit_that_can_not_be_true_makes_the_usage_unknown(running, reader, absurd):
+    job = load(running, 1)
+    (call,) = start_calls(running, heads(running, job))
+    running.commit([], [close(call, reply(usage=Usage(1, **absurd)), Succeed(), cost=5)], [], NOW)
+    (row,) = rows(reader, job)
+    assert (row.usage, row.usage_from, row.cost) == (None, "none", None)
+    assert only_cost(reader, job).unpriced == 1
+
+
+def test_what_a_body_tells_of_its_units_walks_with_its_head(store):
+    job = load(store, [line(1), line(2, units=PICTURES), line(3, units=Usage())])
+    found = {head.est_in - 100: head.units for head in heads(store, job)}
+    assert found.keys() == {1, 2, 3}
+    assert (found[1], found[3]) == (None, None)
+    assert units_value(found[2]) == PICTURES
+
+
+def test_the_workload_knows_the_units_of_what_is_queued(store, reader):
+    job = load(store, [line(1), line(2, units=PICTURES), line(3, model="other"), line(4, units=PICTURES)])
+    found = {work.lane.model: work for work in reader.workload([job.id])}
+    assert found["m"].requests == 3
+    assert found["m"].counted == 2
+    assert found["m"].units == (Usage(images=4, pixels=4_194_304, pixel_steps=16_777_216),)
+    assert (found["other"].counted, found["other"].units) == (0, ())
+
+
+def test_pictures_of_different_steps_are_not_mixed_in_the_workload(store, reader):
+    flat, steep = Usage(images=1, pixels=100), Usage(images=1, pixels=100, pixel_steps=5_000)
+    speech = Usage(characters=7)
+    job = load(store, [line(n, units=one) for n, one in enumerate((flat, steep, steep, speech), 1)])
+    (work,) = reader.workload([job.id])
+    assert set(work.units) == {
+        Usage(images=1, pixels=100, characters=7),
+        Usage(images=2, pixels=200, pixel_steps=10_000),
+    }
 
 
 # ---- the runner's own facts
@@ -734,7 +821,7 @@ def test_queued_ids_and_workload_tell_what_is_to_do(running, reader):
     start_calls(running, heads(running, job)[:1])
     assert list(reader.queued_ids([job.id])) == [1, 2, 3]
     assert list(reader.queued_ids(None)) == [1, 2, 3, 5]
-    found = {work.lane.model: work[1:] for work in reader.workload([job.id])}
+    found = {work.lane.model: work[1:5] for work in reader.workload([job.id])}
     assert found == {"m": (2, 203, 50, 1), "other": (1, 103, 50, 0)}
 
 
