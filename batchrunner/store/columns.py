@@ -3,6 +3,9 @@
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, MetaData, Table, Text, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateColumn, ExecutableDDLElement
+from sqlalchemy.sql.compiler import DDLCompiler
 
 metadata = MetaData(
     naming_convention={
@@ -12,6 +15,8 @@ metadata = MetaData(
         "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
+
+ADDED = "added by a migration"
 
 Whole = BigInteger().with_variant(Integer(), "sqlite")
 """64-bit integers; SQLite's strict tables know them as INTEGER."""
@@ -25,6 +30,20 @@ def whole(name: str, *parts: Any, default: int | None = None) -> Column[int]:
 def maybe_whole(name: str) -> Column[int]:
     """Declare an integer that may be unknown."""
     return Column(name, Whole)
+
+
+def added(column: Column[Any]) -> Column[Any]:
+    """Mark a column that a migration added to a table that was there: new files get it in the same way.
+
+    ``ALTER TABLE`` leaves its own mark in a table's text, and new and migrated files are to be alike to the letter.
+    """
+    column.info[ADDED] = True
+    return column
+
+
+def added_columns(table: Table) -> list[Column[Any]]:
+    """Return the columns that a table was not created with, in the order in which they were added."""
+    return [column for column in table.columns if ADDED in column.info]
 
 
 def words(name: str, *parts: Any, default: str | None = None) -> Column[str]:
@@ -59,3 +78,22 @@ def among(column: str, *values: str) -> CheckConstraint:
 def table(name: str, *parts: Any, rowid: bool = True) -> Table:
     """Declare a strict table: SQLite then holds every value to its column's type."""
     return Table(name, metadata, *parts, sqlite_strict=True, sqlite_with_rowid=rowid)
+
+
+class AddColumn(ExecutableDDLElement):
+    """``ALTER TABLE ... ADD COLUMN`` for one column."""
+
+    def __init__(self, column: Column[Any]) -> None:
+        self.column = column
+
+
+@compiles(AddColumn)
+def _add(element: AddColumn, compiler: DDLCompiler, **_: Any) -> str:
+    column = element.column
+    return f"ALTER TABLE {column.table.name} ADD COLUMN {compiler.get_column_specification(column)}"
+
+
+@compiles(CreateColumn)
+def _create(element: CreateColumn, compiler: DDLCompiler, **more: Any) -> str | None:
+    """Leave what is added afterwards out of CREATE TABLE."""
+    return None if ADDED in element.element.info else compiler.visit_create_column(element, **more)  # type: ignore[no-untyped-call]

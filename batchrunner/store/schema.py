@@ -18,6 +18,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError, NewerDatabaseError
+from batchrunner.store.columns import AddColumn, added_columns
 from batchrunner.store.sqlite import Session, private, uri
 from batchrunner.store.tables import meta
 from batchrunner.store.views import VIEWS
@@ -25,7 +26,7 @@ from batchrunner.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (
@@ -75,6 +76,9 @@ def refuse_newer(path: str, connection: Connection) -> str | None:
 def create(connection: Connection) -> None:
     """Create every table and view in a new file, and stamp it."""
     meta.metadata.create_all(connection, checkfirst=False)
+    for table in meta.metadata.sorted_tables:
+        for column in added_columns(table):
+            connection.execute(AddColumn(column))
     for view in VIEWS:
         connection.execute(text(view))
     connection.exec_driver_sql(_VERSION_TABLE)

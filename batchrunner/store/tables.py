@@ -8,7 +8,7 @@ A foreign key is declared only where its child column leads an index, so that no
 
 from sqlalchemy import REAL, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 
-from batchrunner.store.columns import Whole, among, key, maybe_whole, maybe_words, part, table, whole, words
+from batchrunner.store.columns import Whole, added, among, key, maybe_whole, maybe_words, part, table, whole, words
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled", "quarantined")
 
@@ -175,6 +175,7 @@ attempts = table(
     Column("sent_digest", LargeBinary),
     maybe_words("patch"),
     maybe_words("error"),
+    added(maybe_whole("ttft")),  # microseconds to the first token of a streamed answer
     among("class", "live", "batch"),
     among("outcome", "reply", "failure", "lost"),
     among("billing", "billed", "not_billed", "unknown"),
@@ -203,6 +204,7 @@ discards = table(
     whole("crc"),
     whole("codec", default=0),
     Column("body", LargeBinary, nullable=False),
+    added(whole("partial", default=0)),  # 1: what had come of a streamed answer that broke off
 )
 
 rates = table(
