@@ -286,8 +286,8 @@ def test_what_is_held_is_told_and_choices_without_end_are_refused():
 
 SPLICES = (
     b"null", b"[]", b"{}", b'""', b"\xff", b"\x00", b'"', b"\\", b"\n", b"\n\n", b"\r", b"data: ", b"[" * 10_000,
-    b"[DONE]", b"event: error\n", b'{"error":{"code":429}}', b'"index":-1', b'"index":1e9', b"\\ud83d", b'"choices":[{}]',
-    b":",
+    b"[DONE]", b"event: error\n", b'{"error":{"code":429}}', b'"index":-1', b'"index":1e9', b"\\ud83d",
+    b'"choices":[{}]', b":",
 )  # fmt: skip
 GOLDEN = [text for text, _ in (*CHATS.values(), *TEXTS.values())] + [SEVERAL]
 
