@@ -73,7 +73,7 @@ class Growing:
 
     @property
     def size(self) -> int:
-        """Return the bytes that were taken in, about: it never shrinks."""
+        """Return the bytes that are held, about."""
         return self._size + sum(inner.size for inner in self._inner.values())
 
     def __contains__(self, key: str) -> bool:
@@ -88,16 +88,19 @@ class Growing:
         """Take a value, or the next piece of it."""
         have = self._values.get(key)
         if have is None:
-            self._size += OVERHEAD
-        if have is None or have == NULL:
-            self._values[key] = bytearray(raw)
+            have = self._values[key] = bytearray(raw)
+            self._size += OVERHEAD + len(raw)
+            return
+        before = len(have)
+        if have == NULL:
+            have[:] = raw
         elif key in self._texts and have[0] == raw[0] == _QUOTE:
             have[-1:] = raw[1:]
         elif have[0] == raw[0] == _BRACKET and self._lists(key):
             self._string(have, raw)
         elif raw not in (NULL, EMPTY, have):
-            self._values[key] = bytearray(raw)
-        self._size += len(raw)
+            have[:] = raw
+        self._size += len(have) - before
 
     def inner(
         self, key: str, texts: frozenset[str] = frozenset(), lists: Callable[[str], bool] | None = None
