@@ -78,6 +78,8 @@ class Snapshot:
     """How late the event loop was."""
     pauses: tuple[PauseView, ...] = ()
     tail: Tail = NO_TAIL
+    ttft: float | None = None
+    """Mean seconds to the first token of this run's streamed answers; None where none was streamed."""
 
     @property
     def done(self) -> int:
@@ -139,6 +141,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         lag=lag,
         pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
         tail=tail,
+        ttft=tally.ttft / tally.streams if tally.streams else None,
     )
 
 

@@ -46,6 +46,8 @@ async def test_streamed_and_plain_rows_are_answered_alike_and_only_streams_tell_
     assert [entry.streamed for entry in world.provider.ledger.entries].count(True) == 10
     assert report.tally.recorded > 0
     assert report.tally.estimated == 0
+    assert world.run is not None
+    assert world.run.snapshot().ttft == pytest.approx(1.0)
 
 
 async def test_stream_asks_for_streams_and_its_job_is_another_one(folder: Path) -> None:
