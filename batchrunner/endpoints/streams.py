@@ -32,6 +32,8 @@ _STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
 _LONGEST_START = 6
 _BLANK = b"\xef\xbb\xbf\r\n \t"
 _DONE = b"[DONE]"
+_PLAIN = (b"", b"message")
+"""Names of events that have none."""
 _NOT_KEPT = frozenset({"choices", "usage", "error", "token", "obfuscation", "finish_reason"})
 """Keys of an event that are read, or say something of that event alone."""
 _WHOLE_NAMES = {
@@ -204,7 +206,7 @@ class _Answer:
             self._error = self._error or error
             return
         choices = _choices_of(values)
-        if name not in (b"", b"message") and not choices:
+        if name not in _PLAIN and not choices:
             return  # a ping, or news of another kind
         touched = [self._choice_of(choice, place) for place, choice in enumerate(choices)]
         for choice, said in zip(touched, choices, strict=True):
@@ -247,7 +249,7 @@ def _error_of(name: bytes, values: Values) -> bytes | None:
     error = values.get("error")
     if error is not None and is_error(error):
         return bytes(error)
-    if "choices" in values:
+    if "choices" in values or name not in (b"error", *_PLAIN):
         return None
     flat = bytes(values.get("object", NONE)) == b'"error"' or "message" in values or "detail" in values
     return rendered([(key, bytes(raw)) for key, raw in values.items()]) if flat or name == b"error" else None

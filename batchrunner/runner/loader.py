@@ -240,7 +240,7 @@ def _stem(path: str) -> str:
 
 
 def _difference(old: JobOptions, new: JobOptions) -> str:
-    names = ("provider", "endpoint", "model", "settings", "stream")
+    names = ("provider", "endpoint", "model", "settings", "stream", "stream_usage")
     return ", ".join(
         f"{name} {getattr(old, name)!r}, now {getattr(new, name)!r}"
         for name in names

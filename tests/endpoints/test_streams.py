@@ -192,7 +192,7 @@ def test_a_reason_shows_no_key():
 
 
 def test_pings_and_news_of_other_kinds_say_nothing():
-    noise = b'event: ping\ndata: {"type": "ping"}\n\nevent: stats\ndata: {"queue": 3}\n\n'
+    noise = b'event: ping\ndata: {"type": "ping"}\n\nevent: stats\ndata: {"message": "3 before you"}\n\n'
     assert whole(noise, TOGETHER, b"data: after the end\n\n") == CHATS["together"][1]
 
 
