@@ -76,10 +76,6 @@ class Growing:
         """Return the bytes that are held, about."""
         return self._size + sum(inner.size for inner in self._inner.values())
 
-    def __contains__(self, key: str) -> bool:
-        """Whether the key holds anything but null."""
-        return key in self._inner or self._values.get(key, NULL) != NULL
-
     def get(self, key: str) -> bytes:
         """Return a value as it is now, ``null`` where there is none."""
         return bytes(self._values.get(key, NULL))
