@@ -134,6 +134,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         gate=partial(make_gate, settings, dice or random.SystemRandom().random),
         patience=patience_of(settings),
         notifier=make_notifier(settings),
+        keep_partial=settings.keep_partial,
     )
 
 
@@ -178,6 +179,7 @@ def make_transport(
         trust_env=not settings.no_proxy,
         max_response=settings.max_response,
         clock=clock,
+        idle=settings.idle_timeout,
     )
 
 

@@ -53,6 +53,7 @@ body_options = _stack(
     click.option("--endpoint", metavar="PATH", help="For lines that name none, such as /v1/chat/completions."),
     click.option("--model", metavar="ID", help="Replace the model in every body."),
     click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512."),
+    click.option("--stream", is_flag=True, help="Have chats and completions streamed: for long answers."),
 )
 
 job_options = _stack(
@@ -74,6 +75,8 @@ limit_options = _stack(
     click.option(
         "--tpm", type=RATE_OR_AUTO, help="Tokens a minute for each model: 250k, 2M; auto learns it.  [default: auto]"
     ),
+    click.option("--idle-timeout", type=DURATION, help="Give up a stream that is silent for so long.  [default: 60s]"),
+    click.option("--keep-partial", is_flag=True, help="Keep the part of a streamed answer that breaks off for good."),
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
@@ -113,7 +116,7 @@ SETTING_FLAGS = (
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
     "until", "run_for", "give_up_after", "row_timeout", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
-    "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner",
+    "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "idle_timeout", "keep_partial", "stream",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 

@@ -13,8 +13,7 @@ _LONGEST_SETTING: Final = 65_536
 
 _NOT_SETTINGS: Final = {
     "model": "use --model NAME",
-    "stream": "answers are read whole, so it is not for a job to choose; leave it out",
-    "stream_options": "answers are read whole, so it is not for a job to choose; leave it out",
+    "stream": "use --stream",
     "messages": "it is what a line is about; put it into the job file",
     "prompt": "it is what a line is about; put it into the job file",
     "input": "it is what a line is about; put it into the job file",

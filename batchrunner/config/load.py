@@ -21,15 +21,16 @@ from batchrunner.config.options import (
     Place,
 )
 from batchrunner.config.providers import BUILT_IN, build_providers, built_in, refuse_redirects
-from batchrunner.config.settings import AUTO, ModelLimits, Origin, Settings
+from batchrunner.config.settings import AUTO, ModelLimits, Origin, ProviderSettings, Settings
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
+from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.transport.secret import Secret, guard
 
 PROJECT_FILE: Final = "batchrunner.toml"
 USER_FILE: Final = "config.toml"
 
-_JOB_OPTIONS: Final = ("endpoint", "model", "settings")
+_JOB_OPTIONS: Final = ("endpoint", "model", "settings", "stream")
 _BESIDES: Final = ("base_url", "config", "crashpoint")
 """What is no option of its own: a field of the chosen provider, the project file, and what tests crash by."""
 
@@ -213,10 +214,11 @@ def _settings(values: _Values, project_file: Path | None) -> Settings:
         )
     insisted = {name: chosen[name] for name in MODEL_OPTIONS if values[name,].layer >= Layer.ENVIRONMENT}
     chosen |= {name: None for name in MODEL_OPTIONS if chosen[name] == AUTO}
+    providers = build_providers(values, project_file)
     settings = Settings(
         **chosen,
-        providers=build_providers(values, project_file),
-        job=JobOptions(provider=chosen["provider"], **job),
+        providers=providers,
+        job=JobOptions(provider=chosen["provider"], stream_usage=_asks_usage(job, chosen, providers), **job),
         insisted=ModelLimits.given(insisted),
         tags=tuple(sorted((path[1], str(given.value)) for path, given in values.items() if path[0] == "tags")),
     )
@@ -226,6 +228,12 @@ def _settings(values: _Values, project_file: Path | None) -> Settings:
         source = values["provider",].source
         raise ConfigurationError(f"{error.message} (from {source})", hint=error.hint) from None
     return settings
+
+
+def _asks_usage(job: Mapping[str, Any], chosen: Mapping[str, Any], providers: Mapping[str, ProviderSettings]) -> bool:
+    """Whether streams of a job that is loaded now must ask for their usage."""
+    provider = providers.get(chosen["provider"])
+    return bool(job["stream"]) and (provider is None or QUIRKS[provider.quirks].stream_usage)
 
 
 def _origins(values: _Values, settings: Settings, env: Mapping[str, str], dotenv: DotEnv) -> Mapping[str, Origin]:

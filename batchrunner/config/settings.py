@@ -127,6 +127,11 @@ class Settings:
     """What a call takes from the token bucket before it is sent: the learned mean, or its upper bound."""
     max_response: int = 32 << 20
     """Bytes that an answer may have: beyond it, it is given up."""
+    idle_timeout: float = 60.0
+    """Seconds of silence in the middle of a streamed answer after which it is given up; before its first token, five
+    times as many."""
+    keep_partial: bool = False
+    """Keep what had come of a streamed answer where its row fails for good."""
     ca_file: Path | None = None
     """Authorities (PEM) that are trusted beside the system's."""
     no_proxy: bool = False

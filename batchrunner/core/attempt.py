@@ -76,6 +76,8 @@ class Failure(NamedTuple):
     usage_raw: bytes | None = None
     model: str | None = None
     request_id: str | None = None
+    partial: bytes | None = None
+    """What had come of a streamed answer that broke off, as an ordinary answer; None: nothing, or nobody wants it."""
 
 
 Outcome = Reply | Failure

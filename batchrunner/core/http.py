@@ -1,7 +1,7 @@
 """One HTTP exchange as plain data: what an endpoint asks for and what the transport brings back."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 
 class HttpCall(NamedTuple):
@@ -31,3 +31,44 @@ class HttpReply(NamedTuple):
     """Wall clock at the last byte, microseconds UTC: dates in headers are read against it."""
     ttfb: float = 0.0
     """Seconds from the start of the call to the status line."""
+    ttft: float | None = None
+    """Seconds from the start of the call to the first token of a streamed answer; None: it was not streamed."""
+
+
+class BadStream(Exception):  # noqa: N818 - a finding, always caught and told as a Failure
+    """A streamed answer that can't be read on. Its text says why, redacted."""
+
+
+class Feed(Protocol):
+    """Makes an ordinary answer of one that comes in pieces. It does no I/O: who reads the pieces hands them over."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the answer itself has come: a comment, or an event without a word, is none of it."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the provider said that this was all."""
+        ...
+
+    @property
+    def settled(self) -> bool:
+        """Whether what has come is a whole answer, or an error, so that it does not matter how the connection ends."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Bytes that are held."""
+        ...
+
+    def take(self, piece: bytes) -> None:
+        """Take the next bytes of the body, cut wherever it pleased the network. Raises BadStream."""
+        ...
+
+    def whole(self) -> bytes:
+        """Return the body of the ordinary answer, as far as it has come.
+
+        A body that is no stream comes back as it is: some servers ignore that one was asked for.
+        """
+        ...

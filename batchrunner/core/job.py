@@ -28,6 +28,10 @@ class JobOptions:
     """Replaces ``model`` in every body."""
     settings: tuple[tuple[str, str], ...] = ()
     """``--set KEY=VALUE``: key and JSON text, sorted by key."""
+    stream: bool = False
+    """Ask for the answers of chats and completions as streams."""
+    stream_usage: bool = False
+    """With ``stream``, ask for the usage too: this provider sends none at the end of a stream otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

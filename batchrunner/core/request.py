@@ -119,3 +119,5 @@ class Closing(NamedTuple):
     """Pico-dollars by the attempt's rate card; None where price or usage is unknown. Never 0 for unknown."""
     ttfb: float
     """Seconds to the first byte of the answer."""
+    ttft: float | None = None
+    """Seconds to the first token of a streamed answer; None: it was not streamed, or none came."""

@@ -159,6 +159,8 @@ class RetryPolicy:
 
 def _counts(failure: Failure) -> bool:
     """Whether a failure that is tried again is the row's own: it was sent, and may have been billed."""
+    if failure.partial is not None:
+        return True  # it had begun to answer, so each try costs something, whatever it broke off for
     if failure.kind in _NEVER_COUNTS:
         return False
     return not (failure.kind in _NEVER_SENT and failure.billing is Billing.NOT_BILLED)

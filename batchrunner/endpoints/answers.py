@@ -113,11 +113,14 @@ _ESCAPE = re.compile(
 )
 
 
-def mend_surrogates(body: bytes) -> bytes:
-    r"""Return the JSON text with every escaped half of a surrogate pair (``\ud83d`` alone) replaced by ``\ufffd``."""
+def mend_surrogates(body: bytes, put: Callable[[bytes], bytes] = lambda _: rb"\ufffd") -> bytes:
+    r"""Return the JSON text with every escaped half of a surrogate pair (``\ud83d`` alone) replaced by ``\ufffd``.
+
+    ``put`` may put something else in its place: it is given the half without its backslash.
+    """
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
-    return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape["lone"] else escape[0], body)
+    return _ESCAPE.sub(lambda escape: put(escape["lone"]) if escape["lone"] else escape[0], body)
 
 
 _NO_ERROR = frozenset({b"", b"null", b"false", b'""', b"{}", b"[]"})

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from batchrunner.core.attempt import Failure, Outcome
-from batchrunner.core.http import HttpReply
+from batchrunner.core.http import Feed, HttpReply
 from batchrunner.core.usage import Usage
 
 
@@ -38,11 +38,20 @@ class Endpoint(Protocol):
     """Such as ``/v1/chat/completions``."""
     name: str
     """Such as ``chat``."""
+    streams: bool
+    """Whether its answers can come as streams."""
 
     def inspect(self, body: bytes) -> Facts:
         """Check a body's required fields and types and return its facts.
 
         Raises BadBody. The body is known to be valid strict UTF-8 JSON of bounded depth with an object at the top.
+        """
+        ...
+
+    def feed(self, body: bytes) -> Feed | None:
+        """Return what puts the streamed answer together that a body asks for; None where it asks for none.
+
+        It is asked for every call: a body that says nothing of streams must cost no more than a look.
         """
         ...
 

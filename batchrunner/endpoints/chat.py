@@ -6,7 +6,7 @@ import msgspec
 
 from batchrunner.core.attempt import Outcome
 from batchrunner.core.estimate import tokens
-from batchrunner.core.http import HttpReply
+from batchrunner.core.http import Feed, HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Form, load, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
 from batchrunner.endpoints.choices import Choices, has_message, judge
@@ -18,9 +18,10 @@ from batchrunner.endpoints.facts import (
     decode,
     keys,
     larger,
+    may_stream,
     refuse_repeats,
-    refuse_stream,
 )
+from batchrunner.endpoints.streams import chat_stream
 from batchrunner.endpoints.usage import generated
 
 MESSAGE_TOKENS = 4
@@ -64,10 +65,11 @@ class _Choices(msgspec.Struct, gc=False):
 
 
 _BODY = msgspec.json.Decoder(_Body)
+_GENERATION = msgspec.json.Decoder(Generation)
 _MESSAGES = msgspec.json.Decoder(Annotated[list[_Message], msgspec.Meta(min_length=1)])
 _PARTS = msgspec.json.Decoder(list[_Parts])
 _SAID = msgspec.json.Decoder(_Choices)
-_WATCHED = keys("model", "messages", "n", "max_tokens", "max_completion_tokens", "stream")
+_WATCHED = keys("model", "messages", "n", "max_tokens", "max_completion_tokens", "stream", "stream_tokens")
 _SHORT = 16
 """Bytes of an image's place below which it is left in the text: it might occur there by chance."""
 
@@ -84,6 +86,7 @@ class Chat:
 
     path = "/v1/chat/completions"
     name = "chat"
+    streams = True
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, messages and their roles; raises BadBody.
@@ -93,8 +96,6 @@ class Chat:
         (providers differ in which one counts) times ``n``.
         """
         asked = decode(_BODY, body)
-        if asked.stream or asked.stream_tokens:
-            refuse_stream(asked)
         refuse_repeats(body, _WATCHED)
         messages = decode(_MESSAGES, asked.messages, "messages")
         estimate = _said(asked.messages) + MESSAGE_TOKENS * len(messages)
@@ -102,6 +103,13 @@ class Chat:
             estimate += sum(tokens(bytes(more)) for more in (asked.tools, asked.functions, asked.response_format))
         most = larger(asked.max_tokens, asked.max_completion_tokens)
         return Facts(asked.model, estimate, bound(most, asked.n or 1))
+
+    def feed(self, body: bytes) -> Feed | None:
+        """Return what puts a streamed answer together; None where the body asks for none."""
+        if not may_stream(body):
+            return None
+        asked = _GENERATION.decode(body)
+        return chat_stream(asked.n or 1) if asked.streams else None
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are.

@@ -6,11 +6,12 @@ import msgspec
 
 from batchrunner.core.attempt import Outcome
 from batchrunner.core.estimate import tokens
-from batchrunner.core.http import HttpReply
+from batchrunner.core.http import Feed, HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Form, load, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
 from batchrunner.endpoints.choices import Choices, has_text, judge
-from batchrunner.endpoints.facts import Count, Generation, bound, decode, keys, refuse_repeats, refuse_stream
+from batchrunner.endpoints.facts import Count, Generation, bound, decode, keys, may_stream, refuse_repeats
+from batchrunner.endpoints.streams import text_stream
 from batchrunner.endpoints.texts import texts
 from batchrunner.endpoints.usage import generated
 
@@ -31,7 +32,7 @@ class _Choices(msgspec.Struct, gc=False):
 
 _BODY = msgspec.json.Decoder(_Body)
 _SAID = msgspec.json.Decoder(_Choices)
-_WATCHED = keys("model", "prompt", "n", "best_of", "max_tokens", "stream")
+_WATCHED = keys("model", "prompt", "n", "best_of", "max_tokens", "stream", "stream_tokens")
 
 
 def _judge(answer: Choices) -> str:
@@ -46,6 +47,7 @@ class Completions:
 
     path = "/v1/completions"
     name = "completions"
+    streams = True
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and prompt; raises BadBody.
@@ -54,13 +56,18 @@ class Completions:
         the number of prompts.
         """
         asked = decode(_BODY, body)
-        if asked.stream or asked.stream_tokens:
-            refuse_stream(asked)
         refuse_repeats(body, _WATCHED)
         prompt = texts(asked.prompt, "prompt")
         estimate = prompt.tokens + (tokens(bytes(asked.suffix)) if asked.suffix else 0)
         answers = max(asked.n or 1, asked.best_of or 1) * prompt.number
         return Facts(asked.model, estimate, bound(asked.max_tokens, answers))
+
+    def feed(self, body: bytes) -> Feed | None:
+        """Return what puts a streamed answer together; None where the body asks for none."""
+        if not may_stream(body):
+            return None
+        asked = _BODY.decode(body)
+        return text_stream((asked.n or 1) * texts(asked.prompt, "prompt").number) if asked.streams else None
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are."""

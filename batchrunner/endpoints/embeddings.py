@@ -50,6 +50,7 @@ class Embeddings:
 
     path = "/v1/embeddings"
     name = "embeddings"
+    streams = False
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and input: there must be some, and none of them empty; raises BadBody."""
@@ -59,6 +60,9 @@ class Embeddings:
         if given.blank:
             raise BadBody("`input` holds an empty text, which providers refuse: leave it out", "input")
         return Facts(asked.model, given.tokens, 0)
+
+    def feed(self, body: bytes) -> None:
+        """Return None: vectors are not streamed."""
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are.

@@ -37,6 +37,11 @@ class Generation(Asked, gc=False, kw_only=True):
     stream: bool | None = None
     stream_tokens: bool | None = None
 
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is asked for as a stream."""
+        return bool(self.stream or self.stream_tokens)
+
 
 def decode(decoder: msgspec.json.Decoder[T], value: bytes | msgspec.Raw, field: str | None = None) -> T:
     """Decode a body, or the value of its ``field``; raises BadBody that names the place and what was expected there."""
@@ -46,10 +51,14 @@ def decode(decoder: msgspec.json.Decoder[T], value: bytes | msgspec.Raw, field: 
         _refuse(str(problem), field)
 
 
-def refuse_stream(body: Generation) -> NoReturn:
-    """Raise BadBody for a body that asks for its answer as a stream."""
-    name = "stream" if body.stream else "stream_tokens"
-    raise BadBody(f'streaming is not supported yet: remove "{name}"', name)
+def may_stream(body: bytes) -> bool:
+    """Whether a body may ask for its answer as a stream: a quick look, which decodes nothing."""
+    return b'"stream' in body or (_BACKSLASH in body and has_escaped_letters(body))
+
+
+def has_escaped_letters(body: bytes) -> bool:
+    """Whether ASCII letters are written as escapes in a body, so that a key may hide from a search for its name."""
+    return b"\\u006" in body or b"\\u007" in body
 
 
 def keys(*names: str) -> re.Pattern[bytes]:
@@ -65,7 +74,7 @@ def refuse_repeats(body: bytes, watched: re.Pattern[bytes]) -> None:
     ASCII letters are written as escapes (nobody does that without a reason).
     """
     found = watched.findall(body)
-    if len(found) != len(set(found)) or (_BACKSLASH in body and (b"\\u006" in body or b"\\u007" in body)):
+    if len(found) != len(set(found)) or (_BACKSLASH in body and has_escaped_letters(body)):
         _look_for_repeats(body, watched)
 
 

@@ -26,3 +26,24 @@ def patch(body: bytes, model: str | None, settings: Sequence[tuple[str, bytes]])
 
 def _differs(present: msgspec.Raw | None, wanted: bytes) -> bool:
     return present is None or bytes(present) != wanted
+
+
+_TRUE = b"true"
+_ASKED = msgspec.Raw(_TRUE)
+
+
+def ask_for_stream(body: bytes, *, usage: bool) -> bytes:
+    """Return the body with ``"stream": true``, and with its usage asked for where ``usage`` says so.
+
+    That is ``stream_options.include_usage``; other stream options stay. A body that asks for a stream already, also
+    under its old name ``stream_tokens``, comes back untouched. The body must be a JSON object that was checked.
+    """
+    values = _BODY.decode(body)
+    if any(bytes(values.get(key, b"")) == _TRUE for key in ("stream", "stream_tokens")):
+        return body
+    changes = {"stream": _ASKED}
+    if usage:
+        options = bytes(values.get("stream_options", b""))
+        kept = _BODY.decode(options) if options.startswith(b"{") else {}
+        changes["stream_options"] = msgspec.Raw(_encode(kept | {"include_usage": _ASKED}))
+    return _encode(values | changes)

@@ -55,14 +55,24 @@ class Quirks:
     statuses: Mapping[int, FailureKind]
     """Where a status is missing: 3xx is MISCONFIGURED, other 4xx INVALID_REQUEST, other 5xx SERVER_ERROR."""
     codes: Mapping[str, FailureKind]
+    stream_usage: bool = True
+    """Whether a stream tells its usage only where ``stream_options.include_usage`` asks for it, as OpenAI's do."""
 
 
-def _quirks(name: str, statuses: Mapping[int, FailureKind] = MappingProxyType({})) -> Quirks:
-    return Quirks(name=name, statuses=MappingProxyType(_STATUSES | dict(statuses)), codes=MappingProxyType(_CODES))
+def _quirks(
+    name: str, statuses: Mapping[int, FailureKind] = MappingProxyType({}), *, stream_usage: bool = True
+) -> Quirks:
+    return Quirks(
+        name=name,
+        statuses=MappingProxyType(_STATUSES | dict(statuses)),
+        codes=MappingProxyType(_CODES),
+        stream_usage=stream_usage,
+    )
 
 
-TOGETHER = _quirks("together", {403: FailureKind.CONTEXT_LENGTH})
-"""Together documents 403 as "input and max_tokens reach the context length", which is no question of permission."""
+TOGETHER = _quirks("together", {403: FailureKind.CONTEXT_LENGTH}, stream_usage=False)
+"""Together documents 403 as "input and max_tokens reach the context length", which is no question of permission. Its
+streams tell their usage beside the finish reason, asked or not."""
 OPENAI = _quirks("openai")
 GENERIC = _quirks("generic")
 

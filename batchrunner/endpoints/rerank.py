@@ -55,6 +55,7 @@ class Rerank:
 
     path = "/v1/rerank"
     name = "rerank"
+    streams = False
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, query and documents (texts or objects); raises BadBody.
@@ -66,6 +67,9 @@ class Rerank:
         documents = decode(_DOCUMENTS, asked.documents, "documents")
         estimate = tokens(bytes(asked.documents)) + tokens(asked.query.encode()) * len(documents)
         return Facts(asked.model, estimate, 0, ONE_SEARCH)
+
+    def feed(self, body: bytes) -> None:
+        """Return None: rankings are not streamed."""
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are."""

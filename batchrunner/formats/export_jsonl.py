@@ -73,9 +73,15 @@ class JsonlExporter:
             _word(row.billing),
             NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
             NULL if row.extras is None else one_line_json(row.extras),
-            self._mark,
+            _of_stream(row) + self._mark if row.ttft is not None or row.partial else self._mark,
         )
         return b"".join((before, *_response(row), after))
+
+
+def _of_stream(row: Row) -> bytes:
+    """Return the keys that only streamed answers have: milliseconds to the first token, and whether it broke off."""
+    ttft = b"" if row.ttft is None else b',"ttft_ms":%d' % (row.ttft // 1000)
+    return ttft + b',"partial":true' if row.partial else ttft
 
 
 @lru_cache(maxsize=1024)
@@ -119,13 +125,13 @@ def _on_one_line(body: bytes) -> bytes:
 
 def _response(row: Row) -> tuple[bytes, ...]:
     """Return the response in parts, so that a long answer is copied once."""
-    if row.status is None:
+    if row.status is None and not row.partial:
         return (NULL,)
     body = NULL
     if row.body is not None:
         # An answer was parsed before it was taken, and its checksum was just checked; a refusal may be anything.
         body = _on_one_line(row.body) if row.state is SUCCEEDED else one_line_json(row.body)
-    return RESPONSE % (row.status, _encode(row.request_id)), body, b"}"
+    return RESPONSE % (row.status or 200, _encode(row.request_id)), body, b"}"
 
 
 def _error(row: Row) -> bytes:

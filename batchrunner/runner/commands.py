@@ -71,6 +71,8 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
     endpoint: Short | None = None
     model: Short | None = None
     settings: tuple[tuple[Short, Annotated[str, Meta(max_length=100_000)]], ...] = ()
+    stream: bool = False
+    stream_usage: bool = False
     name: Short | None = None
     tags: tuple[tuple[Short, Text], ...] = ()
     add: bool = False
@@ -86,6 +88,8 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
             endpoint=options.endpoint,
             model=options.model,
             settings=options.settings,
+            stream=options.stream,
+            stream_usage=options.stream_usage,
             name=name,
             tags=tags,
             add=add,
@@ -95,7 +99,12 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
     def options(self) -> JobOptions:
         """What changes the meaning or the bodies of the file's lines."""
         return JobOptions(
-            provider=self.provider, endpoint=self.endpoint, model=self.model, settings=tuple(self.settings)
+            provider=self.provider,
+            endpoint=self.endpoint,
+            model=self.model,
+            settings=tuple(self.settings),
+            stream=self.stream,
+            stream_usage=self.stream_usage,
         )
 
 

@@ -6,7 +6,7 @@ from batchrunner.core.errors import ConfigurationError, Problem
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.base import BadBody, Endpoint
-from batchrunner.endpoints.patch import patch
+from batchrunner.endpoints.patch import ask_for_stream, patch
 from batchrunner.endpoints.registry import BY_PATH, infer, resolve
 from batchrunner.formats.jobfile import Line
 
@@ -26,6 +26,7 @@ class Compiler:
         self._default = _named(options.endpoint) if options.endpoint else None
         self._settings = tuple((key, value.encode()) for key, value in options.settings)
         self._patches = bool(options.model or self._settings)
+        self._asks_usage = options.stream_usage and "stream_options" not in dict(options.settings)
 
     def request(self, line: Line) -> NewRequest | Problem:
         """Return the request that a line asks for, or what is wrong with the line."""
@@ -35,6 +36,8 @@ class Compiler:
             return Problem(line.number, line.column("url") if line.url is not None else 1, bad.reason)
         try:
             body = patch(line.body, self._options.model, self._settings) if self._patches else line.body
+            if self._options.stream and endpoint.streams:
+                body = ask_for_stream(body, usage=self._asks_usage)
             facts = endpoint.inspect(body)
         except BadBody as bad:
             return Problem(line.number, line.body_column(bad.field), bad.reason)

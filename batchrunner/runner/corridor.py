@@ -77,6 +77,7 @@ class Corridor:
             dice=parts.dice,
             stopped=self.halts.stop,
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
+            keep_partial=parts.keep_partial,
         )
         self.doubles = self._workers.doubles
 

@@ -65,7 +65,9 @@ class Problems:
 
 def identity(source: JobSource, options: JobOptions) -> str:
     """Return the key of a job: SHA-256 hex over its content, its provider and the options that change bodies."""
-    parts = [source.sha256, options.provider, options.endpoint, options.model, options.settings]
+    parts: list[object] = [source.sha256, options.provider, options.endpoint, options.model, options.settings]
+    if options.stream:  # else nothing: the keys of the first release stay as they are
+        parts.append(["stream", options.stream_usage])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -238,7 +240,7 @@ def _stem(path: str) -> str:
 
 
 def _difference(old: JobOptions, new: JobOptions) -> str:
-    names = ("provider", "endpoint", "model", "settings")
+    names = ("provider", "endpoint", "model", "settings", "stream", "stream_usage")
     return ", ".join(
         f"{name} {getattr(old, name)!r}, now {getattr(new, name)!r}"
         for name in names

@@ -40,5 +40,7 @@ class Parts:
     """Makes a lane's gate from what was learned of it, at a monotonic time."""
     patience: Patience = PATIENCE
     notifier: Notifier | None = None
+    keep_partial: bool = False
+    """Whether what had come of a streamed answer is kept where its row fails for good."""
     suspended: Callable[[], float] = suspended_seconds
     """Seconds that the machine was suspended since it booted."""

@@ -20,6 +20,7 @@ def close(  # noqa: PLR0913 - the parts of a closing
     estimate: Usage | None,
     ended: int,
     ttfb: float,
+    ttft: float | None = None,
 ) -> Closing:
     """Return the closing of an attempt.
 
@@ -34,7 +35,7 @@ def close(  # noqa: PLR0913 - the parts of a closing
         usage_from = UsageFrom.NONE
     cost = cost_of(card, usage) if usage is not None and billing is Billing.BILLED else None
     use = Use.USED if type(outcome) is Reply else Use.WASTED
-    return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb)
+    return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb, ttft)
 
 
 def estimate_usage(reply: Reply, head: Head, endpoint: Endpoint, input_tokens: int) -> Usage | None:

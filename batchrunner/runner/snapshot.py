@@ -80,6 +80,8 @@ class Snapshot:
     tail: Tail = NO_TAIL
     notes: tuple[str, ...] = ()
     """What a person should look at while the run goes on."""
+    ttft: float | None = None
+    """Mean seconds to the first token of this run's streamed answers; None where none was streamed."""
 
     @property
     def done(self) -> int:
@@ -143,6 +145,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
         tail=tail,
         notes=notes,
+        ttft=tally.ttft / tally.streams if tally.streams else None,
     )
 
 

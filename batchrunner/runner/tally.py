@@ -30,6 +30,10 @@ class Tally:
     wasted: int = 0
     unpriced: int = 0
     """Attempts that cost an unknown sum."""
+    streams: int = 0
+    """Streamed answers whose first token came."""
+    ttft: float = 0.0
+    """Seconds to their first tokens, all together."""
     errors: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
     recent: deque[list[int]] = field(default_factory=deque)
@@ -59,6 +63,9 @@ class Tally:
             self.retried += 1
         if isinstance(closing.outcome, Failure):
             self.errors[closing.outcome.kind.value] += 1
+        if closing.ttft is not None:
+            self.streams += 1
+            self.ttft += closing.ttft
         if closing.usage is not None:
             self.tokens_in += closing.usage.input
             self.tokens_out += closing.usage.output

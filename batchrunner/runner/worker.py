@@ -12,7 +12,7 @@ from batchrunner.core.estimate import deadline
 from batchrunner.core.hints import LimitHints
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
-from batchrunner.core.retry import RetryAt, RetryPolicy, Stop, Verdict
+from batchrunner.core.retry import GiveUp, RetryAt, RetryPolicy, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
@@ -37,6 +37,7 @@ class Workers:
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
         ages: RowAges | None = None,
+        keep_partial: bool = False,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -47,6 +48,7 @@ class Workers:
         self.doubles = Doubles()
         """What keeps one answer from two requests."""
         self._ages = ages
+        self._keep_partial = keep_partial
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -64,7 +66,8 @@ class Workers:
             self._dispatcher.release(ready)
             return
         reached("send")
-        answer = await ticket.lane.transport.send(self._call(ticket.opening, opened))
+        feed = BY_PATH[ticket.opening.head.endpoint].feed(opened.body)
+        answer = await ticket.lane.transport.send(self._call(ticket.opening, opened), feed)
         reached("answered")
         self._settle(ticket, opened, answer)
 
@@ -75,11 +78,15 @@ class Workers:
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
         if isinstance(outcome, Reply):
             outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
+        elif isinstance(answer, HttpReply) and answer.ttft is not None:
+            outcome = outcome._replace(partial=answer.body)  # a stream that ended before its answer did
         now, monotonic = self._clock.now(), self._clock.monotonic()
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
         verdict = self._judge(ticket, outcome, now)
         if self._ages is not None:
             verdict = self._ages.judge(opening, outcome, verdict)
+        if isinstance(outcome, Failure) and not (self._keep_partial and isinstance(verdict, GiveUp)):
+            outcome = outcome._replace(partial=None)
         closing = close(
             opened.attempt_id,
             opening,
@@ -89,6 +96,7 @@ class Workers:
             estimate=_estimate(lane, head, outcome),
             ended=now,
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
+            ttft=None if isinstance(answer, Failure) else answer.ttft,
         )
         self._ledger.record(closing)
 

@@ -16,6 +16,7 @@ from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, drawn_length, fraction, prose
+from batchrunner.simulator.tools import called
 
 _LEAST_WITH_ECHO = 8
 _LEAST_AS_JSON = 14
@@ -173,15 +174,22 @@ def _wants_json(call: Call) -> bool:
 
 
 def _chat_choice(index: int, choice: Choice, work: Work, settings: Settings, echo: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": _content(choice, work.call, settings, echo)}
+    together = settings.flavour == "together"
+    content = _content(choice, work.call, settings, echo)
+    calls = called(work.call, choice.digest, content)
+    message: dict[str, Any] = {"role": "assistant", "content": content}
     answer: dict[str, Any] = {
         "index": index,
         "message": message,
         "finish_reason": choice.finish,
         "logprobs": None,
     }
-    if settings.flavour == "together":
-        message["tool_calls"] = []
+    if calls:
+        message["content"] = "" if together else None
+        message["tool_calls"] = [{"index": place, **call} if together else call for place, call in enumerate(calls)]
+        answer["finish_reason"] = "tool_calls"
+    if together:
+        message.setdefault("tool_calls", [])
         answer["seed"] = _huge_seed(choice.digest)
     else:
         message["refusal"] = None

@@ -33,6 +33,8 @@ class Call:
     max_tokens: int | None = None
     choices: int = 1
     """Answers wanted for each prompt."""
+    streamed: bool = False
+    """The answer is wanted as a stream of events."""
 
 
 def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refusal:
@@ -97,8 +99,9 @@ def _read_completion(model: str, body: dict[str, Any], settings: Settings) -> Ca
 
 def _with_sampling(call: Call, settings: Settings, *, default_max: int | None) -> Call | Refusal:
     body = call.body
-    if body.get("stream") or body.get("stream_tokens"):
-        return Refusal(400, "Streaming is not supported by this simulator; leave 'stream' out.", param="stream")
+    streamed = body.get("stream") or (settings.flavour == "together" and body.get("stream_tokens"))
+    if not isinstance(streamed, bool | None):
+        return Refusal(400, "'stream' must be true or false", param="stream")
     most = body.get("max_completion_tokens")
     most = body.get("max_tokens") if most is None else most
     most = default_max if most is None else most
@@ -119,6 +122,7 @@ def _with_sampling(call: Call, settings: Settings, *, default_max: int | None) -
         input_tokens=call.input_tokens,
         max_tokens=most,
         choices=choices,
+        streamed=bool(streamed),
     )
 
 

@@ -31,6 +31,10 @@ WHOLE_KINDS: Final = frozenset({"drip", "stray", "closing", "no_length", "cookie
 WIRE_KINDS: Final = UNANSWERED_KINDS | BROKEN_KINDS | WHOLE_KINDS
 """Done and billed like any good call; what then happens on the wire is in `wire.script`."""
 
+STREAM_KINDS: Final = frozenset({"stream_error", "stream_cut", "stream_stall", "stream_comments"})
+"""Done and billed; a stream holds an error, ends in its middle, falls silent there, or is full of comments (and whole).
+A call that asked for no stream is answered as ever."""
+
 UNPROCESSED_KINDS: Final = frozenset({"keepalive_race", "refused"})
 """The call is never looked at: nothing is done, nothing is billed, and no byte is answered."""
 
@@ -54,7 +58,7 @@ STATUS_KINDS: Final = frozenset(
     )
 )
 
-KINDS: Final = WIRE_KINDS | BODY_KINDS | NAMED_STATUS_KINDS | STATUS_KINDS | {"keepalive_race"}
+KINDS: Final = WIRE_KINDS | BODY_KINDS | STREAM_KINDS | NAMED_STATUS_KINDS | STATUS_KINDS | {"keepalive_race"}
 """Every kind that a plan may name (`refused` belongs to outages alone)."""
 
 

@@ -62,6 +62,11 @@ class Entry(msgspec.Struct, kw_only=True):
     """Whether the answer was written in full; None while it is in flight."""
     finished: float | None = None
     """When it left the provider, seconds of the provider's clock."""
+    streamed: bool = False
+    """Answered as a stream of events."""
+    sent_bytes: int = 0
+    """Bytes of the answer's body that left, as far as the carrier tells (the server does, but for faults of the wire).
+    """
 
 
 class Ledger:
@@ -101,13 +106,13 @@ class Ledger:
         self._count(entry)
         self._write(entry)
 
-    def finish(self, number: int, *, written: bool, now: float) -> None:
+    def finish(self, number: int, *, written: bool, now: float, sent: int = 0) -> None:
         """Close the entry `number`: its answer was written in full, or not. A second time does nothing."""
         entry = self._open.pop(number, None)
         if entry is None:
             return
         self.in_flight -= 1
-        entry.written, entry.finished = written, now
+        entry.written, entry.finished, entry.sent_bytes = written, now, sent
         self.totals["written" if written else "unwritten"] += 1
         self._write(entry)
 

@@ -18,7 +18,7 @@ from batchrunner.simulator import answers, catalogue, errors, vectors, verdicts
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.calls import Call, Endpoint, read_call
 from batchrunner.simulator.errors import Refusal
-from batchrunner.simulator.faults import BODY_KINDS, WIRE_KINDS, check_kind, dice, draw_fault
+from batchrunner.simulator.faults import BODY_KINDS, STREAM_KINDS, WIRE_KINDS, check_kind, dice, draw_fault
 from batchrunner.simulator.headers import limit_headers, retry_after
 from batchrunner.simulator.ledger import Ledger
 from batchrunner.simulator.limits import Limiter
@@ -39,7 +39,7 @@ _ROUTES: Final[Mapping[str, tuple[str, str]]] = {
 _ENDPOINTS: Final = frozenset(get_args(Endpoint))
 _LONG_AGO: Final = 64
 """So many answers ago a call is over, and what its caller was sent can be sent again (`double`)."""
-_AFTER_SERVING: Final = (WIRE_KINDS | BODY_KINDS) - {"billed500"}
+_AFTER_SERVING: Final = (WIRE_KINDS | BODY_KINDS | STREAM_KINDS) - {"billed500"}
 
 
 class Provider:
@@ -111,18 +111,11 @@ class Provider:
         fault = self._fault(arrival)
         verdict = self._dropped(fault, served_on_connection) or self._judge(arrival, fault)
         self.ledger.receive(verdicts.entry_of(arrival, verdict))
-        return Answer(
-            number=arrival.number,
-            status=verdict.status,
-            headers={"Content-Type": verdict.content_type, **arrival.marks, **verdict.headers},
-            body=verdict.body,
-            delay=self._delay(arrival, verdict),
-            fault=verdict.wire,
-        )
+        return verdicts.answer_of(arrival, verdict, self._settings, self._delay(arrival, verdict))
 
-    def finish(self, number: int, *, written: bool = True) -> None:
-        """The answer with this number has left, in full or not."""
-        self.ledger.finish(number, written=written, now=self.now())
+    def finish(self, number: int, *, written: bool = True, sent: int = 0) -> None:
+        """The answer with this number has left, in full or not; `sent` are the bytes of its body that did."""
+        self.ledger.finish(number, written=written, now=self.now(), sent=sent)
 
     def _fault(self, arrival: Arrival) -> str | None:
         if arrival.method != "POST":
@@ -264,7 +257,9 @@ class Provider:
             answer = vectors.rerank_answer(work, settings, call_id=call_id)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
-        verdict = verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)
+        if fault in STREAM_KINDS and not work.call.streamed:
+            fault = None
+        verdict = verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra, settings)
         earlier = self._earlier.setdefault(endpoint, deque(maxlen=_LONG_AGO))
         if fault == "double" and len(earlier) == _LONG_AGO:
             return verdicts.doubled(verdict, earlier[0])
@@ -287,7 +282,7 @@ class Provider:
         if settings.latency:
             throw = dice("latency", settings.seed, arrival.sha256, arrival.seen)
             delay = settings.latency * (1 + settings.latency_jitter * (2 * throw - 1))
-        if settings.tokens_per_second is not None and verdict.work is not None:
+        if settings.tokens_per_second is not None and verdict.work is not None and not verdict.pieces:
             delay += verdict.work.output_tokens / settings.tokens_per_second
         return delay
 

@@ -131,24 +131,43 @@ class _Connections:
             self._served[transport] = before + 1
         headers = {name.lower(): value for name, value in request.headers.items()}
         answer = self._provider.handle(request.method, request.raw_path, headers, body, served_on_connection=before)
-        written = False
+        written, way = False, _Way()
         try:
             if answer.delay > 0:
                 await anyio.sleep(answer.delay)
-            response, written = await self._send(request, answer)
+            response, written = await self._send(request, answer, way)
         finally:
             # Also when the client has gone, which cancels this task.
-            self._provider.finish(answer.number, written=written)
+            self._provider.finish(answer.number, written=written, sent=way.sent)
         return response
 
-    async def _send(self, request: BaseRequest, answer: Answer) -> tuple[StreamResponse, bool]:
+    async def _send(self, request: BaseRequest, answer: Answer, way: _Way) -> tuple[StreamResponse, bool]:
         if answer.fault is not None:
             return await self._play(request, answer)
+        if answer.pieces:
+            return await self._stream(request, answer, way)
         response = web.Response(
             status=answer.status, reason=reason(answer.status), headers=answer.headers, body=answer.body
         )
         try:
             await response.prepare(request)
+            await response.write_eof()
+        except ConnectionError:
+            return _Gone(), False
+        way.sent = len(answer.body)
+        return response, True
+
+    async def _stream(self, request: BaseRequest, answer: Answer, way: _Way) -> tuple[StreamResponse, bool]:
+        """Send event by event, each in a chunk of its own."""
+        response = StreamResponse(status=answer.status, reason=reason(answer.status), headers=answer.headers)
+        response.enable_chunked_encoding()
+        try:
+            await response.prepare(request)
+            for piece in answer.pieces:
+                if way.sent and answer.pace:
+                    await anyio.sleep(answer.pace)
+                await response.write(piece)
+                way.sent += len(piece)
             await response.write_eof()
         except ConnectionError:
             return _Gone(), False
@@ -173,6 +192,13 @@ class _Connections:
                 _reset(transport)
         transport.close()
         return _Gone(), answer.fault in WHOLE_KINDS
+
+
+class _Way:
+    """How much of an answer's body has left."""
+
+    def __init__(self) -> None:
+        self.sent = 0
 
 
 async def _drained(transport: Transport) -> None:

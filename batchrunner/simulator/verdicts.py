@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
 
-from batchrunner.simulator import errors
+from batchrunner.simulator import errors, streams
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.bill import charge
-from batchrunner.simulator.faults import UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KINDS
+from batchrunner.simulator.faults import STREAM_KINDS, UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KINDS
 from batchrunner.simulator.ledger import Entry
+from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
 
 _LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+
+
+CUT_STREAMS: Final = STREAM_KINDS - {"stream_comments"}
+"""Faults after which a stream holds no whole answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,10 @@ class Answer:
     fault: str | None = None
     """A fault of the wire, one of `WIRE_KINDS`, or `refused` (as if nothing listened); what each one does is in
     `wire.script`. None: send it all."""
+    pieces: Sequence[bytes] = ()
+    """The events of a stream, which make up the body; none for an answer that is sent at once."""
+    pace: float = 0.0
+    """Seconds between two of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +92,7 @@ class Verdict:
     usage: dict[str, Any] | None = None
     model: str = ""
     work: Work | None = None
+    pieces: tuple[bytes, ...] = ()
 
 
 def unread(fault: str, wire: str) -> Verdict:
@@ -96,13 +106,20 @@ def served(
     usage: dict[str, Any] | None,
     fault: str | None,
     headers: Mapping[str, str],
+    settings: Settings,
 ) -> Verdict:
     """A call that was done and is billed, with whatever `fault` then makes of its answer."""
     usage = spoil(answer, usage, fault, _LISTS[work.call.endpoint])
-    body = msgspec.json.encode(answer)
+    streamed, flavour = work.call.streamed, settings.flavour
+    pieces = streams.events(answer, work.call, flavour, fault) if streamed else ()
+    body = b"".join(pieces) if streamed else msgspec.json.encode(answer)
+    if streamed and (fault in CUT_STREAMS or not streams.tells_usage(work.call, flavour)):
+        usage = None
     good = Verdict(
         status=200,
+        content_type=streams.CONTENT_TYPE if streamed else errors.JSON_TYPE,
         body=body,
+        pieces=pieces,
         headers=headers,
         fault=fault,
         admitted=True,
@@ -114,20 +131,48 @@ def served(
     if fault in WIRE_KINDS:
         status = 0 if fault in UNANSWERED_KINDS else 200
         return replace(good, status=status, wire=fault, usage=usage if fault in WHOLE_KINDS else None)
+    if fault == "stream_stall" and streamed:
+        return replace(good, wire=fault)
     if fault == "absurd_limits":
         return replace(good, headers={**headers, **ABSURD_LIMITS})
     if fault == "html200":
-        return replace(good, body=errors.html_page(200), content_type=errors.HTML_TYPE, usage=None)
+        return replace(good, body=errors.html_page(200), content_type=errors.HTML_TYPE, usage=None, pieces=())
     if fault is not None and fault.startswith("status"):
         status = int(fault[-3:])
-        return replace(good, status=status, body=b"" if status < 300 else body, usage=None)
+        return replace(good, status=status, body=b"" if status < 300 else body, usage=None, pieces=())
+    if fault == "odd_json" and streamed:
+        first = b"data: %b" % ruined_body(fault, pieces[0].removeprefix(b"data: "))
+        return replace(good, body=b"".join((first, *pieces[1:])), pieces=(first, *pieces[1:]))
     ruined = ruined_body(fault, body)
-    return good if ruined == body else replace(good, body=ruined, usage=usage if fault == "odd_json" else None)
+    if ruined == body:
+        return good
+    return replace(good, body=ruined, usage=usage if fault == "odd_json" else None, pieces=())
 
 
 def doubled(verdict: Verdict, earlier: Verdict) -> Verdict:
     """This call is done and billed, and gets the `earlier` answer to another call, id and all."""
-    return replace(verdict, body=earlier.body, headers=earlier.headers, usage=None)
+    return replace(
+        verdict,
+        body=earlier.body,
+        pieces=earlier.pieces,
+        content_type=earlier.content_type,
+        headers=earlier.headers,
+        usage=None,
+    )
+
+
+def answer_of(arrival: Arrival, verdict: Verdict, settings: Settings, delay: float) -> Answer:
+    """What goes on the wire."""
+    return Answer(
+        number=arrival.number,
+        status=verdict.status,
+        headers={"Content-Type": verdict.content_type, **arrival.marks, **verdict.headers},
+        body=verdict.body,
+        delay=delay,
+        fault=verdict.wire,
+        pieces=verdict.pieces,
+        pace=1 / settings.tokens_per_second if verdict.pieces and settings.tokens_per_second else 0.0,
+    )
 
 
 def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
@@ -154,6 +199,7 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         usage=verdict.usage,
         admitted=verdict.admitted,
         admission_tokens=0 if work is None else work.admission_tokens,
+        streamed=bool(verdict.pieces),
     )
     if verdict.billed and work is not None:
         entry.input_tokens = work.input_tokens

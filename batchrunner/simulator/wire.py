@@ -106,6 +106,12 @@ def _hang_mid(answer: Answer, settings: Settings) -> Script:
     yield from _hang(answer, settings)
 
 
+def _stream_stall(answer: Answer, settings: Settings) -> Script:
+    half = b"".join(answer.pieces[: max(1, len(answer.pieces) // 2)])
+    yield _head(answer, None, "Transfer-Encoding: chunked") + b"%x\r\n%b\r\n" % (len(half), half)
+    yield from _hang(answer, settings)
+
+
 def _close_before(answer: Answer, settings: Settings) -> Script:
     yield Ending.CLOSE
 
@@ -230,6 +236,7 @@ _SCRIPTS: Final[dict[str, Callable[[Answer, Settings], Script]]] = {
     "hang": _hang,
     "hang_head": _hang_head,
     "hang_mid": _hang_mid,
+    "stream_stall": _stream_stall,
     "close_before": _close_before,
     "reset_before": _reset_before,
     "refused": _reset_before,

@@ -48,7 +48,7 @@ _STANDING = """SELECT a.id, a.request_id, a.ended IS NULL, a.outcome, r.state
  FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.id = j.value CROSS JOIN requests AS r ON r.id = a.request_id"""
 _CLOSE = """UPDATE attempts SET ended = ?, outcome = ?, failure = ?, status = ?, provider_request_id = ?,
  echoed_model = ?, billing = ?, use = ?, usage_from = ?, tin = ?, tcached = ?, tout = ?, treason = ?, usage_raw = ?,
- cost = ?, ttfb = ?, error = ? WHERE id = ?"""
+ cost = ?, ttfb = ?, error = ?, ttft = ? WHERE id = ?"""
 _UNITS = (
     f"INSERT OR REPLACE INTO units (attempt_id, {', '.join(OTHERS)}, stated_cost)"  # noqa: S608 - made of constants
     f" VALUES (?, {', '.join('?' * len(OTHERS))}, ?)"
@@ -61,7 +61,7 @@ _SUCCEED = ManyRows(
     "(?, ?)",
 )
 _RESPONSE = ManyRows("INSERT INTO responses (request_id, attempt_id, crc, body) VALUES %s", "(?, ?, ?, ?)")
-_DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body) VALUES (?, ?, ?)"
+_DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body, partial) VALUES (?, ?, ?, ?)"
 
 Row = tuple[Any, ...]
 Tokens = tuple[int | None, int | None, int | None, int | None]
@@ -205,17 +205,18 @@ class _Group:
 
     def _discard(self, closing: Closing) -> None:
         """Keep what was paid for and not used, and what a person will want to read of a refusal."""
-        body = closing.outcome.body
+        body, partial = closing.outcome.body, False
         if type(closing.outcome) is Failure:
             if type(closing.verdict) is not GiveUp and closing.billing is not Billing.BILLED:
                 return
-            body = body[:KEPT_OF_A_REFUSAL]
+            partial = closing.outcome.partial is not None
+            body = closing.outcome.partial or body[:KEPT_OF_A_REFUSAL]
         if body:
-            self._discards.append((closing.attempt_id, zlib.crc32(body), body))
+            self._discards.append((closing.attempt_id, zlib.crc32(body), body, partial))
 
     def _close(self, closing: Closing, use: str) -> Row:
         """Add the closing to the totals; return the row that closes its attempt."""
-        attempt_id, (head, opened, rate_id, hold), ended, outcome, _, billing, _, usage, source, cost, ttfb = closing
+        attempt_id, (head, opened, rate_id, hold), ended, outcome, _, billing, _, usage, source, cost, ttfb, _ = closing
         hold, cost, paid, usage_from = _money(hold), _money(cost), billing._value_, source._value_
         tokens, units = (_NO_TOKENS, None) if usage is None else _amounts(usage)
         if tokens is None:
@@ -235,7 +236,8 @@ class _Group:
             tally(self._totals, key, tokens, (cost or 0, hold or 0, unpriced), units)
         return (
             *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model), paid, use),
-            *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, attempt_id),
+            *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message),
+            *(None if closing.ttft is None else int(closing.ttft * 1e6), attempt_id),
         )
 
     def write(self, connection: Connection) -> None:

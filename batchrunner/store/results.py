@@ -20,15 +20,14 @@ PAGE = 1_000
 
 _PAGE = """SELECT r.id, r.line, r.custom_id, r.state, r.endpoint, r.model_id, r.attempts, r.failure, r.attempt_id,
  a.status, a.error, a.provider_request_id, a.echoed_model, a.opened, a.ended, a.tin, a.tcached, a.tout, a.treason,
- a.usage_from, a.billing, a.cost, p.body, p.crc
+ a.usage_from, a.billing, a.cost, a.ttft, p.body, p.crc
  FROM requests AS r NOT INDEXED
  LEFT JOIN attempts AS a ON a.id = r.attempt_id
  LEFT JOIN responses AS p ON p.request_id = r.id
  WHERE r.id > ? AND r.id <= ? AND r.job_id = ? ORDER BY r.id LIMIT ?"""
 _EXTRAS = "SELECT request_id, extras FROM bodies WHERE request_id BETWEEN ? AND ? AND extras IS NOT NULL"
-_REFUSALS = (
-    "SELECT d.attempt_id, d.body, d.crc FROM json_each(?) AS j CROSS JOIN discards AS d ON d.attempt_id = j.value"
-)
+_REFUSALS = """SELECT d.attempt_id, d.body, d.crc, d.partial
+ FROM json_each(?) AS j CROSS JOIN discards AS d ON d.attempt_id = j.value"""
 _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
  GROUP BY 1"""
 _ANY_UNITS = "SELECT 1 FROM units LIMIT 1"
@@ -79,7 +78,7 @@ class _Page:
         self._refusals: dict[int, Row] = {}
         if refused:
             found = cursor.execute(_REFUSALS, (id_list(refused),))
-            self._refusals = {row[0]: (row[1], row[2]) for row in found}
+            self._refusals = {row[0]: (row[1], row[2], bool(row[3])) for row in found}
         self._units: dict[int, Row] = {}
         if cursor.execute(_ANY_UNITS).fetchone() is not None:
             settled = id_list([row[8] for row in self.rows if row[8] is not None])
@@ -93,11 +92,12 @@ class _Page:
         # fmt: off
         (
             request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, status, message,
-            provider_id, echoed, opened, ended, tin, cached, tout, reason, usage_from, billing, cost, body, crc,
+            provider_id, echoed, opened, ended, tin, cached, tout, reason, usage_from, billing, cost, ttft, body, crc,
         ) = row
         # fmt: on
+        partial = False
         if body is None:
-            body, crc = self._refusals.get(attempt_id, (None, None))
+            body, crc, partial = self._refusals.get(attempt_id, (None, None, False))
         if body is not None and zlib.crc32(body) != crc:
             raise DatabaseError(
                 f"{self._path}: the answer to {custom_id!r} (line {line}, request {request_id}) is damaged",
@@ -128,4 +128,6 @@ class _Page:
             billing,
             self._costs.get(request_id, cost),
             self._extras.get(request_id),
+            ttft,
+            partial,
         )

@@ -177,6 +177,7 @@ attempts = table(
     Column("sent_digest", LargeBinary),
     maybe_words("patch"),
     maybe_words("error"),
+    added(maybe_whole("ttft")),  # microseconds to the first token of a streamed answer
     among("class", "live", "batch"),
     among("outcome", "reply", "failure", "lost"),
     among("billing", "billed", "not_billed", "unknown"),
@@ -212,6 +213,7 @@ discards = table(
     whole("crc"),
     whole("codec", default=0),
     Column("body", LargeBinary, nullable=False),
+    added(whole("partial", default=0)),  # 1: what had come of a streamed answer that broke off
 )
 
 rates = table(

@@ -155,6 +155,10 @@ class ResultRow(NamedTuple):
     cost: int | None
     """Pico-dollars of all this request's attempts whose cost is known; None where none is known."""
     extras: bytes | None
+    ttft: int | None = None
+    """Microseconds to the first token of a streamed answer."""
+    partial: bool = False
+    """Whether ``body`` is what had come of a streamed answer that broke off, and no answer."""
 
 
 class FailureGroup(NamedTuple):

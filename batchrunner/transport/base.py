@@ -4,16 +4,17 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from batchrunner.core.attempt import Failure
-from batchrunner.core.http import HttpCall, HttpReply
+from batchrunner.core.http import Feed, HttpCall, HttpReply
 
 
 class Transport(Protocol):
     """Sends calls to one provider's host, with its key. Used inside ``async with``."""
 
-    async def send(self, call: HttpCall) -> HttpReply | Failure:
+    async def send(self, call: HttpCall, feed: Feed | None = None) -> HttpReply | Failure:
         """Send a call and bring back a complete answer of any status, or a Failure that says whether it was sent.
 
-        Ends within the call's deadline. Raises nothing but cancellation.
+        A good answer goes through ``feed``, piece by piece, and comes back as the whole that it makes of it. Ends
+        within the call's deadline. Raises nothing but cancellation.
         """
         ...
 

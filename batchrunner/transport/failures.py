@@ -44,6 +44,20 @@ def deadline_failure(host: str, seconds: float, *, sent: bool) -> Failure:
     return Failure(FailureKind.TIMEOUT, cut(text), Billing.UNKNOWN)
 
 
+def silence_failure(host: str, seconds: float, *, begun: bool) -> Failure:
+    """Say that a stream was given up because nothing came any more."""
+    when = "in the middle of a streamed answer" if begun else "before the first token of a streamed answer"
+    text = f"{host} was silent for {seconds:g} s {when}; it may have been billed"
+    return Failure(FailureKind.TIMEOUT, cut(text), Billing.UNKNOWN)
+
+
+def unreadable_failure(host: str, reason: str) -> Failure:
+    """Say that a stream was given up because of what came."""
+    return Failure(
+        FailureKind.BAD_REPLY, cut(f"{host} sent a stream that can't be read: {reason}"), Billing.UNKNOWN, 200
+    )
+
+
 def interrupted_failure(host: str, *, sent: bool) -> Failure:
     """Say what it means that we dropped a call: by a second stop, or after the machine had slept."""
     if not sent:

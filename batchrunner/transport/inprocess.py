@@ -1,6 +1,6 @@
 """An engine without a network: calls go to a function in this process. It runs on any clock, the jumping one too."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Protocol
 
 import anyio
@@ -33,11 +33,22 @@ class Answer(Protocol):
         ...
 
     @property
+    def pieces(self) -> Sequence[bytes]:
+        """The body in the pieces in which it comes; none: all at once."""
+        ...
+
+    @property
+    def pace(self) -> float:
+        """Seconds between two pieces."""
+        ...
+
+    @property
     def fault(self) -> str | None:
         """What the wire does to it.
 
         ``hang`` (no byte ever), ``reset_before`` and ``close_before`` (the connection ends before the head),
-        ``truncate`` and ``reset_mid`` (it ends, or is reset, in mid-body), ``drip`` (a byte every half second).
+        ``truncate`` and ``reset_mid`` (it ends, or is reset, in mid-body), ``drip`` (a byte every half second),
+        ``stream_stall`` (half of the pieces, and then silence).
         """
         ...
 
@@ -69,7 +80,7 @@ class InProcessTransport(httpx.AsyncBaseTransport):
 async def _travel(answer: Answer) -> httpx.AsyncByteStream:
     match answer.fault:
         case None:
-            return httpx.ByteStream(answer.body)
+            return _Paced(answer.pieces, answer.pace) if answer.pieces else httpx.ByteStream(answer.body)
         case "hang":
             await anyio.sleep_forever()
         case "reset_before":
@@ -82,6 +93,8 @@ async def _travel(answer: Answer) -> httpx.AsyncByteStream:
             return _Broken(answer.body, httpx.ReadError("Connection reset by peer"))
         case "drip":
             return _Drip(answer.body)
+        case "stream_stall":
+            return _Paced(answer.pieces[: max(1, len(answer.pieces) // 2)], answer.pace, stalls=True)
     raise ValueError(f"unknown fault of the wire: {answer.fault!r}")
 
 
@@ -107,3 +120,20 @@ class _Drip(httpx.AsyncByteStream):
         for at in range(len(self._body)):
             await anyio.sleep(SECONDS_PER_BYTE)
             yield self._body[at : at + 1]
+
+
+class _Paced(httpx.AsyncByteStream):
+    """A body that comes in pieces."""
+
+    def __init__(self, pieces: Sequence[bytes], pace: float, *, stalls: bool = False) -> None:
+        self._pieces = pieces
+        self._pace = pace
+        self._stalls = stalls
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for place, piece in enumerate(self._pieces):
+            if place:
+                await anyio.sleep(self._pace)
+            yield piece
+        if self._stalls:
+            await anyio.sleep_forever()

@@ -8,6 +8,7 @@ import httpx
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.transport.hosts import normalise
+from batchrunner.transport.live import IDLE_SECONDS
 from batchrunner.transport.proxies import environment_proxy
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
@@ -25,13 +26,15 @@ def open_transport(  # noqa: PLR0913 - what settings say of a connection
     trust_env: bool = False,
     max_response: int | None = None,
     clock: Clock | None = None,
+    idle: float = IDLE_SECONDS,
 ) -> HttpTransport:
     """Return a transport for ``base_url``, to be entered with ``async with``; nothing is connected yet.
 
     ``connections`` is how many calls will be in flight: each has a connection of its own, for which this makes sure
     that the process may open enough files. Certificates are always verified, against the system's authorities and
     certifi's, and those in ``ca_file`` (PEM). Proxies of the environment are used only with ``trust_env``.
-    ``max_response`` (bytes) stands above what a call allows its answer. Raises ConfigurationError.
+    ``max_response`` (bytes) stands above what a call allows its answer; ``idle`` are the seconds of silence that end a
+    streamed answer. Raises ConfigurationError.
     """
     from batchrunner.transport.aiohttp_engine import AiohttpTransport
 
@@ -39,7 +42,7 @@ def open_transport(  # noqa: PLR0913 - what settings say of a connection
     allow_files(connections + SPARE_FILES)
     tls = tls_context(ca_file) if base_url.startswith("https:") else None
     engine = AiohttpTransport(tls=tls, proxy=environment_proxy(base_url) if trust_env else None)
-    return HttpTransport(engine, base_url, key, max_response=max_response, clock=clock)
+    return HttpTransport(engine, base_url, key, max_response=max_response, clock=clock, idle=idle)
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:

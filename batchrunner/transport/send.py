@@ -10,10 +10,11 @@ import httpx
 
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
-from batchrunner.core.http import HttpCall, HttpReply
+from batchrunner.core.http import Feed, HttpCall, HttpReply
 from batchrunner.transport.deadlines import Deadlines
 from batchrunner.transport.failures import deadline_failure, failure_of, interrupted_failure, refusal_of, too_large
 from batchrunner.transport.hosts import host_label, join, normalise
+from batchrunner.transport.live import IDLE_SECONDS, Live, Watch
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.wire import Answered, Engine, Head, Outgoing, Post, Whole
 
@@ -41,6 +42,7 @@ class HttpTransport:
         *,
         max_response: int | None = None,
         clock: Clock | None = None,
+        idle: float = IDLE_SECONDS,
     ) -> None:
         self._engine = engine
         self._base_url = normalise(base_url)
@@ -53,6 +55,7 @@ class HttpTransport:
         self._targets: dict[str, tuple[httpx.URL, str, Head]] = {}
         self._deadlines = Deadlines()
         self._group: TaskGroup | None = None
+        self._idle = idle
         self._interrupted = False
         self._drops = 0
         self._stale = False
@@ -98,18 +101,19 @@ class HttpTransport:
         self._stale = True
         self._deadlines.end_all()
 
-    async def send(self, call: HttpCall) -> HttpReply | Failure:
+    async def send(self, call: HttpCall, feed: Feed | None = None) -> HttpReply | Failure:
         """POST a call and bring back a complete answer of any status but 3xx and 407, or a Failure.
 
-        Ends within the call's deadline. Raises nothing but cancellation, and RuntimeError or ConfigurationError where
-        it is used wrongly.
+        An answer of status 200 goes through ``feed`` where there is one, and comes back as the whole that it makes of
+        it. Ends within the call's deadline, and earlier where a stream falls silent. Raises nothing but cancellation,
+        and RuntimeError or ConfigurationError where it is used wrongly.
         """
         if self._direct is None or not call.body:
             body = Outgoing(call.body)
-            return await self._call(self._request(call, body), body, call.deadline, self._cap(call))
+            return await self._call(self._request(call, body), body, call.deadline, self._cap(call), feed)
         _, url, head = self._target(call.path)
         post = Post(url, head, call.client_request_id, call.body)
-        return await self._call(post, post, call.deadline, self._cap(call))
+        return await self._call(post, post, call.deadline, self._cap(call), feed)
 
     def _cap(self, call: HttpCall) -> int:
         return self._max_response or call.max_response
@@ -121,31 +125,47 @@ class HttpTransport:
         return await self._call(request, body, deadline, max_response)
 
     async def _call(
-        self, request: httpx.Request | Post, body: Outgoing, deadline: float, max_response: int
+        self,
+        request: httpx.Request | Post,
+        body: Outgoing,
+        deadline: float,
+        max_response: int,
+        feed: Feed | None = None,
     ) -> HttpReply | Failure:
         if self._interrupted:
             return interrupted_failure(self._host, sent=False)
         drops, scope = self._drops, anyio.CancelScope()
-        self._deadlines.watch(scope, anyio.current_time() + deadline)
+        live = None
+        if feed is None:
+            self._deadlines.watch(scope, anyio.current_time() + deadline)
+        else:
+            watch = Watch(self._deadlines, scope, deadline, self._idle)
+            live = Live(feed, watch, self._clock, host=self._host, redact=self._body_without_key, most=max_response)
         try:
             with scope:
                 if self._stale:
                     self._stale = False
                     await self._engine.aclose()
-                return await self._exchange(request, max_response)
+                return await self._exchange(request, max_response, live)
         except httpx.RequestError as error:
             failure = failure_of(error, self._host)
-            return failure._replace(message=self._without_key(failure.message))
+            failure = failure._replace(message=self._without_key(failure.message))
+            return failure if live is None else live.broken(failure)
         finally:
             self._deadlines.forget(scope)
-        return self._cut_off(deadline, sent=body.sent, dropped=self._drops != drops)
+        failure = self._cut_off(deadline, live, sent=body.sent, dropped=self._drops != drops)
+        return failure if live is None else live.broken(failure)
 
-    def _cut_off(self, deadline: float, *, sent: bool, dropped: bool) -> Failure:
+    def _cut_off(self, deadline: float, live: Live | None, *, sent: bool, dropped: bool) -> Failure:
         if self._interrupted or dropped:
             return interrupted_failure(self._host, sent=sent)
+        if live is not None and sent and (silent := live.silent()) is not None:
+            return silent
         return deadline_failure(self._host, deadline, sent=sent)
 
-    async def _exchange(self, request: httpx.Request | Post, max_response: int) -> HttpReply | Failure:
+    async def _exchange(
+        self, request: httpx.Request | Post, max_response: int, live: Live | None
+    ) -> HttpReply | Failure:
         started = self._clock.monotonic()
         status, fields, stream = await self._answer(request)
         ttfb = self._clock.monotonic() - started
@@ -154,6 +174,9 @@ class HttpTransport:
             refusal = refusal_of(status, headers, self._host, max_response)
             if refusal is not None:
                 return refusal
+            if live is not None and status == 200:
+                live.head = headers, ttfb
+                return await live.follow(stream)
             body = await _read(stream, max_response)
         finally:
             await stream.aclose()

@@ -51,7 +51,7 @@ def test_a_value_is_read(kind, text, value):
         (TAG, "research", "team=research"),
         (SETTING, "max_tokens", "max_tokens=512"),
         (SETTING, "model=x", "--model NAME"),
-        (SETTING, "stream=true", "leave it out"),
+        (SETTING, "stream=true", "use --stream"),
         (SETTING, "max_tokens=4k", "max_tokens=4000"),
     ],
 )

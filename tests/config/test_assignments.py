@@ -79,7 +79,7 @@ def test_a_setting_keeps_json_as_typed_and_quotes_bare_words(text, pair):
     [
         ("max_tokens", ["no '='", "max_tokens=512"]),
         ("model=x", ["'model'", "--model NAME"]),
-        ("stream=true", ["'stream'", "leave it out"]),
+        ("stream=true", ["'stream'", "--stream"]),
         ("messages=[]", ["'messages'", "job file"]),
         ("input=x", ["'input'", "job file"]),
         ("a.b=1", ["'a.b'", "max_tokens=512"]),

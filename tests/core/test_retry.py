@@ -78,6 +78,18 @@ def test_limits_and_our_own_death_never_use_up_a_row(kind, billing):
     assert not verdict.counts
 
 
+@pytest.mark.parametrize("kind", [FailureKind.RATE_LIMITED, FailureKind.OVERLOADED])
+def test_a_stream_that_had_begun_was_paid_for_and_counts_whatever_it_broke_off_for(kind):
+    broken = failure(kind)._replace(partial=b"{}")
+    first = judge(broken, 0)
+    assert isinstance(first, RetryAt)
+    assert first.counts
+    assert judge(broken, 2) == GiveUp(kind)
+    in_an_outage = judge(broken, 2, shared=True)
+    assert isinstance(in_an_outage, RetryAt)
+    assert not in_an_outage.counts
+
+
 @pytest.mark.parametrize("kind", [FailureKind.CONNECTION, FailureKind.TIMEOUT])
 def test_a_call_that_was_never_sent_never_uses_up_a_row(kind):
     verdict = judge(failure(kind, Billing.NOT_BILLED), 1_000)

@@ -182,7 +182,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "F1 an array": (content(b"[1]\n"), ":1:1: a line must be a JSON object"),
     "F1 text after the object": (content(GOOD.strip() + b" x\n"), f":1:{len(GOOD) + 1}: invalid JSON: text after"),
     "F18 method DELETE": (content(line(method="DELETE")), '"method" must be "POST"'),
-    "F18 stream": (content(body(stream=True)), "stream"),
+    "F18 stream": (content(body(stream="yes")), "stream"),
     "F18 no model": (content(body(model=None)), "model"),
     "F18 a model that is a list": (content(body(model=["m"])), "model"),
     "F18 no messages": (content(body(messages=[])), "messages"),

@@ -38,8 +38,6 @@ def refusal(endpoint, body, **changes):
         ({"model": "m", "messages": [USER, "Hi"]}, "messages", "`messages[1]`: expected an object, got a string"),
         ({"model": "m", "messages": [USER, {"content": "Hi"}]}, "messages", "`messages[1].role` is missing"),
         ({"model": "m", "messages": [{"role": None}]}, "messages", "`messages[0].role`: expected a string, got null"),
-        (CHAT_BODY | {"stream": True}, "stream", 'streaming is not supported yet: remove "stream"'),
-        (CHAT_BODY | {"stream_tokens": True}, "stream_tokens", 'remove "stream_tokens"'),
         (CHAT_BODY | {"stream": "yes"}, "stream", "expected true or false or null, got a string"),
         (CHAT_BODY | {"max_tokens": -1}, "max_tokens", ">= 0"),
         (CHAT_BODY | {"max_tokens": "64"}, "max_tokens", "expected a whole number or null, got a string"),
@@ -182,8 +180,24 @@ def test_tokens_are_counted_not_estimated():
     assert inspect(COMPLETIONS, {"model": "m", "prompt": [1] * 100}).est_in == 100
 
 
-def test_streams_of_completions_are_refused_too():
-    assert refusal(COMPLETIONS, {"model": "m", "prompt": "a", "stream": True}).field == "stream"
+@pytest.mark.parametrize("asked", [{"stream": True}, {"stream_tokens": True}])
+def test_a_body_that_asks_for_a_stream_gets_one_and_no_other_does(asked):
+    body = {"model": "m", "prompt": "a", "max_tokens": 3}
+    assert inspect(COMPLETIONS, body | asked) == inspect(COMPLETIONS, body)
+    assert inspect(CHAT, CHAT_BODY | asked) == inspect(CHAT, CHAT_BODY)
+    for endpoint, plain in ((COMPLETIONS, body), (CHAT, CHAT_BODY)):
+        assert endpoint.feed(json.dumps(plain | asked).encode()) is not None
+        assert endpoint.feed(json.dumps(plain).encode()) is None
+        assert endpoint.feed(json.dumps(plain | {"stream": False}).encode()) is None
+        assert endpoint.feed(json.dumps(plain | {"user": '"stream": true'}).encode()) is None
+
+
+def test_a_key_written_in_escapes_asks_for_a_stream_all_the_same():
+    assert CHAT.feed(b'{"model":"m","messages":[],"str\\u0065am":true}') is not None
+    assert (
+        refusal(CHAT, b'{"model":"m","messages":[{"role":"user"}],"stream":true,"str\\u0065am":false}').field
+        == "stream"
+    )
 
 
 @pytest.mark.parametrize(

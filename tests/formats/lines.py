@@ -54,6 +54,8 @@ class Made(NamedTuple):
     billing: str | None = "billed"
     cost: int | None = 1_100_000
     extras: bytes | None = None
+    ttft: int | None = None
+    partial: bool = False
 
 
 def text_of(endpoint: str, body: bytes) -> str | None:

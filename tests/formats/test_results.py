@@ -65,6 +65,18 @@ def test_an_answer_is_a_line_of_openais_shape_with_one_key_of_ours(tmp_path):
     )
 
 
+def test_a_streamed_answer_tells_its_time_to_the_first_token_and_a_part_of_one_is_marked(tmp_path):
+    part = refusal(status=None, body=b'{"choices":[{"index":0,"finish_reason":null}]}', partial=True, failure="timeout")
+    written([Made(ttft=345_678), part], tmp_path / "out.jsonl")
+    (whole,) = map(json.loads, (tmp_path / "out.jsonl").read_bytes().splitlines())
+    (broken,) = map(json.loads, (tmp_path / "out.errors.jsonl").read_bytes().splitlines())
+    assert whole["batchrunner"]["ttft_ms"] == 345
+    assert "partial" not in whole["batchrunner"]
+    assert (broken["error"]["code"], broken["batchrunner"]["partial"]) == ("timeout", True)
+    assert broken["response"]["status_code"] == 200
+    assert broken["response"]["body"] == {"choices": [{"index": 0, "finish_reason": None}]}
+
+
 def test_a_refusal_has_the_response_and_the_error_and_what_was_never_sent_has_none(tmp_path):
     summary = written([Made(), refusal(), never_sent()], tmp_path / "out.jsonl")
     assert summary.errors == str(tmp_path / "out.errors.jsonl")

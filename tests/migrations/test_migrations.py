@@ -150,6 +150,17 @@ def sha256_of(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_database_of_the_first_release_becomes_one_of_this(path, tmp_path):
+    with closing(Session(str(path), writer_engine(str(path), new=True))) as session:
+        schema.upgrade(session, "0001")
+    assert "ttft" not in objects(path)["table attempts"]
+    with open_store(path) as store:
+        load(store, 2)
+    open_store(tmp_path / "new.db").close()
+    assert objects(path) == objects(tmp_path / "new.db")
+    assert check(path) == []
+
+
 def test_an_older_database_is_copied_and_upgraded_with_all_that_is_in_it(path, next_release):
     with open_store(path) as store:
         job = load(store, 3)

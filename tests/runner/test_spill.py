@@ -30,6 +30,7 @@ REPLIES = st.builds(
 FAILURES = st.builds(
     Failure, st.sampled_from(FailureKind), st.text(max_size=8), st.sampled_from(Billing), st.none() | NUMBERS,
     st.binary(max_size=64), st.none() | st.floats(0, 1e6), USAGES, st.none() | st.binary(max_size=9), WORDS, WORDS,
+    st.none() | st.binary(max_size=9),
 )  # fmt: skip
 VERDICTS = st.one_of(
     st.builds(RetryAt, NUMBERS, st.booleans()),
@@ -38,11 +39,11 @@ VERDICTS = st.one_of(
 )
 ENDS = st.one_of(st.tuples(REPLIES, st.just(Succeed())), st.tuples(FAILURES, VERDICTS))
 CLOSINGS = st.builds(
-    lambda number, head_id, end, money, usage: Closing(
+    lambda number, head_id, end, money, usage, ttft: Closing(
         number, Opening(HEAD._replace(id=head_id), 7, money, money), 8, *end, Billing.BILLED, Use.USED, usage,
-        UsageFrom.PROVIDER, money, 0.25,
+        UsageFrom.PROVIDER, money, 0.25, ttft,
     ),
-    NUMBERS, NUMBERS, ENDS, st.none() | NUMBERS, USAGES,
+    NUMBERS, NUMBERS, ENDS, st.none() | NUMBERS, USAGES, st.none() | st.floats(0, 1e6),
 )  # fmt: skip
 
 
@@ -176,6 +177,17 @@ def test_a_disk_that_takes_only_some_answers_is_said_to_have_taken_only_those(tm
         kept.write(closings[taken:], [])
     kept.end()
     assert spill.read(kept.paths[0]).closings == closings[:taken]
+
+
+def test_a_spill_of_the_first_release_is_taken_in_although_it_knows_nothing_of_streams(tmp_path):
+    failure = Failure(FailureKind.TIMEOUT, "late", Billing.UNKNOWN)
+    broken = answer(2)._replace(outcome=failure, verdict=GiveUp(FailureKind.TIMEOUT))
+    kept = msgspec.msgpack.decode(msgspec.msgpack.encode(spill._record(broken).kept))[:-1]
+    kept[4] = kept[4][:-1]
+    payload = msgspec.msgpack.encode([kept])
+    path = tmp_path / "q.db.spill"
+    path.write_bytes(MAGIC + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload)
+    assert spill.read(str(path)).closings == [broken]
 
 
 def test_what_a_provider_said_can_be_no_text_at_all_and_its_answer_is_kept(tmp_path):

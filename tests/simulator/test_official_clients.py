@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 
 import openai
@@ -34,6 +35,101 @@ async def test_openai_chats_and_completes():
         done = await client.completions.create(model="gpt-3.5-turbo-instruct", prompt=["one", "two"])
         assert len(done.choices) == 2
     assert provider.ledger.entries[0].usage["total_tokens"] == chat.usage.total_tokens
+
+
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}},
+        },
+    },
+    {"type": "function", "function": {"name": "time", "parameters": {}}},
+]
+
+
+@pytest.mark.anyio
+async def test_openai_streams_what_it_brings_without_a_stream():
+    provider = Provider(Settings(flavour="openai", echo=False))
+    asked = {"model": "gpt-4o-mini", "messages": QUESTION, "seed": 1}
+    async with serve(provider) as url, openai_client(url) as client:
+        plain = await client.chat.completions.create(**asked)
+        async with client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as events:
+            whole = await events.get_final_completion()
+        assert whole.choices[0].message.content == plain.choices[0].message.content
+        assert whole.choices[0].finish_reason == plain.choices[0].finish_reason
+        assert whole.usage == plain.usage
+        chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+        assert chunks[0].choices[0].delta.role == "assistant"
+        assert all(chunk.usage is None for chunk in chunks)
+        said = [part async for part in await client.completions.create(model="m", prompt=["one", "two"], stream=True)]
+        done = await client.completions.create(model="m", prompt=["one", "two"])
+        for choice in done.choices:
+            pieces = [one.text for part in said for one in part.choices if one.index == choice.index]
+            assert "".join(pieces) == choice.text
+            assert len(pieces) > 3
+    entries = list(provider.ledger.entries)
+    assert [entry.usage is None for entry in entries] == [False, False, True, True, False]
+    assert [entry.streamed for entry in entries] == [False, True, True, True, False]
+    assert all(entry.written and entry.sent_bytes > 100 for entry in entries)
+
+
+@pytest.mark.anyio
+async def test_openai_calls_tools_whole_and_streamed():
+    asked = {"model": "m", "messages": QUESTION, "tools": TOOLS, "tool_choice": "required"}
+    async with serve(Provider(Settings(flavour="openai"))) as url, openai_client(url) as client:
+        plain = (await client.chat.completions.create(**asked)).choices[0]
+        async with client.chat.completions.stream(**asked) as events:
+            whole = (await events.get_final_completion()).choices[0]
+    assert plain.finish_reason == whole.finish_reason == "tool_calls"
+    assert [call.function.name for call in plain.message.tool_calls] == ["weather", "time"]
+    # What was said depends on the call's own bytes only through the echo, which is cut out here.
+    assert [call.id for call in whole.message.tool_calls] == [call.id for call in plain.message.tool_calls]
+    for call in whole.message.tool_calls + plain.message.tool_calls:
+        arguments = json.loads(call.function.arguments)
+        assert (arguments == {}) == (call.function.name == "time")
+        assert arguments.get("days", 7) == 7
+
+
+@pytest.mark.anyio
+async def test_together_streams_texts_and_tool_calls():
+    provider = Provider(Settings(echo=False, cached_share=0.5))
+    asked = {"model": "meta-llama/Llama-3.2-3B-Instruct", "messages": QUESTION, "max_tokens": 12}
+    async with serve(provider) as url, together_client(url) as client:
+        plain = await client.chat.completions.create(**asked)
+        chunks = [chunk async for chunk in await client.chat.completions.create(**asked, stream=True)]
+        assert "".join(chunk.choices[0].delta.content for chunk in chunks) == plain.choices[0].message.content
+        assert [chunk.choices[0].finish_reason for chunk in chunks[-2:]] == [plain.choices[0].finish_reason] * 2
+        assert chunks[-1].usage == plain.usage
+        assert chunks[-1].choices[0].seed == plain.choices[0].seed > 2**63
+        tools = [
+            chunk.choices[0].delta.tool_calls[0]
+            async for chunk in await client.chat.completions.create(**asked, tools=TOOLS, stream=True)
+            if chunk.choices[0].delta.tool_calls
+        ]
+        assert tools[0].function.name == "weather"
+        assert json.loads("".join(call.function.arguments for call in tools))["days"] == 7
+        done = await client.completions.create(model="m", prompt="Once", max_tokens=9)
+        said = [
+            part async for part in await client.completions.create(model="m", prompt="Once", max_tokens=9, stream=True)
+        ]
+        assert "".join(part.choices[0].text for part in said) == done.choices[0].text
+        assert said[-1].finish_reason == done.choices[0].finish_reason
+    assert all(entry.usage for entry in provider.ledger.entries)
+
+
+@pytest.mark.anyio
+async def test_both_packages_raise_for_an_error_in_the_stream_and_pass_over_comments():
+    for flavour, package, build in (("openai", openai, openai_client), ("together", together, together_client)):
+        async with serve(Provider(Settings(flavour=flavour, faults={"stream_error": 1}))) as url, build(url) as client:
+            stream = await client.chat.completions.create(model="m", messages=QUESTION, stream=True)
+            with pytest.raises(package.APIError, match="in the middle of the answer"):
+                [chunk async for chunk in stream]
+        commented = Settings(flavour=flavour, faults={"stream_comments": 1})
+        async with serve(Provider(commented)) as url, build(url) as client:
+            stream = await client.chat.completions.create(model="m", messages=QUESTION, stream=True)
+            assert len([chunk async for chunk in stream]) > 5
 
 
 @pytest.mark.anyio

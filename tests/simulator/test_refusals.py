@@ -69,10 +69,10 @@ def test_a_body_that_is_no_request_is_a_400(desk, body):
     assert desk().post("/v1/chat/completions", body).status == 400
 
 
-def test_streaming_is_refused_in_plain_words(desk):
-    answer = desk().chat(stream=True)
+def test_a_stream_is_asked_for_with_true_and_nothing_else(desk):
+    answer = desk().chat(stream="yes")
     assert answer.status == 400
-    assert "Streaming is not supported by this simulator" in error(answer)["message"]
+    assert "'stream' must be true or false" in error(answer)["message"]
 
 
 def test_an_unknown_path_is_404_and_a_wrong_verb_405(desk):

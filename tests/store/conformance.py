@@ -352,6 +352,19 @@ def test_giving_up_keeps_the_refusal_to_read_but_not_all_of_a_flood(running, rea
     assert (two.status, two.body) == (413, flood[: 16 * 1024])
 
 
+def test_a_streams_first_token_is_kept_and_of_one_that_broke_for_good_the_whole_part(running, reader):
+    job = load(running, 3)
+    good, broken, again = start_calls(running, heads(running, job))
+    part = b'{"choices":' + b" " * 100_000 + b"[]}"
+    streamed = succeed(good)._replace(ttft=0.125)
+    retried = try_later(again, partial=part)
+    running.commit([], [streamed, give_up(broken, FailureKind.TIMEOUT, partial=part, status=None), retried], [], NOW)
+    one, two, three = rows(reader, job)
+    assert (one.ttft, one.partial) == (125_000, False)
+    assert (two.state, two.body, two.partial, two.ttft) == (RequestState.FAILED, part, True, None)
+    assert (three.body, three.partial) == (None, False)
+
+
 def test_closing_an_attempt_twice_or_one_that_never_was_is_refused(running, reader):
     job = load(running, 2)
     first, second = start_calls(running, heads(running, job))

@@ -1,6 +1,6 @@
 """Answers for the engine without a network."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -13,3 +13,5 @@ class Said:
     body: bytes = b'{"ok":true}'
     delay: float = 0.0
     fault: str | None = None
+    pieces: Sequence[bytes] = ()
+    pace: float = 0.0
