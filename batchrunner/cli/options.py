@@ -53,6 +53,7 @@ body_options = _stack(
     click.option("--endpoint", metavar="PATH", help="For lines that name none, such as /v1/chat/completions."),
     click.option("--model", metavar="ID", help="Replace the model in every body."),
     click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512."),
+    click.option("--attachments", metavar="DIR", help="Folder of the files that lines refer to: file:photos/1.jpg."),
 )
 
 job_options = _stack(
@@ -113,7 +114,7 @@ SETTING_FLAGS = (
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
     "until", "run_for", "give_up_after", "row_timeout", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
-    "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner",
+    "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "attachments",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 

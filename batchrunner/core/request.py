@@ -53,6 +53,10 @@ class NewRequest(NamedTuple):
     """The line's ``metadata`` and unknown keys, as one JSON object."""
     tags: tuple[tuple[str, str], ...] = ()
     """Line tags, sorted by key."""
+    composed: bool = False
+    """Whether what is sent is made of ``body`` at send time, with local files that it refers to, or as a form."""
+    files: int = 0
+    """How many local files it refers to."""
 
 
 class Head(NamedTuple):
@@ -90,6 +94,8 @@ class Opened(NamedTuple):
 
     attempt_id: int
     body: bytes
+    composed: bool = False
+    """Whether what is sent has yet to be made of the body."""
 
 
 class Release(NamedTuple):
@@ -115,3 +121,5 @@ class Closing(NamedTuple):
     """Pico-dollars by the attempt's rate card; None where price or usage is unknown. Never 0 for unknown."""
     ttfb: float
     """Seconds to the first byte of the answer."""
+    sent: bytes | None = None
+    """First 16 bytes of the SHA-256 of what was sent; None: the digest of the request, whose body it was."""

@@ -1,9 +1,11 @@
 """Chat completions."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 
+from batchrunner.core.attachments import Attached, Composed, Wanted
 from batchrunner.core.attempt import Outcome
 from batchrunner.core.estimate import tokens
 from batchrunner.core.http import HttpReply
@@ -21,6 +23,7 @@ from batchrunner.endpoints.facts import (
     refuse_repeats,
     refuse_stream,
 )
+from batchrunner.endpoints.parts import inlined, may_refer, references
 from batchrunner.endpoints.usage import generated
 
 MESSAGE_TOKENS = 4
@@ -101,7 +104,16 @@ class Chat:
         if asked.tools or asked.functions or asked.response_format:
             estimate += sum(tokens(bytes(more)) for more in (asked.tools, asked.functions, asked.response_format))
         most = larger(asked.max_tokens, asked.max_completion_tokens)
-        return Facts(asked.model, estimate, bound(most, asked.n or 1))
+        files = references(body) if may_refer(body) else ()
+        return Facts(asked.model, estimate, bound(most, asked.n or 1), files, bool(files))
+
+    def wanted(self, body: bytes) -> tuple[Wanted, ...]:
+        """Return the files that the parts of its messages refer to."""
+        return references(body)
+
+    def compose(self, body: bytes, files: Sequence[Attached]) -> Composed:
+        """Return the body with its files as data URLs, sounds of ``input_audio`` as bare base64."""
+        return Composed(inlined(body, files), "application/json")
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are.

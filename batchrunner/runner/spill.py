@@ -43,6 +43,7 @@ class _Kept(msgspec.Struct, array_like=True, frozen=True):
     usage_from: UsageFrom
     cost: int | None
     ttfb: float
+    sent: bytes | None = None
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True):
@@ -242,10 +243,7 @@ def _record(closing: Closing) -> _Record:
             verdict if isinstance(verdict, Stop) else None,
             closing.billing,
             closing.use,
-            closing.usage,
-            closing.usage_from,
-            closing.cost,
-            closing.ttfb,
+            *(closing.usage, closing.usage_from, closing.cost, closing.ttfb, closing.sent),
         )
     )
 
@@ -284,10 +282,7 @@ def _closing(kept: _Kept) -> Closing:
         verdict,
         kept.billing,
         kept.use,
-        kept.usage,
-        kept.usage_from,
-        kept.cost,
-        kept.ttfb,
+        *(kept.usage, kept.usage_from, kept.cost, kept.ttfb, kept.sent),
     )
 
 

@@ -50,6 +50,8 @@ class Entry(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     """Tokens really processed and billed; 0 if it is not billed."""
+    milliseconds: int = 0
+    """Of sound, listened to and billed."""
     in_flight: int = 0
     """Calls in flight when it arrived, itself included."""
     written: bool | None = None
@@ -138,7 +140,8 @@ class Ledger:
     def stats(self) -> dict[str, Any]:
         """Totals as JSON types."""
         repeats = [count - 1 for count in self.duplicates().values()]
-        names = ("requests", "processed", "billed", "input_tokens", "cached_tokens", "output_tokens", "retries")
+        used = ("input_tokens", "cached_tokens", "output_tokens", "milliseconds")
+        names = ("requests", "processed", "billed", *used, "retries")
         return {
             **{name: self.totals[name] for name in (*names, "written", "unwritten")},
             "in_flight": self.in_flight,
@@ -179,6 +182,7 @@ class Ledger:
             self.totals["input_tokens"] += entry.input_tokens
             self.totals["cached_tokens"] += entry.cached_tokens
             self.totals["output_tokens"] += entry.output_tokens
+            self.totals["milliseconds"] += entry.milliseconds
 
     def _events(self, weight: Weight, model: str | None, admitted_only: bool) -> Iterator[tuple[float, float]]:
         for entry in self.entries:

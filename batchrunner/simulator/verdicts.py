@@ -14,8 +14,11 @@ from batchrunner.simulator.answers import Work
 from batchrunner.simulator.faults import UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KINDS
 from batchrunner.simulator.ledger import Entry
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
+from batchrunner.simulator.transcripts import content_type_of
 
 _LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+_TEXT: Final = "text"
+"""What takes the place of a list in a transcript."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,16 +94,20 @@ def unread(fault: str, wire: str) -> Verdict:
 
 def served(
     work: Work,
-    answer: dict[str, Any],
+    answer: dict[str, Any] | str,
     usage: dict[str, Any] | None,
     fault: str | None,
     headers: Mapping[str, str],
 ) -> Verdict:
     """A call that was done and is billed, with whatever `fault` then makes of its answer."""
-    usage = spoil(answer, usage, fault, _LISTS[work.call.endpoint])
-    body = msgspec.json.encode(answer)
+    if isinstance(answer, str):
+        body, content_type = answer.encode(), content_type_of(work.call) or errors.JSON_TYPE
+    else:
+        usage = spoil(answer, usage, fault, _LISTS.get(work.call.endpoint, _TEXT))
+        body, content_type = msgspec.json.encode(answer), errors.JSON_TYPE
     good = Verdict(
         status=200,
+        content_type=content_type,
         body=body,
         headers=headers,
         fault=fault,
@@ -158,4 +165,5 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         entry.input_tokens = work.input_tokens
         entry.cached_tokens = work.cached_tokens
         entry.output_tokens = work.output_tokens
+        entry.milliseconds = work.call.milliseconds
     return entry

@@ -35,7 +35,9 @@ _ATTEMPT = ManyRows(
 )
 _RUN = """UPDATE requests SET state = 'running', runner_id = ?, attempts = attempts + 1
  WHERE id IN (SELECT value FROM json_each(?)) AND state = 'queued' AND attempts = ?"""
-_BODIES = """SELECT b.request_id, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
+_BODIES = (
+    """SELECT b.request_id, b.codec, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
+)
 
 _FORGET = "DELETE FROM attempts WHERE id IN (SELECT value FROM json_each(?)) AND ended IS NULL"
 _REQUEUE = """UPDATE requests SET state = iif(state = 'running', 'queued', state), runner_id = NULL,
@@ -54,6 +56,7 @@ _SUCCEED = ManyRows(
     "(?, ?)",
 )
 _RESPONSE = ManyRows("INSERT INTO responses (request_id, attempt_id, crc, body) VALUES %s", "(?, ?, ?, ?)")
+_SENT = "UPDATE attempts SET sent_digest = ? WHERE id = ?"
 _DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body) VALUES (?, ?, ?)"
 
 Row = tuple[Any, ...]
@@ -90,8 +93,11 @@ def open_attempts(
     _ATTEMPT.execute(cursor, attempts)
     add_counts(connection, counts)
     asked = [opening.head.id for opening in openings]
-    bodies = dict(cursor.execute(_BODIES, (id_list(asked),)))
-    return [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
+    bodies = {row[0]: row for row in cursor.execute(_BODIES, (id_list(asked),))}
+    return [
+        Opened(attempt_id, body, codec != 0)
+        for attempt_id, (_, codec, body) in enumerate(map(bodies.__getitem__, asked), first_id)
+    ]
 
 
 def release_attempts(connection: Connection, released: Sequence[Release]) -> None:
@@ -143,6 +149,7 @@ class _Group:
         self._successes: list[Any] = []
         self._responses: list[Any] = []
         self._discards: list[Row] = []
+        self._sent: list[Row] = []
         self._counts: Counts = defaultdict(int)
         self._totals: Totals = {}
 
@@ -204,7 +211,10 @@ class _Group:
 
     def _close(self, closing: Closing, use: str) -> Row:
         """Add the closing to the totals; return the row that closes its attempt."""
-        attempt_id, (head, opened, rate_id, hold), ended, outcome, _, billing, _, usage, source, cost, ttfb = closing
+        attempt_id, opening, ended, outcome, _, billing, _, usage, source, cost, ttfb, sent = closing
+        head, opened, rate_id, hold = opening
+        if sent is not None:
+            self._sent.append((sent, attempt_id))
         hold, cost, paid, usage_from = _money(hold), _money(cost), billing._value_, source._value_
         if usage is not None and not 0 <= min(usage) <= max(usage) <= MOST_TOKENS:
             usage, usage_from, cost = None, "none", None
@@ -230,6 +240,8 @@ class _Group:
             take_closed(connection, self._late)
         cursor = driver(connection)
         cursor.executemany(_CLOSE, self._attempts)
+        if self._sent:
+            cursor.executemany(_SENT, self._sent)
         if self._moves:
             cursor.executemany(_MOVE, self._moves)
         _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
