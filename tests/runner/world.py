@@ -122,7 +122,9 @@ class World:
             return report
 
     def outside(self) -> Outside:
-        return Outside(clock=self.clock, dice=_Dice(), transport=self._transport, offload=self.offload)
+        return Outside(
+            clock=self.clock, dice=_Dice(), transport=self._transport, offload=self.offload, file_offload=self.offload
+        )
 
     def _transport(self, provider: str) -> Transport:
         return HttpTransport(SimulatedHost(self.provider), "http://127.0.0.1:1", Secret(CANARY_KEY), clock=self.clock)
