@@ -104,8 +104,9 @@ class Chat:
         if asked.tools or asked.functions or asked.response_format:
             estimate += sum(tokens(bytes(more)) for more in (asked.tools, asked.functions, asked.response_format))
         most = larger(asked.max_tokens, asked.max_completion_tokens)
-        files = references(body) if may_refer(body) else ()
-        return Facts(asked.model, estimate, bound(most, asked.n or 1), files, bool(files))
+        if may_refer(body) and (files := references(body)):
+            return Facts(asked.model, estimate, bound(most, asked.n or 1), files, True)
+        return Facts(asked.model, estimate, bound(most, asked.n or 1))
 
     def wanted(self, body: bytes) -> tuple[Wanted, ...]:
         """Return the files that the parts of its messages refer to."""

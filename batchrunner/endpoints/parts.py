@@ -60,24 +60,27 @@ _LINKED = {
 }
 
 
+_BACKSLASH = ord("\\")
+
+
 def may_refer(body: bytes) -> bool:
     """Whether a body can refer to files at all: a quick look that nearly every other body fails."""
     if b"file:" in body:
         return True
-    return b"\\" in body and any(escaped in body for escaped in (b"\\u006", b"\\u003a", b"\\u003A"))
+    return _BACKSLASH in body and any(escaped in body for escaped in (b"\\u006", b"\\u003a", b"\\u003A"))
 
 
-def references(body: bytes) -> tuple[Wanted, ...]:
+def references(body: bytes, turns: str = "messages") -> tuple[Wanted, ...]:
     """Return the files that the messages of a chat body refer to, in the order in which ``inlined`` wants them.
 
-    Raises BadBody for a sound whose ``format`` is missing or unknown.
+    ``turns`` is the key that they stand under. Raises BadBody for a sound whose ``format`` is missing or unknown.
     """
     found: list[Wanted] = []
-    _change_body(body, found.append)
+    _change_body(body, turns, found.append)
     return tuple(found)
 
 
-def inlined(body: bytes, files: Sequence[Attached]) -> bytes:
+def inlined(body: bytes, files: Sequence[Attached], turns: str = "messages") -> bytes:
     """Return a chat body with its files in the places of their references."""
     left = iter(files)
 
@@ -87,7 +90,7 @@ def inlined(body: bytes, files: Sequence[Attached]) -> bytes:
         start = b'"' if wanted.accepts in _BARE else b'"data:%b;base64,' % file.media_type.encode()
         return [start, base64, b'"']
 
-    pieces = _change_body(body, visit)
+    pieces = _change_body(body, turns, visit)
     return body if pieces is None else b"".join(pieces)
 
 
@@ -103,10 +106,10 @@ def reference(value: msgspec.Raw, accepts: tuple[str, ...], most: int) -> Wanted
     return Wanted(text[len(SCHEME) :], accepts, most, bytes(value)) if text.startswith(SCHEME) else None
 
 
-def _change_body(body: bytes, visit: Visit) -> Pieces | None:
+def _change_body(body: bytes, turns: str, visit: Visit) -> Pieces | None:
     part = partial(_in_object, changes=_changes(visit))
     message = partial(_in_object, changes={"content": partial(_in_list, change=part)})
-    return _in_object(msgspec.Raw(body), changes={"messages": partial(_in_list, change=message)})
+    return _in_object(msgspec.Raw(body), changes={turns: partial(_in_list, change=message)})
 
 
 def _changes(visit: Visit) -> Mapping[str, Change]:

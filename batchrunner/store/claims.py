@@ -61,17 +61,17 @@ _NEXT_DUE = select(func.min(requests.c.not_before)).where(*_WAITING, requests.c.
 LOOKED_AT = 1_000
 """Queued requests of each kind, fresh and waiting, whose bodies are asked whether they refer to files."""
 _WITH_FILES = """SELECT 1 FROM (
- SELECT id FROM (SELECT id FROM requests
-  WHERE state = 'queued' AND not_before = 0 AND job_id IN (SELECT value FROM json_each(:jobs)) LIMIT :most)
+ SELECT id FROM (SELECT id FROM requests INDEXED BY requests_ready
+  WHERE state = 'queued' AND not_before = 0 AND job_id = :job_id LIMIT :most)
  UNION ALL
- SELECT id FROM (SELECT id FROM requests
-  WHERE state = 'queued' AND not_before > 0 AND job_id IN (SELECT value FROM json_each(:jobs)) LIMIT :most)
+ SELECT id FROM (SELECT id FROM requests INDEXED BY requests_due
+  WHERE state = 'queued' AND not_before > 0 AND job_id = :job_id LIMIT :most)
  ) AS r CROSS JOIN bodies AS b ON b.request_id = r.id WHERE b.codec = :codec LIMIT 1"""
 
 
-def refers_to_files(connection: Connection, jobs: Sequence[int]) -> bool:
-    """Whether one of the first queued requests of these jobs refers to local files; few bodies are looked at."""
-    values = {"jobs": id_list(jobs), "most": LOOKED_AT, "codec": WITH_FILES}
+def refers_to_files(connection: Connection, job_id: int) -> bool:
+    """Whether one of the first queued requests of a job refers to local files; few bodies are looked at."""
+    values = {"job_id": job_id, "most": LOOKED_AT, "codec": WITH_FILES}
     return connection.execute(text(_WITH_FILES), values).first() is not None
 
 

@@ -1,5 +1,6 @@
 """Rows that refer to files: read at send time, sent in place of their references, and alone in failing for them."""
 
+import dataclasses
 import hashlib
 import json
 import sqlite3
@@ -15,6 +16,7 @@ from batchrunner.core.attempt import Failure, FailureKind
 from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.offload import InlineOffload
+from batchrunner.runner.report import Interrupt
 from batchrunner.runner.run import Run
 from batchrunner.simulator import Settings
 from tests.media import png, wav
@@ -309,3 +311,46 @@ async def test_what_is_composed_is_the_same_each_time(files):
             made.append(sent)
     assert made[0] == made[1]
     assert made[0].digest == hashlib.sha256(made[0].composed.body).digest()[:16]
+
+
+class SlowFiles:
+    """A files' thread that takes seven seconds for everything."""
+
+    def __init__(self):
+        self.calls = 0
+
+    async def run(self, call):
+        self.calls += 1
+        await anyio.sleep(7)
+        return call()
+
+    def close(self):
+        return None
+
+
+async def test_a_run_that_is_stopped_while_files_are_read_sends_nothing_and_leaves_no_attempt(world, files):
+    slow = SlowFiles()
+    path = world.file([vision(f"photos/{n}.png") for n in range(3)])
+    plain, world.outside = world.outside, lambda: dataclasses.replace(plain(), file_offload=lambda: slow)
+
+    async def stop_soon(run):
+        await anyio.sleep(8)
+        run.stop(Interrupt.INT)
+
+    report = await world.work(path, attachments=str(files), beside=stop_soon)
+    assert slow.calls > 0
+    assert not world.provider.ledger.entries
+    assert (report.tally.attempts, report.left) == (0, 3)
+    assert rows(world, "SELECT count(*) FROM attempts") == [(0,)]
+    assert rows(world, "SELECT DISTINCT state, attempts FROM requests") == [("queued", 0)]
+
+
+async def test_rows_without_files_go_on_while_files_are_read(world, files):
+    slow = SlowFiles()
+    path = world.file([vision(f"photos/{n}.png") for n in range(3)] + world.chats(30))
+    plain, world.outside = world.outside, lambda: dataclasses.replace(plain(), file_offload=lambda: slow)
+    report = await world.work(path, attachments=str(files), concurrency=8)
+    assert report.tally.succeeded == 33
+    first = min(entry.time for entry in world.provider.ledger.entries if entry.usage["prompt_tokens"] > 1600)
+    before = sum(entry.time < first for entry in world.provider.ledger.entries)
+    assert before == 30, "all plain rows were sent before the first file was read"

@@ -34,11 +34,11 @@ VERDICTS = st.one_of(
 )
 ENDS = st.one_of(st.tuples(REPLIES, st.just(Succeed())), st.tuples(FAILURES, VERDICTS))
 CLOSINGS = st.builds(
-    lambda number, head_id, end, money, usage: Closing(
+    lambda number, head_id, end, money, usage, sent: Closing(
         number, Opening(HEAD._replace(id=head_id), 7, money, money), 8, *end, Billing.BILLED, Use.USED, usage,
-        UsageFrom.PROVIDER, money, 0.25,
+        UsageFrom.PROVIDER, money, 0.25, sent,
     ),
-    NUMBERS, NUMBERS, ENDS, st.none() | NUMBERS, USAGES,
+    NUMBERS, NUMBERS, ENDS, st.none() | NUMBERS, USAGES, st.none() | st.binary(min_size=16, max_size=16),
 )  # fmt: skip
 
 
