@@ -86,14 +86,22 @@ def inlined(body: bytes, files: Sequence[Attached], turns: str = "messages") -> 
 
     def visit(wanted: Wanted) -> Pieces:
         file = next(left)
-        base64 = binascii.b2a_base64(file.data, newline=False)
         start = b'"' if wanted.accepts in _BARE else b'"data:%b;base64,' % file.media_type.encode()
-        return [start, base64, b'"']
+        return [start, *_base64(file.data), b'"']
 
     pieces = _change_body(body, turns, visit)
     return body if pieces is None else b"".join(pieces)
 
 
+def _base64(data: bytes) -> Pieces:
+    """Encode a file, some of it at a time: other threads get their turn in between."""
+    whole = memoryview(data)
+    steps = range(0, len(data), _AT_ONCE)
+    return [binascii.b2a_base64(whole[start : start + _AT_ONCE], newline=False) for start in steps]
+
+
+_AT_ONCE = 3 * 128 * 1024
+"""Bytes; a multiple of three, so that the pieces join without padding between them."""
 _BARE = frozenset(FORMATS.values())
 
 

@@ -1,7 +1,6 @@
 """Jobs that refer to local files, as real processes over a real socket."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -121,26 +120,8 @@ def test_a_live_run_takes_files_of_its_own_folder_only(at: Start) -> None:
     assert other.code == 2
     assert "reads local files beneath" in other.err
     assert place.run("load", "more.jsonl", *WITH_FILES, "--db", "q.db").code == 0
-    place.file([vision("photos/none.png", "none")], "none.jsonl")
-    missing = place.run("load", "none.jsonl", "--db", "q.db")
-    assert missing.code == 5
-    assert "there is no such file" in missing.err
     place.box.change(latency=0.0)
     assert child.end().code == 0
-
-
-def test_slow_files_hold_up_nobody_else(at: Start) -> None:
-    """A pipe in the place of a file, or a folder of thousands, is decided in no time; plain rows go on meanwhile."""
-    place = at()
-    folder = filled(place, images=40, padding=2_000_000)
-    job = place.file([vision(f"photos/{n}.png", f"v{n}") for n in range(40)] + chats(400))
-    assert place.run("load", "job.jsonl", *WITH_FILES, "--db", "q.db").code == 0
-    os.unlink(folder / "photos" / "7.png")  # noqa: PTH108
-    os.mkfifo(folder / "photos" / "7.png")
-    ended = place.run(*place.job(*WITH_FILES, "--concurrency", "32"))
-    assert ended.code == 3, ended.err
-    assert faults_of(place, job, ended.code, ended.err) == []
-    assert place.states() == {"succeeded": 439, "failed": 1}
 
 
 def test_i8_a_thousand_pictures_of_a_megabyte_stay_below_400_mib(at: Start) -> None:

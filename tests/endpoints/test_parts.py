@@ -112,6 +112,13 @@ def test_files_become_data_urls_in_their_order_and_sounds_bare_base64():
     assert sent[4]["image_url"] == "data:image/jpeg;base64," + base64.b64encode(b"five").decode()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 393_215, 393_216, 393_217, 1_000_000])
+def test_files_of_any_size_come_out_as_they_are(size):
+    data = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    sent = parts_of(compose(body(linked("image_url", "file:1.png")), ("1.png", data, "image/png")))
+    assert base64.b64decode(sent[0]["image_url"]["url"].partition(",")[2], validate=True) == data
+
+
 def test_the_same_words_as_text_stay_text():
     raw = body({"type": "text", "text": "file:1.png"}, linked("image_url", "file:1.png"))
     sent = parts_of(compose(raw, ("1.png", PNG, "image/png")))
