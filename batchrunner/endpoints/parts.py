@@ -20,7 +20,8 @@ SCHEME = "file:"
 MOST_IMAGE = 20 * 1024 * 1024
 """Bytes of an image: the most that OpenAI takes."""
 MOST_SOUND = 25 * 1024 * 1024
-MOST_VIDEO = 100 * 1024 * 1024
+MOST_VIDEO = 50 * 1024 * 1024
+"""Bytes of a video: what OpenAI takes of a whole request."""
 
 FORMATS = {
     "wav": ("audio/wav",),

@@ -155,6 +155,12 @@ def answered_milliseconds(body: bytes) -> int | None:
     return int(seconds * 1000 + 0.5)
 
 
+def heard_milliseconds(answer: bytes, measured: int | None) -> int | None:
+    """Return how much sound a transcript is billed for: what the answer tells, else what its file's header told."""
+    told = answered_milliseconds(answer)
+    return measured if told is None else told
+
+
 def _number(text: str) -> float | None:
     try:
         return float(text)

@@ -16,10 +16,10 @@ from batchrunner.core.attempt import Billing, Failure, FailureKind
 from batchrunner.endpoints.registry import COMPOSING
 from batchrunner.runner.offload import Offload
 
-ROOM = 160 * 1024 * 1024
+ROOM = 128 * 1024 * 1024
 """Bytes of files that may be in the air at once, before base64 makes four of three; one larger row goes alone."""
-MOST_IN_A_BODY = 128 * 1024 * 1024
-"""Bytes of all files of one body."""
+MOST_IN_A_BODY = 80_000_000
+"""Bytes of all files of one body: no provider is known to take more."""
 
 
 T = TypeVar("T")

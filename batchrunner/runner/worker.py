@@ -17,7 +17,7 @@ from batchrunner.core.retry import RetryAt, RetryPolicy, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
-from batchrunner.runner.attaching import Attaching
+from batchrunner.runner.attaching import Attaching, Sendable
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
@@ -93,9 +93,11 @@ class Workers:
             reached("send")
             answer = await ticket.lane.transport.send(self._call(ticket.opening, opened, sent.composed))
         reached("answered")
-        self._settle(ticket, opened, answer, sent.digest)
+        self._settle(ticket, opened, answer, sent)
 
-    def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure, sent: bytes | None = None) -> None:
+    def _settle(
+        self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure, sent: Sendable | None = None
+    ) -> None:
         lane, opening, permit = ticket
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
@@ -117,7 +119,7 @@ class Workers:
             ended=now,
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
-        self._ledger.record(closing if sent is None else closing._replace(sent=sent))
+        self._ledger.record(closing if sent is None else closing._replace(sent=sent.digest))
 
     def _call(self, opening: Opening, opened: Opened, composed: Composed | None = None) -> HttpCall:
         head = opening.head

@@ -14,7 +14,7 @@ from batchrunner.endpoints import multipart as forms
 from batchrunner.endpoints.base import BadBody
 from batchrunner.endpoints.multipart import FilePart, multipart
 from batchrunner.endpoints.registry import TRANSCRIPTIONS, TRANSLATIONS
-from batchrunner.endpoints.transcripts import answered_milliseconds
+from batchrunner.endpoints.transcripts import answered_milliseconds, heard_milliseconds
 from tests.media import wav
 
 
@@ -193,6 +193,13 @@ def test_a_file_that_is_there_twice_is_refused():
 )
 def test_the_length_that_an_answer_tells_is_whole_milliseconds_or_unknown(answer, expected):
     assert answered_milliseconds(json.dumps(answer).encode()) == expected
+
+
+def test_what_the_answer_tells_goes_before_what_was_measured():
+    assert heard_milliseconds(b'{"text":"","duration":2.5}', 2400) == 2500
+    assert heard_milliseconds(b'{"text":""}', 2400) == 2400
+    assert heard_milliseconds(b'"1\\n00:00"', 2400) == 2400
+    assert heard_milliseconds(b'{"text":""}', None) is None
 
 
 @given(st.binary(max_size=100))

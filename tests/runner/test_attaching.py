@@ -292,7 +292,7 @@ async def test_too_many_bytes_in_one_body_are_refused_by_name():
         assert isinstance(sent, Failure)
         assert sent.kind is FailureKind.ATTACHMENT
         assert (
-            sent.message == "file:a, file:b have 209,715,200 bytes together, and 134,217,728 are the most that is sent"
+            sent.message == "file:a, file:b have 209,715,200 bytes together, and 80,000,000 are the most that is sent"
         )
     assert files.reads == []
 
