@@ -13,7 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from batchrunner.attachments.folder import AttachmentFolder
 from batchrunner.config import Loaded, Settings, fingerprint, limits_for
+from batchrunner.core.attachments import Attachments, NoAttachments
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.gate import Gate
@@ -87,6 +89,19 @@ def price_book(settings: Settings) -> PriceBook:
     return load_prices(settings.price_files)
 
 
+def attachments(settings: Settings) -> Attachments:
+    """Return the local files that job lines may refer to. Raises ConfigurationError where there is no such folder."""
+    if settings.attachments is None:
+        return NoAttachments()
+    own = [f"{settings.db}{end}" for end in ("", "-wal", "-shm")]
+    return AttachmentFolder(settings.attachments, never=own)
+
+
+def attachments_folder(settings: Settings) -> str | None:
+    """Return where these files lie, without links: what two processes can compare."""
+    return None if settings.attachments is None else str(settings.attachments.resolve())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """The keys of the providers that a run needs, by provider."""
@@ -113,6 +128,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
     offload: Offload,
     *,
     concurrency: int,
+    file_offload: Offload | None = None,
     clock: Clock | None = None,
     dice: Callable[[], float] | None = None,
     transport: Callable[[str], Transport] | None = None,
@@ -135,6 +151,8 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         patience=patience_of(settings),
         notifier=make_notifier(settings),
         keep_partial=settings.keep_partial,
+        attachments=attachments(settings),
+        file_offload=file_offload,
     )
 
 

@@ -15,12 +15,14 @@ FULL = (
     ("load_export.py",),
     ("restart.py",),
     ("memory.py",),
+    ("attachments.py",),
 )
 QUICK = (
     ("whole_job.py", "--rows", "10000", "--rows-1s", "4000", "--repeats", "1", "--clients", "batchrunner,bare"),
     ("load_export.py", "--rows", "100000", "--export-rows", "20000", "--repeats", "1"),
     ("restart.py", "--rows", "20000", "--repeats", "2"),
     ("memory.py", "--rows", "100000"),
+    ("attachments.py", "--rows", "500"),
 )
 
 

@@ -12,7 +12,7 @@ from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch
 from batchrunner.runner.snapshot import LaneView, PauseView, Snapshot
 from batchrunner.runner.tail import Tail
-from batchrunner.wiring import price_book, program_version
+from batchrunner.wiring import attachments, price_book, program_version
 
 __all__ = [
     "SLICES",
@@ -34,6 +34,7 @@ __all__ = [
     "Session",
     "Snapshot",
     "Tail",
+    "attachments",
     "check",
     "price_book",
     "program_version",

@@ -41,6 +41,8 @@ class Attempt(NamedTuple):
     rate_id: int | None
     hold: int | None
     cost: int | None
+    sent: str
+    """First 32 hex digits of the SHA-256 of what was sent."""
     usage: Usage
     """What was counted, in every unit; nothing where it is not known."""
 
@@ -53,7 +55,9 @@ class Row(NamedTuple):
     failure: str | None
     endpoint: str
     sha256: str
-    """Of the body that was to be sent, in hex."""
+    """Of the body that was to be sent, or to be made into what is sent, in hex."""
+    composed: bool
+    """Whether what is sent was made of it: then only the attempt knows its digest."""
 
 
 class Sheet:
@@ -70,6 +74,13 @@ class Sheet:
             self.cards = {row[0]: _card(row[1]) for row in connection.execute("SELECT id, card FROM rates")}
             self.lines = connection.execute(_LINES).fetchall()
         self.by_attempt = {mark_of(call): call for call in self.calls}
+
+    def sent(self, attempt: Attempt) -> str:
+        """Return the first hex digits of the SHA-256 of what an attempt sent; none where nobody can know them."""
+        row = self.rows[attempt.request_id]
+        if not row.composed:
+            return row.sha256
+        return "" if attempt.outcome in (None, "lost") else attempt.sent
 
     def label(self, request_id: int) -> str:
         """Return how people know a request."""
@@ -113,9 +124,9 @@ _UNITS = (
     *("audio_input", "audio_output", "image_input", "image_output"),
 )
 _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
- rate_id, hold, cost, {", ".join(_UNITS)}, stated_cost FROM attempts LEFT JOIN units ON attempt_id = id
- ORDER BY id"""  # noqa: S608 - made of constants
-_ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.data FROM requests AS r
+ rate_id, hold, cost, lower(hex(sent_digest)), {", ".join(_UNITS)}, stated_cost
+ FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
+_ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
 _HELD = "SELECT custom_id, state FROM requests"
@@ -125,14 +136,14 @@ _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     *facts, stated = row
-    known, units = facts[:14], dict(zip(_UNITS, (amount or 0 for amount in facts[14:]), strict=True))
+    known, units = facts[:15], dict(zip(_UNITS, (amount or 0 for amount in facts[15:]), strict=True))
     given, cached, made = (amount or 0 for amount in known[8:11])
     return Attempt._make((*known, Usage(input=given, cached=cached, output=made, cost=stated, **units)))
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    _, custom_id, state, failure, endpoint, body = row
-    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest())
+    _, custom_id, state, failure, endpoint, codec, body = row
+    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest(), codec != 0)
 
 
 class _Printed(msgspec.Struct):

@@ -33,6 +33,8 @@ from batchrunner.wiring import (
     Access,
     access,
     allow_connections,
+    attachments,
+    attachments_folder,
     care_of,
     patience_of,
     price_book,
@@ -42,6 +44,10 @@ from batchrunner.wiring import (
 )
 
 _FILES = (".jsonl", ".gz", ".json")
+
+
+def _files_thread() -> Offload:
+    return ThreadOffload("batchrunner-files")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,8 @@ class Outside:
     """Whether the run looks into its mailbox: a clock that jumps would look there very often."""
     offload: Callable[[], Offload] = ThreadOffload
     """Makes what runs the store's calls; inline for a clock that jumps."""
+    file_offload: Callable[[], Offload] = _files_thread
+    """Makes what reads the files that rows refer to."""
 
 
 class Session(Reads):
@@ -98,8 +106,11 @@ class Session(Reads):
         """Queue a job file, or find the job that it already is. Raises InputError."""
         tags = self.settings.tags if tags is None else tags
         command = Load.of(path, options or self.settings.job, name=name, tags=tags, add=add)
+        return self._load(command)
+
+    def _load(self, command: Load) -> Loaded:
         with tuned():
-            return control.load(self._store, SystemClock(), command, self._store.path)
+            return control.load(self._store, SystemClock(), command, self._store.path, attachments(self.settings))
 
     def retry(
         self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
@@ -111,8 +122,7 @@ class Session(Reads):
     def do(self, command: Command) -> Done:
         """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""
         if isinstance(command, Load):
-            with tuned():
-                return Done(loaded=control.load(self._store, SystemClock(), command, self._store.path))
+            return Done(loaded=self._load(command))
         if isinstance(command, Pause | Resume | Cancel | Retry):
             return control.at_once(control.perform(self._store, command, SystemClock().now()))
         raise ConfigurationError(
@@ -156,6 +166,7 @@ class Session(Reads):
         outside = outside or Outside(control=True)
         self.jobs()  # a job that can't be read has to be found before anything is bought
         self._check_deadline()
+        self._check_attachments(jobs)
         for job in jobs or ():
             control.refuse_cancelled(job)
         providers = self.providers(jobs)
@@ -168,6 +179,7 @@ class Session(Reads):
             self._store,
             offload,
             concurrency=concurrency,
+            file_offload=outside.file_offload(),
             clock=outside.clock,
             dice=outside.dice,
             transport=outside.transport,
@@ -188,9 +200,23 @@ class Session(Reads):
                 f"--until {self.settings.until} has passed", hint="give a time that lies ahead, such as --until 06:30"
             )
 
+    def _check_attachments(self, jobs: Sequence[Job] | None) -> None:
+        """Refuse to begin where rows would fail one after the other for want of a flag."""
+        if self.settings.attachments is None and self._store.refers_to_files(_ids(jobs)):
+            raise ConfigurationError(
+                "queued rows refer to local files, and no folder was named to read them from",
+                hint="--attachments DIR names it; it belongs to a run, and is not remembered",
+            )
+
     def _control(self, clock: Clock) -> Callable[[Live], Coroutine[Any, Any, None]]:
         return control.Control(
-            self._store.path, self._store, clock, providers=self.settings.providers, allow=allow_connections
+            self._store.path,
+            self._store,
+            clock,
+            providers=self.settings.providers,
+            allow=allow_connections,
+            attachments=attachments(self.settings),
+            folder=attachments_folder(self.settings),
         ).serve
 
     def _concurrency(self, jobs: Sequence[Job] | None) -> int:
@@ -219,6 +245,8 @@ class Planned:
                 return await self.run.execute()
             finally:
                 self.offload.close()
+                if self.run.parts.file_offload is not None:
+                    self.run.parts.file_offload.close()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from batchrunner.runner import commands
 from batchrunner.runner.commands import Aim, Answer, Cancel, Command, Done, Load, Pause, Refused, Resume, Retry, Tune
 from batchrunner.runner.mailbox import Letter, Mailbox, Vanished
 from batchrunner.store.lock import hold
+from batchrunner.wiring import attachments_folder
 
 TAKE_WITHIN = 5.0
 """Seconds in which a run that serves its mailbox takes a command; it looks there five times a second."""
@@ -165,7 +166,8 @@ def tune(
 def load(loaded: Loaded, path: str, *, name: str | None = None, add: bool = False, wait: bool = False) -> Done:
     """Queue a job file, or find the job that it already is. Raises InputError."""
     settings = loaded.settings
-    command = Load.of(path, settings.job, name=name, tags=settings.tags, add=add)
+    folder = attachments_folder(settings)
+    command = Load.of(path, settings.job, name=name, tags=settings.tags, add=add, attachments=folder)
     return ask(loaded, lambda _: command, wait=wait)
 
 

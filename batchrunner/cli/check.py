@@ -34,10 +34,10 @@ def command(loaded: Loaded, file: str, as_json: bool) -> None:
       batchrunner check prompts.jsonl --endpoint /v1/chat/completions --set max_tokens=512
       batchrunner check big.jsonl.gz --json
     """
-    from batchrunner.api import check
+    from batchrunner.api import attachments, check
 
     try:
-        checked = check(file, loaded.settings.job)
+        checked = check(file, loaded.settings.job, attachments(loaded.settings))
     except InputError as error:
         if as_json:
             print_json(_refused(error, file))

@@ -33,6 +33,8 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         " and load them anew; a retry alone fails again",
         FailureKind.CONTEXT_LENGTH: "too long for the model: shorten the prompts, lower max_tokens, or take one with"
         " a larger context with --model",
+        FailureKind.ATTACHMENT: "a local file could not be sent, and nothing was: put it in its place, then retry them"
+        " and run with --attachments DIR",
         FailureKind.CONTENT_FILTER: "the provider's filter refused them: change the prompts; a retry alone fails again",
         FailureKind.AUTH: "the key was refused: check it with `batchrunner doctor`, then retry them",
         FailureKind.NO_CREDIT: "the account is empty or at its limit: add credit, then retry them",

@@ -258,6 +258,8 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "stream": replace(_SWITCH, in_environment=False),
     "max_response": Option(parse=_size, example='"8MiB"', default="32MiB"),
     "ca_file": _OUTSIDE,
+    # Nor may it name the folder whose files are sent: the job file that came with it would choose among ours.
+    "attachments": replace(_OUTSIDE, example='"photos"'),
     "api_key_file": replace(_OUTSIDE, example='"key.txt"'),
     "no_proxy": _SWITCH,
     "any_owner": _SWITCH,

@@ -138,6 +138,8 @@ class Settings:
     """Go past the proxies of the environment."""
     api_key_file: Path | None = None
     """The file that holds the key of ``provider``; it beats the variable."""
+    attachments: Path | None = None
+    """The folder whose files job lines may refer to as ``file:photos/1.jpg``; None: local files are off."""
     any_owner: bool = False
     """Write to a database that belongs to another user."""
     progress: Progress = "auto"

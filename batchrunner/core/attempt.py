@@ -20,6 +20,8 @@ class FailureKind(StrEnum):
     RESPONSE_TOO_LARGE = "response_too_large"
     INVALID_REQUEST = "invalid_request"
     CONTEXT_LENGTH = "context_length"
+    ATTACHMENT = "attachment"
+    """A local file that the body refers to is missing, or may not be sent: nothing was."""
     CONTENT_FILTER = "content_filter"
     AUTH = "auth"
     NO_CREDIT = "no_credit"

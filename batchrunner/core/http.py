@@ -19,6 +19,7 @@ class HttpCall(NamedTuple):
     """Seconds from the first byte sent to the last byte received; the transport ends the call then."""
     max_response: int = 32 * 1024 * 1024
     """Bytes of reply body at which the call is given up."""
+    content_type: str = "application/json"
 
 
 class HttpReply(NamedTuple):

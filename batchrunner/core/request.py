@@ -55,6 +55,10 @@ class NewRequest(NamedTuple):
     """Line tags, sorted by key."""
     units: Usage | None = None
     """What the body tells of other units than tokens: pictures and their size, characters to speak; None: nothing."""
+    composed: bool = False
+    """Whether what is sent is made of ``body`` at send time, with local files that it refers to, or as a form."""
+    files: int = 0
+    """How many local files it refers to."""
 
 
 class Head(NamedTuple):
@@ -94,6 +98,8 @@ class Opened(NamedTuple):
 
     attempt_id: int
     body: bytes
+    composed: bool = False
+    """Whether what is sent has yet to be made of the body."""
 
 
 class Release(NamedTuple):
@@ -121,3 +127,5 @@ class Closing(NamedTuple):
     """Seconds to the first byte of the answer."""
     ttft: float | None = None
     """Seconds to the first token of a streamed answer; None: it was not streamed, or none came."""
+    sent: bytes | None = None
+    """First 16 bytes of the SHA-256 of what was sent; None: the digest of the request, whose body it was."""

@@ -53,6 +53,7 @@ _GIVE_UP = frozenset(
     {
         FailureKind.INVALID_REQUEST,
         FailureKind.CONTEXT_LENGTH,
+        FailureKind.ATTACHMENT,
         FailureKind.CONTENT_FILTER,
         FailureKind.RESPONSE_TOO_LARGE,
     }

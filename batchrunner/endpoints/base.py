@@ -1,10 +1,11 @@
 """The seam of the wire formats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from batchrunner.core.attachments import Attached, Composed, Wanted
 from batchrunner.core.attempt import Failure, Outcome
 from batchrunner.core.http import Feed, HttpReply
 from batchrunner.core.usage import Usage
@@ -29,6 +30,10 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     """Output tokens the body allows (times ``n`` where it asks for several); None: no bound; 0: generates nothing."""
     units: Usage | None = None
     """What the body tells of other units, as functions of ``endpoints.units`` count them; None: nothing."""
+    files: tuple[Wanted, ...] = ()
+    """The local files that it refers to."""
+    composed: bool = False
+    """Whether what is sent is made of the body at send time (``Composing``), and is not the body itself."""
 
 
 class Endpoint(Protocol):
@@ -61,6 +66,21 @@ class Endpoint(Protocol):
 
     def text(self, body: bytes) -> str | None:
         """Return the answer's text, for people and CSV; None where the format has none."""
+        ...
+
+
+class Composing(Endpoint, Protocol):
+    """An endpoint whose bodies may refer to local files, or go out in another form than JSON."""
+
+    def wanted(self, body: bytes) -> tuple[Wanted, ...]:
+        """Return the files that a body refers to; it was inspected before."""
+        ...
+
+    def compose(self, body: bytes, files: Sequence[Attached]) -> Composed:
+        """Return what is sent for a body and its files, which come in the order of ``wanted``.
+
+        The same body and files give the same bytes.
+        """
         ...
 
 

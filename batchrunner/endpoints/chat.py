@@ -1,9 +1,11 @@
 """Chat completions."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
 
+from batchrunner.core.attachments import Attached, Composed, Wanted
 from batchrunner.core.attempt import Outcome
 from batchrunner.core.estimate import tokens
 from batchrunner.core.http import Feed, HttpReply
@@ -21,6 +23,7 @@ from batchrunner.endpoints.facts import (
     may_stream,
     refuse_repeats,
 )
+from batchrunner.endpoints.parts import inlined, may_refer, references
 from batchrunner.endpoints.streams import chat_stream
 from batchrunner.endpoints.usage import generated
 
@@ -102,6 +105,8 @@ class Chat:
         if asked.tools or asked.functions or asked.response_format:
             estimate += sum(tokens(bytes(more)) for more in (asked.tools, asked.functions, asked.response_format))
         most = larger(asked.max_tokens, asked.max_completion_tokens)
+        if may_refer(body) and (files := references(body)):
+            return Facts(asked.model, estimate, bound(most, asked.n or 1), files=files, composed=True)
         return Facts(asked.model, estimate, bound(most, asked.n or 1))
 
     def feed(self, body: bytes) -> Feed | None:
@@ -110,6 +115,14 @@ class Chat:
             return None
         asked = _GENERATION.decode(body)
         return chat_stream(asked.n or 1) if asked.streams else None
+
+    def wanted(self, body: bytes) -> tuple[Wanted, ...]:
+        """Return the files that the parts of its messages refer to."""
+        return references(body)
+
+    def compose(self, body: bytes, files: Sequence[Attached]) -> Composed:
+        """Return the body with its files as data URLs, sounds of ``input_audio`` as bare base64."""
+        return Composed(inlined(body, files), "application/json")
 
     def read(self, reply: HttpReply, classify: Classifier) -> Outcome:
         """Parse an answer of any status. Never raises, whatever the bytes are.

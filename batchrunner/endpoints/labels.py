@@ -16,8 +16,11 @@ _LABELS = {
 def label(status: int | None, kind: FailureKind | None = None) -> str:
     """Return the class name that the OpenAI and Together SDKs give to a status; None: no answer came.
 
-    402 and every other status they have no class for is a plain APIStatusError.
+    402 and every other status they have no class for is a plain APIStatusError. A local file that can't be read is no
+    error of theirs, but Python's own.
     """
+    if kind is FailureKind.ATTACHMENT:
+        return "OSError"
     if status is None:
         return "APITimeoutError" if kind is FailureKind.TIMEOUT else "APIConnectionError"
     return "InternalServerError" if status >= 500 else _LABELS.get(status, "APIStatusError")

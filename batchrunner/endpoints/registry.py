@@ -3,22 +3,29 @@
 from collections.abc import Container, Mapping
 from types import MappingProxyType
 
-from batchrunner.endpoints.base import BadBody, Endpoint
+from batchrunner.endpoints.base import BadBody, Composing, Endpoint
 from batchrunner.endpoints.chat import Chat
 from batchrunner.endpoints.completions import Completions
 from batchrunner.endpoints.embeddings import Embeddings
 from batchrunner.endpoints.rerank import Rerank
+from batchrunner.endpoints.transcripts import Transcripts
 
 CHAT = Chat()
 COMPLETIONS = Completions()
 EMBEDDINGS = Embeddings()
 RERANK = Rerank()
+TRANSCRIPTIONS = Transcripts("/v1/audio/transcriptions", "transcriptions")
+TRANSLATIONS = Transcripts("/v1/audio/translations", "translations")
 
-ENDPOINTS: tuple[Endpoint, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)
+ENDPOINTS: tuple[Endpoint, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK, TRANSCRIPTIONS, TRANSLATIONS)
 """All of them, in the order in which they are listed to people."""
 
 BY_PATH: Mapping[str, Endpoint] = MappingProxyType({endpoint.path: endpoint for endpoint in ENDPOINTS})
 """The endpoints by their path, as it is stored with every request."""
+COMPOSING: Mapping[str, Composing] = MappingProxyType(
+    {endpoint.path: endpoint for endpoint in (CHAT, TRANSCRIPTIONS, TRANSLATIONS)}
+)
+"""Those whose bodies may refer to local files, or are no JSON when they are sent."""
 _SHOWN = 60
 
 

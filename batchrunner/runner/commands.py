@@ -76,10 +76,19 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
     name: Short | None = None
     tags: tuple[tuple[Short, Text], ...] = ()
     add: bool = False
+    attachments: Annotated[str, Meta(max_length=8_000)] | None = None
+    """The folder, without links, that its sender has the lines' files in; the run has to read the same one."""
 
     @classmethod
     def of(
-        cls, path: str, options: JobOptions, *, name: str | None, tags: tuple[tuple[str, str], ...], add: bool
+        cls,
+        path: str,
+        options: JobOptions,
+        *,
+        name: str | None,
+        tags: tuple[tuple[str, str], ...],
+        add: bool,
+        attachments: str | None = None,
     ) -> "Load":
         """Make the command from a job's options."""
         return cls(
@@ -93,7 +102,16 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
             name=name,
             tags=tags,
             add=add,
+            attachments=attachments,
         )
+
+    def refuse_other_folder(self, folder: str | None) -> None:
+        """Raise ConfigurationError unless the run that reads the lines' files has them in the same folder."""
+        if self.attachments not in (None, folder):
+            raise ConfigurationError(
+                f"the run that is going on reads local files beneath {folder or 'no folder at all'}",
+                hint="leave --attachments out, or let the load queue behind it with --wait",
+            )
 
     @property
     def options(self) -> JobOptions:

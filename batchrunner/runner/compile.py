@@ -1,7 +1,9 @@
 """A line of a job file becomes a request: its endpoint is found, its body checked, changed on request, measured."""
 
 import hashlib
+from collections.abc import Sequence
 
+from batchrunner.core.attachments import Attachments, NoAttachments, Unattachable, Wanted
 from batchrunner.core.errors import ConfigurationError, Problem
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
@@ -19,10 +21,14 @@ def _named(endpoint: str) -> Endpoint:
 
 
 class Compiler:
-    """Compiles the lines of one file, in order. Raises ConfigurationError for an endpoint that there is none of."""
+    """Compiles the lines of one file, in order. Raises ConfigurationError for an endpoint that there is none of.
 
-    def __init__(self, options: JobOptions) -> None:
+    Local files that a line refers to are looked at (never read whole): one that could not be sent is a Problem now.
+    """
+
+    def __init__(self, options: JobOptions, attachments: Attachments | None = None) -> None:
         self._options = options
+        self._attachments = attachments or NoAttachments()
         self._default = _named(options.endpoint) if options.endpoint else None
         self._settings = tuple((key, value.encode()) for key, value in options.settings)
         self._patches = bool(options.model or self._settings)
@@ -41,6 +47,8 @@ class Compiler:
             facts = endpoint.inspect(body)
         except BadBody as bad:
             return Problem(line.number, line.body_column(bad.field), bad.reason)
+        if facts.files and (problem := self._missing(line, facts.files)) is not None:
+            return problem
         digest = hashlib.sha256(body).digest()[:16]
         return NewRequest(
             line.number,
@@ -55,7 +63,19 @@ class Compiler:
             line.extras,
             line.tags,
             facts.units,
+            facts.composed,
+            len(facts.files),
         )
+
+    def _missing(self, line: Line, files: Sequence[Wanted]) -> Problem | None:
+        """Return what is wrong with the first file that could not be sent, at the column of its reference."""
+        for wanted in files:
+            try:
+                self._attachments.look(wanted)
+            except Unattachable as refused:
+                start = line.body_column(None) - 1
+                return Problem(line.number, max(line.raw.find(wanted.spelled, start), start) + 1, str(refused))
+        return None
 
     def _endpoint(self, line: Line) -> Endpoint:
         if line.url is not None:

@@ -12,6 +12,7 @@ import msgspec
 from anyio.abc import TaskGroup
 from anyio.from_thread import BlockingPortal
 
+from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import BatchrunnerError, ConfigurationError
 from batchrunner.core.job import Job, JobState
@@ -19,7 +20,7 @@ from batchrunner.runner import commands
 from batchrunner.runner.across import Across
 from batchrunner.runner.commands import Cancel, Command, Done, Load, PauseFact, Refused, Resume, Retry, Tune, targets
 from batchrunner.runner.live import Live
-from batchrunner.runner.loader import Loaded, Loader
+from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.runner.mailbox import Mailbox, Taken
 from batchrunner.store.base import Loading, Pause, Store
 
@@ -107,24 +108,13 @@ def refuse_cancelled(job: Job) -> Job:
     return job
 
 
-def load(store: Loading, clock: Clock, command: Load, db: str) -> Loaded:
+def load(store: Loading, clock: Clock, command: Load, db: str, attachments: Attachments | None = None) -> Loaded:
     """Queue the file of a command, or find the job that it already is. Raises InputError, ConfigurationError."""
-    _refuse_own_files(command.path, db)
-    loader = Loader(store, clock)
+    refuse_own_files(command.path, db)
+    loader = Loader(store, clock, attachments)
     done = loader.load(command.path, command.options, name=command.name, tags=command.tags, add=command.add)
     refuse_cancelled(done.job)
     return done
-
-
-def _refuse_own_files(path: str, db: str) -> None:
-    """Refuse to read the database as a job file: closing it again would drop SQLite's locks on it."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a path of any bytes
-    except (OSError, ValueError):
-        return  # the loader says what is wrong with it, in the same words as ever
-    for own in (db, f"{db}-wal", f"{db}-shm"):
-        if os.path.exists(own) and os.path.samestat(found, os.stat(own)):  # noqa: PTH110, PTH116 - as above
-            raise ConfigurationError(f"{path} is the database, not a job file", hint="give the job file's path")
 
 
 def _job(store: Loading, job_id: int) -> Job:
@@ -141,15 +131,25 @@ def _views(pauses: Sequence[Pause]) -> tuple[PauseFact, ...]:
 class Control:
     """Serves the mailbox of a database for as long as a run holds it."""
 
-    def __init__(
-        self, db: str, store: Store, clock: Clock, *, providers: Collection[str], allow: Callable[[int], None]
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
+        self,
+        db: str,
+        store: Store,
+        clock: Clock,
+        *,
+        providers: Collection[str],
+        allow: Callable[[int], None],
+        attachments: Attachments | None = None,
+        folder: str | None = None,
     ) -> None:
-        """``providers`` are those that are configured here; ``allow`` makes sure of connections, or raises."""
+        """``providers`` are configured here, ``attachments`` lie in ``folder``; ``allow`` allows calls, or raises."""
         self._db = db
         self._store = store
         self._clock = clock
         self._providers = providers
         self._allow = allow
+        self._attachments = attachments
+        self._folder = folder
         self._working: list[Taken] = []
         self._loading = anyio.Lock()
         self._ending = False
@@ -270,12 +270,13 @@ class Control:
             )
         if not os.path.isabs(command.path):  # noqa: PTH117 - a path of any bytes
             raise ConfigurationError("a path for a live run must be absolute", hint="give the whole path")
+        command.refuse_other_folder(self._folder)
         live.begin_load()
         # A thread can't be cancelled: when the run ends, the next thing that it asks of the store ends it.
         with anyio.CancelScope(shield=True):
             async with self._loading, BlockingPortal() as portal:
                 across = cast(Loading, Across(self._store, partial(self._across, live, portal)))
-                work = partial(load, across, self._clock, command, self._db)
+                work = partial(load, across, self._clock, command, self._db, self._attachments)
                 loaded = await anyio.to_thread.run_sync(_caught, work)
         if isinstance(loaded, Exception):
             live.end_load()

@@ -9,6 +9,7 @@ from anyio.abc import TaskGroup
 
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import Closing, Opened
+from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.halts import Halts
@@ -76,6 +77,7 @@ class Corridor:
             clock=parts.clock,
             dice=parts.dice,
             stopped=self.halts.stop,
+            attaching=Attaching(parts.attachments, parts.file_offload or parts.offload),
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
             keep_partial=parts.keep_partial,
         )

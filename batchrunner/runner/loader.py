@@ -2,14 +2,16 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.crashpoint import reached
-from batchrunner.core.errors import InputError, Problem
+from batchrunner.core.errors import ConfigurationError, InputError, Problem
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
 from batchrunner.formats.jobfile import iter_lines
@@ -74,9 +76,11 @@ def identity(source: JobSource, options: JobOptions) -> str:
 class Loader:
     """Loads job files into a store that this process may write to."""
 
-    def __init__(self, store: Loading, clock: Clock) -> None:
+    def __init__(self, store: Loading, clock: Clock, attachments: Attachments | None = None) -> None:
+        """``attachments`` are the local files that lines may refer to; None: they may not."""
         self._store = store
         self._clock = clock
+        self._attachments = attachments
 
     def load(
         self,
@@ -117,6 +121,9 @@ class Loader:
         )
         return self._fill(job, file, source, key)
 
+    def _compiler(self, options: JobOptions) -> Compiler:
+        return Compiler(options, self._attachments)
+
     def _fingerprint(self, file: Source) -> JobSource:
         """Hash the file, unless a job was loaded from it and size and modification time are as they were."""
         for job in self._store.jobs_by_path(file.path):
@@ -143,7 +150,7 @@ class Loader:
     def _fill(self, job: Job, file: Source, source: JobSource, key: str) -> Loaded:
         problems = Problems()
         try:
-            self._store_all(job.id, chunks(file, Compiler(job.options), problems), problems)
+            self._store_all(job.id, chunks(file, self._compiler(job.options), problems), problems)
             if problems.count:
                 raise problems.refuse(source.path)
             reached("load.seal")
@@ -178,7 +185,7 @@ class Loader:
     def _add(self, job: Job, file: Source, source: JobSource, options: JobOptions, key: str) -> Loaded:
         """Take the lines that are new, once the whole file is known to be sound."""
         counted, added = self._compare(job, file, options), 0
-        for chunk in chunks(file, Compiler(options), Problems()):
+        for chunk in chunks(file, self._compiler(options), Problems()):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
             fresh = [request for request in chunk if request.custom_id not in known]
             self._store.add(job.id, fresh)
@@ -197,7 +204,7 @@ class Loader:
 
     def _compare(self, job: Job, file: Source, options: JobOptions) -> "_Compared":
         problems, same, changed, new = Problems(), 0, 0, 0
-        for chunk in chunks(file, Compiler(options), problems):
+        for chunk in chunks(file, self._compiler(options), problems):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
             for request in chunk:
                 digest = known.get(request.custom_id)
@@ -232,6 +239,17 @@ def chunks(file: Source, compiler: Compiler, problems: Problems) -> Iterator[lis
             chunk = []
     if chunk:
         yield chunk
+
+
+def refuse_own_files(path: str, db: str) -> None:
+    """Raise ConfigurationError where a job file is the database: closing it again would drop SQLite's locks on it."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - a path of any bytes
+    except (OSError, ValueError):
+        return  # the loader says what is wrong with it, in the same words as ever
+    for own in (db, f"{db}-wal", f"{db}-shm"):
+        if os.path.exists(own) and os.path.samestat(found, os.stat(own)):  # noqa: PTH110, PTH116 - as above
+            raise ConfigurationError(f"{path} is the database, not a job file", hint="give the job file's path")
 
 
 def _stem(path: str) -> str:

@@ -25,13 +25,13 @@ class Offload(Protocol):
 
 
 class ThreadOffload:
-    """The database thread. Needs asyncio, which is what the house runs on outside of tests."""
+    """A thread of its own: the database's, or the files'. Needs asyncio, which the house runs on outside of tests."""
 
-    def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="batchrunner-db")
+    def __init__(self, name: str = "batchrunner-db") -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run the call in the database thread."""
+        """Run the call in this thread."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:

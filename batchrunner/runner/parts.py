@@ -1,8 +1,9 @@
 """What the wiring hands to a run."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from batchrunner.core.attachments import Attachments, NoAttachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.gate import Gate
 from batchrunner.core.pauses import PATIENCE, Patience
@@ -44,3 +45,7 @@ class Parts:
     """Whether what had come of a streamed answer is kept where its row fails for good."""
     suspended: Callable[[], float] = suspended_seconds
     """Seconds that the machine was suspended since it booted."""
+    attachments: Attachments = field(default_factory=NoAttachments)
+    """The local files that bodies may refer to."""
+    file_offload: Offload | None = None
+    """Where they are read, which may take its time; None: where the store's calls run."""

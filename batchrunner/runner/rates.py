@@ -28,10 +28,15 @@ class Rates:
 
 
 def opening(lane: RunLane, head: Head, now: int) -> Opening:
-    """Return the opening of an attempt with its rate card and hold; its lane is priced for today."""
+    """Return the opening of an attempt with its rate card and hold; its lane is priced for today.
+
+    Where no tokens were estimated it is billed by something else: what it costs at worst is unknown, which is not 0.
+    """
     if lane.rate is None:
         return Opening(head, now, None, None)
     rate_id, card = lane.rate
+    if head.max_out == 0 and head.est_in == 0 and head.units is None:
+        return Opening(head, now, rate_id, None)
     units = None if head.units is None else units_value(head.units)
     return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))
 

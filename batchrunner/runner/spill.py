@@ -44,6 +44,7 @@ class _Kept(msgspec.Struct, array_like=True, frozen=True):
     cost: int | None
     ttfb: float
     ttft: float | None = None
+    sent: bytes | None = None
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True):
@@ -243,7 +244,7 @@ def _record(closing: Closing) -> _Record:
             verdict if isinstance(verdict, Stop) else None,
             closing.billing,
             closing.use,
-            *(closing.usage, closing.usage_from, closing.cost, closing.ttfb, closing.ttft),
+            *(closing.usage, closing.usage_from, closing.cost, closing.ttfb, closing.ttft, closing.sent),
         )
     )
 
@@ -282,7 +283,7 @@ def _closing(kept: _Kept) -> Closing:
         verdict,
         kept.billing,
         kept.use,
-        *(kept.usage, kept.usage_from, kept.cost, kept.ttfb, kept.ttft),
+        *(kept.usage, kept.usage_from, kept.cost, kept.ttfb, kept.ttft, kept.sent),
     )
 
 

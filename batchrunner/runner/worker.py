@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from batchrunner.core.attachments import Composed
 from batchrunner.core.attempt import Failure, Outcome, Reply
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.crashpoint import reached
@@ -16,12 +17,18 @@ from batchrunner.core.retry import GiveUp, RetryAt, RetryPolicy, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
+from batchrunner.runner.attaching import Attaching, Sendable
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import card_of
 from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
+
+_COMPOSED_SECONDS = 600.0
+"""A call with files takes at least so long before it is given up: an hour of speech is not heard in two minutes."""
+_UPLOAD_RATE = 250_000
+"""Bytes a second that a line sends at least; what a long body takes is added to its deadline."""
 
 
 class Workers:
@@ -36,6 +43,7 @@ class Workers:
         clock: Clock,
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
+        attaching: Attaching,
         ages: RowAges | None = None,
         keep_partial: bool = False,
     ) -> None:
@@ -47,6 +55,7 @@ class Workers:
         self._stopped = stopped
         self.doubles = Doubles()
         """What keeps one answer from two requests."""
+        self._attaching = attaching
         self._ages = ages
         self._keep_partial = keep_partial
 
@@ -65,13 +74,33 @@ class Workers:
         if not self._dispatcher.clear(ticket):
             self._dispatcher.release(ready)
             return
+        if opened.composed:
+            await self._buy_composed(ready)
+            return
         reached("send")
         feed = BY_PATH[ticket.opening.head.endpoint].feed(opened.body)
         answer = await ticket.lane.transport.send(self._call(ticket.opening, opened), feed)
         reached("answered")
         self._settle(ticket, opened, answer)
 
-    def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> None:
+    async def _buy_composed(self, ready: Ready) -> None:
+        """Make what is sent, from the body and the files that it refers to, and send it."""
+        ticket, opened = ready
+        async with self._attaching.composed(ticket.opening.head.endpoint, opened.body) as sent:
+            if isinstance(sent, Failure):
+                self._settle(ticket, opened, sent)
+                return
+            if not self._dispatcher.clear(ticket):  # reading took its time
+                self._dispatcher.release(ready)
+                return
+            reached("send")
+            answer = await ticket.lane.transport.send(self._call(ticket.opening, opened, sent.composed))
+        reached("answered")
+        self._settle(ticket, opened, answer, sent)
+
+    def _settle(
+        self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure, sent: Sendable | None = None
+    ) -> None:
         lane, opening, permit = ticket
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
@@ -98,14 +127,19 @@ class Workers:
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
             ttft=None if isinstance(answer, Failure) else answer.ttft,
         )
-        self._ledger.record(closing)
+        self._ledger.record(closing if sent is None else closing._replace(sent=sent.digest))
 
-    def _call(self, opening: Opening, opened: Opened) -> HttpCall:
+    def _call(self, opening: Opening, opened: Opened, composed: Composed | None = None) -> HttpCall:
         head = opening.head
         longest = deadline(head.max_out)
+        if composed is not None:
+            longest = max(longest, _COMPOSED_SECONDS) + len(composed.body) / _UPLOAD_RATE
         if self._ages is not None:
             longest = self._ages.deadline(longest)
-        return HttpCall(head.endpoint, opened.body, str(opened.attempt_id), longest)
+        call = HttpCall(head.endpoint, opened.body, str(opened.attempt_id), longest)
+        if composed is None:
+            return call
+        return call._replace(body=composed.body, content_type=composed.content_type)
 
     def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
         lane, opening, permit = ticket
@@ -136,7 +170,12 @@ def _hints(lane: RunLane, answer: HttpReply | Failure, outcome: Outcome, monoton
 
 
 def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:
-    """Estimate the usage of a good answer that came without any, or counts too little; None for every other outcome."""
+    """Estimate the usage of a good answer that came without any, or counts too little; None for every other outcome.
+
+    None also where nothing was estimated: such a call is billed by something else, and unknown is not zero.
+    """
     if isinstance(outcome, Failure) or (outcome.usage is not None and head.units is None):
+        return None
+    if head.max_out == 0 and head.est_in == 0 and head.units is None:
         return None
     return estimate_usage(outcome, head, BY_PATH[head.endpoint], lane.gate.calibrated_input(head.est_in))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchrunner.simulator import catalogue
+from batchrunner.simulator import catalogue, transcripts
 from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call
 from batchrunner.simulator.settings import Settings
@@ -51,6 +51,8 @@ def plan(call: Call, settings: Settings) -> Work:
     """Draw the lengths of the texts that `call` asks for."""
     choices = _choices(call, settings)
     output = sum(choice.tokens for choice in choices)
+    if call.milliseconds and not transcripts.counts_tokens(call.model, settings):
+        output = 0  # billed by its seconds
     reserved = output
     if settings.count_tokens == "max" and call.max_tokens is not None:
         reserved = call.max_tokens * len(choices)
@@ -58,7 +60,7 @@ def plan(call: Call, settings: Settings) -> Work:
         call=call,
         choices=choices,
         input_tokens=call.input_tokens,
-        cached_tokens=int(call.input_tokens * settings.cached_share) if choices else 0,
+        cached_tokens=int(call.input_tokens * settings.cached_share) if choices and not call.milliseconds else 0,
         output_tokens=output,
         admission_tokens=call.input_tokens + reserved,
         units=Units(searches=1) if call.endpoint == "rerank" else None,
@@ -72,6 +74,8 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     """
     given, made = work.input_tokens, work.output_tokens
     endpoint, together = work.call.endpoint, settings.flavour == "together"
+    if work.call.milliseconds:
+        return transcripts.transcript_usage(work.call, settings, made)
     if endpoint == "embeddings":
         return None if together else {"prompt_tokens": given, "total_tokens": given}
     if endpoint == "rerank":
@@ -131,6 +135,9 @@ def call_id(settings: Settings, endpoint: str, body_sha256: str, seen: int) -> s
 
 
 def _choices(call: Call, settings: Settings) -> tuple[Choice, ...]:
+    if call.milliseconds:
+        digest = digest_of(call.endpoint, settings.seed, call.model, call.body.get("sound"))
+        return (Choice(digest, transcripts.spoken_tokens(call, settings), "stop"),)
     if call.endpoint not in ("chat", "completions"):
         return ()
     prompts: tuple[Any, ...] = (call.body.get("messages"),) if call.endpoint == "chat" else call.texts

@@ -10,10 +10,11 @@ import msgspec
 
 from batchrunner.simulator import catalogue, errors
 from batchrunner.simulator.errors import Refusal
+from batchrunner.simulator.parts import BadPartError, message_tokens
 from batchrunner.simulator.settings import Settings
-from batchrunner.simulator.text import message_tokens, tokens_of
+from batchrunner.simulator.text import tokens_of
 
-Endpoint = Literal["chat", "completions", "embeddings", "rerank"]
+Endpoint = Literal["chat", "completions", "embeddings", "rerank", "transcriptions", "translations"]
 
 _MAX_TEXTS: Final = 2048
 _MAX_TOKENS_PER_REQUEST: Final = 300_000
@@ -35,6 +36,8 @@ class Call:
     """Answers wanted for each prompt."""
     streamed: bool = False
     """The answer is wanted as a stream of events."""
+    milliseconds: int = 0
+    """Of sound to listen to."""
 
 
 def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refusal:
@@ -50,13 +53,14 @@ def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refu
         return Refusal(400, "you must provide a model parameter", param="model")
     if settings.poison and settings.poison.encode() in raw:
         return Refusal(400, "Input validation error")
-    refusal = _judge_model(model, settings)
+    refusal = judge_model(model, settings)
     if refusal is not None:
         return refusal
     return _READERS[endpoint](model, body, settings)
 
 
-def _judge_model(model: str, settings: Settings) -> Refusal | None:
+def judge_model(model: str, settings: Settings) -> Refusal | None:
+    """Why a model is not served, if it is not."""
     if model in settings.missing_models or (settings.models is not None and model not in settings.models):
         return errors.missing_model(settings.flavour, model)
     if model in settings.unavailable_models:
@@ -71,13 +75,11 @@ def _read_chat(model: str, body: dict[str, Any], settings: Settings) -> Call | R
     for place, message in enumerate(messages):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             return Refusal(400, f"'messages.{place}' must be an object with a role", param=f"messages.{place}")
-    call = Call(
-        endpoint="chat",
-        model=model,
-        body=body,
-        texts=(),
-        input_tokens=sum(map(message_tokens, messages)),
-    )
+    try:
+        tokens = sum(map(message_tokens, messages))
+    except BadPartError as problem:
+        return Refusal(400, str(problem), param="messages")
+    call = Call(endpoint="chat", model=model, body=body, texts=(), input_tokens=tokens)
     return _with_sampling(call, settings, default_max=None)
 
 

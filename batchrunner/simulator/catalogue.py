@@ -46,6 +46,7 @@ TOGETHER: Final = (
     Model("intfloat/multilingual-e5-large-instruct", "embedding", 514, 0.02, dimensions=1024),
     Model("Alibaba-NLP/gte-modernbert-base", "embedding", 8192, 0.008, dimensions=768),
     Model("Salesforce/Llama-Rank-V1", "rerank", 8192, 0.10),
+    Model("openai/whisper-large-v3", "transcribe", 448),
 )
 
 OPENAI: Final = (
@@ -54,6 +55,8 @@ OPENAI: Final = (
     Model("text-embedding-3-small", "embedding", 8192, 0.02, dimensions=1536),
     Model("text-embedding-3-large", "embedding", 8192, 0.13, dimensions=3072),
     Model("text-embedding-ada-002", "embedding", 8192, 0.10, dimensions=1536),
+    Model("whisper-1", "transcribe", 448),
+    Model("gpt-4o-transcribe", "transcribe", 16_000, input=2.50, output=10.00),
 )
 
 _BY_ID: Final = {model.id: model for model in (*TOGETHER, *OPENAI)}

@@ -10,11 +10,11 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 
-from batchrunner.simulator import answers, catalogue, errors, vectors, verdicts
+from batchrunner.simulator import answers, catalogue, errors, served, transcripts, verdicts
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.calls import Call, Endpoint, read_call
 from batchrunner.simulator.errors import Refusal
@@ -33,6 +33,7 @@ _ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "/completions": ("POST", "completions"),
     "/embeddings": ("POST", "embeddings"),
     "/rerank": ("POST", "rerank"),
+    **{path: ("POST", endpoint) for path, endpoint in transcripts.ROUTES.items()},
     "/models": ("GET", "models"),
     "/v2/supported-models": ("GET", "supported_models"),
 }
@@ -160,9 +161,14 @@ class Provider:
             return self._refused(arrival, refusal)
         if route not in _ENDPOINTS:
             return self._listed(route)
-        if len(arrival.body) > settings.max_body_bytes:
+        is_form = arrival.route in transcripts.ROUTES  # which has a cap of its own
+        if len(arrival.body) > settings.max_body_bytes and not is_form:
             return self._refused(arrival, errors.too_large())
-        call = read_call(route, arrival.body, settings)  # type: ignore[arg-type]  # one of _ENDPOINTS
+        if is_form:
+            kind = arrival.headers.get("content-type", "")
+            call = transcripts.read_form(transcripts.ROUTES[arrival.route], kind, arrival.body, settings)
+        else:
+            call = read_call(route, arrival.body, settings)  # type: ignore[arg-type]  # one of _ENDPOINTS
         if isinstance(call, Refusal):
             return self._refused(arrival, call)
         return self._admit(arrival, call, fault)
@@ -245,16 +251,7 @@ class Provider:
     def _served(self, arrival: Arrival, work: Work, fault: str | None) -> Verdict:
         settings, endpoint = self._settings, work.call.endpoint
         call_id = answers.call_id(settings, endpoint, arrival.sha256, arrival.seen)
-        created = int(arrival.wall)
-        answer: dict[str, Any]
-        if endpoint == "chat":
-            answer = answers.chat_answer(work, settings, call_id=call_id, created=created, echo=arrival.echo)
-        elif endpoint == "completions":
-            answer = answers.completion_answer(work, settings, call_id=call_id, created=created, echo=arrival.echo)
-        elif endpoint == "embeddings":
-            answer = vectors.embedding_answer(work, settings)
-        else:
-            answer = vectors.rerank_answer(work, settings, call_id=call_id)
+        answer = served.answer_to(work, settings, call_id=call_id, created=int(arrival.wall), echo=arrival.echo)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
         if fault in STREAM_KINDS and not work.call.streamed:

@@ -39,7 +39,8 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
         answer[items] = []
     elif fault == "no_finish":
         for item in answer[items]:
-            item.pop("finish_reason", None)
+            if isinstance(item, dict):
+                item.pop("finish_reason", None)
     elif fault == "same_id":
         answer["id"] = SAME_ID
     if fault == "no_usage":

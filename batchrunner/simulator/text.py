@@ -11,13 +11,11 @@ import itertools
 import math
 from collections.abc import Iterator
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 BYTES_PER_TOKEN: Final = 4
-IMAGE_TOKENS: Final = 1601
-"""What an image counts as input (one tile of Together's Llama vision models)."""
 
 _SUBJECTS = ("The provider", "A careful reader", "The second run", "Every answer", "This sample", "Most of the work")
 _VERBS = ("keeps", "describes", "returns", "weighs", "repeats", "explains")
@@ -68,25 +66,6 @@ def prose(digest: bytes, tokens: int, *, opening: str = "", whole: bool = True) 
         length += len(sentence)
     text = "".join(pieces).encode()[:size].decode("utf-8", "ignore")
     return f"{text[:-1]}." if whole and text and text[-1].isascii() else text
-
-
-def message_tokens(message: Any) -> int:
-    """Tokens of one chat message: its text, 3 for its frame, and a fixed count per image."""
-    content = message.get("content") if isinstance(message, dict) else None
-    if isinstance(content, str):
-        return tokens_of(content) + 3
-    if isinstance(content, list):
-        return 3 + sum(_part_tokens(part) for part in content)
-    return 3
-
-
-def _part_tokens(part: Any) -> int:
-    if not isinstance(part, dict):
-        return 0
-    text = part.get("text")
-    if isinstance(text, str):
-        return tokens_of(text)
-    return IMAGE_TOKENS if part.get("type") in ("image_url", "video_url") else 0
 
 
 def _walk(start: int) -> Iterator[str]:

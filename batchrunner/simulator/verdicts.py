@@ -16,8 +16,11 @@ from batchrunner.simulator.faults import STREAM_KINDS, UNANSWERED_KINDS, WHOLE_K
 from batchrunner.simulator.ledger import Entry
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
+from batchrunner.simulator.transcripts import content_type_of
 
 _LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+_TEXT: Final = "text"
+"""What takes the place of a list in a transcript."""
 
 
 CUT_STREAMS: Final = STREAM_KINDS - {"stream_comments"}
@@ -102,22 +105,27 @@ def unread(fault: str, wire: str) -> Verdict:
 
 def served(
     work: Work,
-    answer: dict[str, Any],
+    answer: dict[str, Any] | str,
     usage: dict[str, Any] | None,
     fault: str | None,
     headers: Mapping[str, str],
     settings: Settings,
 ) -> Verdict:
     """A call that was done and is billed, with whatever `fault` then makes of its answer."""
-    usage = spoil(answer, usage, fault, _LISTS[work.call.endpoint])
     streamed, flavour = work.call.streamed, settings.flavour
-    pieces = streams.events(answer, work.call, flavour, fault) if streamed else ()
-    body = b"".join(pieces) if streamed else msgspec.json.encode(answer)
+    pieces: tuple[bytes, ...] = ()
+    if isinstance(answer, str):
+        body, content_type = answer.encode(), content_type_of(work.call) or errors.JSON_TYPE
+    else:
+        usage = spoil(answer, usage, fault, _LISTS.get(work.call.endpoint, _TEXT))
+        pieces = streams.events(answer, work.call, flavour, fault) if streamed else ()
+        body = b"".join(pieces) if streamed else msgspec.json.encode(answer)
+        content_type = streams.CONTENT_TYPE if streamed else errors.JSON_TYPE
     if streamed and (fault in CUT_STREAMS or not streams.tells_usage(work.call, flavour)):
         usage = None
     good = Verdict(
         status=200,
-        content_type=streams.CONTENT_TYPE if streamed else errors.JSON_TYPE,
+        content_type=content_type,
         body=body,
         pieces=pieces,
         headers=headers,
@@ -205,6 +213,7 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         entry.input_tokens = work.input_tokens
         entry.cached_tokens = work.cached_tokens
         entry.output_tokens = work.output_tokens
+        entry.milliseconds = work.call.milliseconds
         entry.units = work.units
         tokens = (work.input_tokens, work.cached_tokens, work.output_tokens)
         entry.charge = charge(work.call.model, tokens, work.units)

@@ -90,6 +90,9 @@ class Queue(Protocol):
         ``running``: those too whose requests are all in the air now, since they may come back.
         """
 
+    def refers_to_files(self, jobs: Sequence[int] | None) -> bool:
+        """Whether one of the first queued requests of one of these jobs (or of every open job) refers to files."""
+
     def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
         """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed."""
 

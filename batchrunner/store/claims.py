@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, func, literal_column, sele
 
 from batchrunner.core.request import Head
 from batchrunner.store.base import Selection
-from batchrunner.store.rows import id_list
+from batchrunner.store.rows import WITH_FILES, id_list
 from batchrunner.store.selecting import CHOSEN, listed, selected
 from batchrunner.store.tables import requests
 
@@ -56,6 +56,23 @@ _DUE = (
     .limit(bindparam("limit"))
 )
 _NEXT_DUE = select(func.min(requests.c.not_before)).where(*_WAITING, requests.c.not_before > bindparam("after"))
+
+
+LOOKED_AT = 1_000
+"""Queued requests of each kind, fresh and waiting, whose bodies are asked whether they refer to files."""
+_WITH_FILES = """SELECT 1 FROM (
+ SELECT id FROM (SELECT id FROM requests INDEXED BY requests_ready
+  WHERE state = 'queued' AND not_before = 0 AND job_id = :job_id LIMIT :most)
+ UNION ALL
+ SELECT id FROM (SELECT id FROM requests INDEXED BY requests_due
+  WHERE state = 'queued' AND not_before > 0 AND job_id = :job_id LIMIT :most)
+ ) AS r CROSS JOIN bodies AS b ON b.request_id = r.id WHERE b.codec = :codec LIMIT 1"""
+
+
+def refers_to_files(connection: Connection, job_id: int) -> bool:
+    """Whether one of the first queued requests of a job refers to local files; few bodies are looked at."""
+    values = {"job_id": job_id, "most": LOOKED_AT, "codec": WITH_FILES}
+    return connection.execute(text(_WITH_FILES), values).first() is not None
 
 
 def fresh(

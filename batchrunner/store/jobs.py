@@ -15,7 +15,16 @@ from batchrunner.core.usage import units_text
 from batchrunner.store.base import DuplicateIds
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, add_counts
-from batchrunner.store.rows import Tags, job_columns, job_value, source_columns, tags_text, text_list
+from batchrunner.store.rows import (
+    COMPOSED,
+    WITH_FILES,
+    Tags,
+    job_columns,
+    job_value,
+    source_columns,
+    tags_text,
+    text_list,
+)
 from batchrunner.store.selecting import listed
 from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import bodies, counts, jobs, models, requests, tag_sets
@@ -28,7 +37,7 @@ _REQUEST = ManyRows(
  (id, job_id, line, custom_id, digest, endpoint, model_id, tag_set_id, priority, est_in, max_out, units) VALUES %s""",
     "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 )
-_BODY = ManyRows("INSERT INTO bodies (request_id, extras, data) VALUES %s", "(?, ?, ?)")
+_BODY = ManyRows("INSERT INTO bodies (request_id, codec, extras, data) VALUES %s", "(?, ?, ?, ?)")
 _NAMED = requests.c.custom_id.in_(listed("texts"))
 _OF_JOB = requests.c.job_id == bindparam("job")
 
@@ -103,12 +112,13 @@ class SqliteJobs:
         queued: dict[int, int] = defaultdict(int)
         extra_lines = 0
         for key, one in enumerate(new, first):
-            line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags, units = one
+            line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags, units, *sent_as = one
             lane_id = self._lanes.get((provider, model)) or self._lane(connection, provider, model)
             tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)
             told = units and units_text(units)
             rows += key, job_id, line, custom_id, digest, path, lane_id, tag_set_id, -priority, est_in, max_out, told
-            data += key, extras, body
+            composed, files = sent_as
+            data += key, (WITH_FILES if files else COMPOSED) if composed else 0, extras, body
             queued[lane_id] += 1
             extra_lines += extras is not None
         cursor = driver(connection)

@@ -38,7 +38,9 @@ _ATTEMPT = ManyRows(
 )
 _RUN = """UPDATE requests SET state = 'running', runner_id = ?, attempts = attempts + 1
  WHERE id IN (SELECT value FROM json_each(?)) AND state = 'queued' AND attempts = ?"""
-_BODIES = """SELECT b.request_id, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
+_BODIES = (
+    """SELECT b.request_id, b.codec, b.data FROM json_each(?) AS j CROSS JOIN bodies AS b ON b.request_id = j.value"""
+)
 
 _FORGET = "DELETE FROM attempts WHERE id IN (SELECT value FROM json_each(?)) AND ended IS NULL"
 _REQUEUE = """UPDATE requests SET state = iif(state = 'running', 'queued', state), runner_id = NULL,
@@ -61,6 +63,7 @@ _SUCCEED = ManyRows(
     "(?, ?)",
 )
 _RESPONSE = ManyRows("INSERT INTO responses (request_id, attempt_id, crc, body) VALUES %s", "(?, ?, ?, ?)")
+_SENT = "UPDATE attempts SET sent_digest = ? WHERE id = ?"
 _DISCARD = "INSERT OR REPLACE INTO discards (attempt_id, crc, body, partial) VALUES (?, ?, ?, ?)"
 
 Row = tuple[Any, ...]
@@ -100,8 +103,11 @@ def open_attempts(
     _ATTEMPT.execute(cursor, attempts)
     add_counts(connection, counts)
     asked = [opening.head.id for opening in openings]
-    bodies = dict(cursor.execute(_BODIES, (id_list(asked),)))
-    return [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
+    bodies = {row[0]: row for row in cursor.execute(_BODIES, (id_list(asked),))}
+    return [
+        Opened(attempt_id, body, codec != 0)
+        for attempt_id, (_, codec, body) in enumerate(map(bodies.__getitem__, asked), first_id)
+    ]
 
 
 def release_attempts(connection: Connection, released: Sequence[Release]) -> None:
@@ -154,6 +160,7 @@ class _Group:
         self._successes: list[Any] = []
         self._responses: list[Any] = []
         self._discards: list[Row] = []
+        self._sent: list[Row] = []
         self._counts: Counts = defaultdict(int)
         self._totals: Totals = {}
 
@@ -216,7 +223,10 @@ class _Group:
 
     def _close(self, closing: Closing, use: str) -> Row:
         """Add the closing to the totals; return the row that closes its attempt."""
-        attempt_id, (head, opened, rate_id, hold), ended, outcome, _, billing, _, usage, source, cost, ttfb, _ = closing
+        attempt_id, opening, ended, outcome, _, billing, _, usage, source, cost, ttfb, ttft, sent = closing
+        head, opened, rate_id, hold = opening
+        if sent is not None:
+            self._sent.append((sent, attempt_id))
         hold, cost, paid, usage_from = _money(hold), _money(cost), billing._value_, source._value_
         tokens, units = (_NO_TOKENS, None) if usage is None else _amounts(usage)
         if tokens is None:
@@ -237,7 +247,7 @@ class _Group:
         return (
             *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model), paid, use),
             *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message),
-            *(None if closing.ttft is None else int(closing.ttft * 1e6), attempt_id),
+            *(None if ttft is None else int(ttft * 1e6), attempt_id),
         )
 
     def write(self, connection: Connection) -> None:
@@ -245,6 +255,8 @@ class _Group:
             take_closed(connection, self._late)
         cursor = driver(connection)
         cursor.executemany(_CLOSE, self._attempts)
+        if self._sent:
+            cursor.executemany(_SENT, self._sent)
         if self._units:
             cursor.executemany(_UNITS, self._units)
         if self._moves:

@@ -98,6 +98,12 @@ class SqliteQueue(SqliteVerbs):
             for lane, parts in found.items()
         ]
 
+    def refers_to_files(self, jobs: Sequence[int] | None) -> bool:
+        """Whether one of the first queued requests of one of these jobs (or of every open job) refers to files."""
+        with self._session.read() as connection:
+            chosen = connection.execute(select(job_table.c.id).where(of_jobs(jobs))).scalars().all()
+            return any(claims.refers_to_files(connection, job_id) for job_id in chosen)
+
     def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
         """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed."""
         conditions, values = selected(selection)

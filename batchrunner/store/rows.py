@@ -10,6 +10,9 @@ from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.usage import OTHERS, Usage
 
+COMPOSED, WITH_FILES = 1, 2
+"""The ``codec`` of a body that is not what is sent, but what that is made of at send time; 0: it is sent as it is."""
+
 Tags = tuple[tuple[str, str], ...]
 
 

@@ -21,6 +21,7 @@ from batchrunner.transport.wire import Answered, Engine, Head, Outgoing, Post, W
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+JSON = "application/json"
 CLOSE_SECONDS = 5.0
 SHORTEST_KEY = 16
 """Characters from which on a key is cut out of good answers too: a local server's placeholder may be a plain word."""
@@ -111,7 +112,9 @@ class HttpTransport:
         if self._direct is None or not call.body:
             body = Outgoing(call.body)
             return await self._call(self._request(call, body), body, call.deadline, self._cap(call), feed)
-        _, url, head = self._target(call.path)
+        target, url, head = self._target(call.path)
+        if call.content_type != JSON:
+            head = Head(target, self._headers_for(call).raw)
         post = Post(url, head, call.client_request_id, call.body)
         return await self._call(post, post, call.deadline, self._cap(call), feed)
 
@@ -194,11 +197,18 @@ class HttpTransport:
     def _request(self, call: HttpCall, body: Outgoing) -> httpx.Request:
         """Build a call's request; not in ``send``, in whose frame an error could show the fields, and so the key."""
         fields = [
-            *self._headers.raw,
+            *self._headers_for(call).raw,
             (b"X-Client-Request-Id", call.client_request_id.encode("ascii")),
             (b"Content-Length", b"%d" % len(call.body)),
         ]
         return httpx.Request("POST", self._target(call.path)[0], headers=fields, stream=body)
+
+    def _headers_for(self, call: HttpCall) -> httpx.Headers:
+        if call.content_type == JSON:
+            return self._headers
+        headers = self._headers.copy()
+        headers["Content-Type"] = call.content_type
+        return headers
 
     def _target(self, path: str) -> tuple[httpx.URL, str, Head]:
         """Return what is the same for all calls to a path: its URL, as text too, and their head."""
@@ -231,7 +241,7 @@ def _constant_headers(host: str, key: Secret | None) -> httpx.Headers:
             "Host": host,
             "Accept": "application/json",
             "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
+            "Content-Type": JSON,
             "User-Agent": _user_agent(),
         }
     )

@@ -12,6 +12,7 @@ import pytest
 import batchrunner
 from batchrunner.simulator import Provider, Settings, serve
 from tests.canary import CANARY_KEY
+from tests.media import png
 
 
 class Served:
@@ -122,3 +123,17 @@ async def test_an_open_queue_holds_nothing(served: Served, job_file: Path, tmp_p
         async with batchrunner.open(tmp_path / "q.db") as night:
             await night.run()
         assert (await notebook.status("jobs")).state == "finished"
+
+
+async def test_rows_that_refer_to_files_are_run_by_the_python_face_too(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "1.png").write_bytes(png())
+    part = {"type": "image_url", "image_url": {"url": "file:1.png"}}
+    line = {"custom_id": "a", "body": {"model": "m", "messages": [{"role": "user", "content": [part]}]}}
+    path = tmp_path / "seen.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    async with batchrunner.open(tmp_path / "q.db", attachments=tmp_path / "files") as queue:
+        job = await queue.load(path)
+        assert (await queue.run(job)).tally.succeeded == 1
+    (entry,) = served.provider.ledger.entries
+    assert (entry.usage or {})["prompt_tokens"] == 1604

@@ -13,6 +13,7 @@ SAYS_NOTHING = {
     FailureKind.LOST,
     FailureKind.INTERRUPTED,
     FailureKind.MISCONFIGURED,
+    FailureKind.ATTACHMENT,
 }
 
 

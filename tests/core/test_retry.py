@@ -27,6 +27,7 @@ FATE = {
     FailureKind.RESPONSE_TOO_LARGE: NEVER,
     FailureKind.INVALID_REQUEST: NEVER,
     FailureKind.CONTEXT_LENGTH: NEVER,
+    FailureKind.ATTACHMENT: NEVER,
     FailureKind.CONTENT_FILTER: NEVER,
     FailureKind.AUTH: STOPS,
     FailureKind.NO_CREDIT: STOPS,

@@ -44,7 +44,7 @@ def test_the_body_gives_the_facts(folder):
     expected, _ = read(folder)
     facts = BY_NAME[folder.parent.name].inspect((folder / "body.json").read_bytes())
     assert {"model": facts.model, "max_out": facts.max_out} == expected["facts"]
-    assert facts.est_in > 0
+    assert facts.est_in > 0 or facts.composed  # speech to text is not billed by tokens that anybody could foresee
 
 
 @pytest.mark.parametrize("folder", [f for f in FOLDERS if "reply" in read(f)[0]], ids=name_of)
@@ -55,7 +55,7 @@ def test_the_answer_is_read(folder):
     wanted = expected["reply"]
     assert isinstance(outcome, Reply), outcome
     assert outcome.status == 200
-    assert outcome.body == reply.body
+    assert outcome.body == (json.dumps(wanted["kept"], ensure_ascii=False).encode() if "kept" in wanted else reply.body)
     assert outcome.usage == usage_of(wanted["usage"])
     assert outcome.usage_raw is None or outcome.usage_raw in reply.body
     assert (outcome.finish, outcome.model, outcome.request_id) == (
@@ -63,7 +63,7 @@ def test_the_answer_is_read(folder):
         wanted["model"],
         wanted["request_id"],
     )
-    assert endpoint.text(reply.body) == expected["text"]
+    assert endpoint.text(outcome.body) == expected["text"]
 
 
 @pytest.mark.parametrize("folder", [f for f in FOLDERS if "failure" in read(f)[0]], ids=name_of)

@@ -21,4 +21,5 @@ def test_a_status_has_the_name_of_the_sdks_class(sdk, status):
 
 def test_a_call_without_an_answer_is_a_connection_error_or_a_timeout():
     assert label(None) == label(None, FailureKind.CONNECTION) == openai.APIConnectionError.__name__
+    assert label(None, FailureKind.ATTACHMENT) == OSError.__name__, "no call was made"
     assert label(None, FailureKind.TIMEOUT) == openai.APITimeoutError.__name__

@@ -98,7 +98,10 @@ def test_a_path_finds_its_endpoint(path):
 
 
 def test_all_endpoints_are_listed_under_their_names():
-    assert [endpoint.name for endpoint in ENDPOINTS] == ["chat", "completions", "embeddings", "rerank"]
+    assert [endpoint.name for endpoint in ENDPOINTS] == [
+        *("chat", "completions", "embeddings", "rerank"),
+        *("transcriptions", "translations"),
+    ]
 
 
 def test_a_refused_url_names_what_is_there():

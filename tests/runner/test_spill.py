@@ -39,11 +39,12 @@ VERDICTS = st.one_of(
 )
 ENDS = st.one_of(st.tuples(REPLIES, st.just(Succeed())), st.tuples(FAILURES, VERDICTS))
 CLOSINGS = st.builds(
-    lambda number, head_id, end, money, usage, ttft: Closing(
+    lambda number, head_id, end, money, usage, ttft, sent: Closing(
         number, Opening(HEAD._replace(id=head_id), 7, money, money), 8, *end, Billing.BILLED, Use.USED, usage,
-        UsageFrom.PROVIDER, money, 0.25, ttft,
+        UsageFrom.PROVIDER, money, 0.25, ttft, sent,
     ),
     NUMBERS, NUMBERS, ENDS, st.none() | NUMBERS, USAGES, st.none() | st.floats(0, 1e6),
+    st.none() | st.binary(min_size=16, max_size=16),
 )  # fmt: skip
 
 

@@ -124,7 +124,9 @@ class World:
             return report
 
     def outside(self) -> Outside:
-        return Outside(clock=self.clock, dice=_Dice(), transport=self._transport, offload=self.offload)
+        return Outside(
+            clock=self.clock, dice=_Dice(), transport=self._transport, offload=self.offload, file_offload=self.offload
+        )
 
     def _transport(self, provider: str) -> Transport:
         host = SimulatedHost(self.provider)

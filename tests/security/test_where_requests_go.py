@@ -248,8 +248,25 @@ def sent_for(folder: Path, row: dict[str, Any]) -> tuple[dict[str, list[str]], b
     return seen
 
 
-@pytest.mark.parametrize("reference", ["file:///etc/passwd", "../../.ssh/id_rsa", "/proc/self/environ"])
-def test_s5_a_reference_to_a_file_is_text_and_no_file(folder: Path, reference: str) -> None:
+@pytest.mark.parametrize("more", [(), ("--attachments", ".")], ids=["no folder", "a folder"])
+@pytest.mark.parametrize("reference", ["file:///etc/passwd", "file:../../.ssh/id_rsa", "file:/proc/self/environ"])
+def test_s5_a_file_beyond_the_folder_of_attachments_is_refused_before_anything_is_sent(
+    folder: Path, reference: str, more: tuple[str, ...]
+) -> None:
+    content = [{"type": "image_url", "image_url": {"url": reference}}]
+    row = {"custom_id": "a", "body": {"model": "m", "messages": [{"role": "user", "content": content}]}}
+    (folder / "job.jsonl").write_text(json.dumps(row) + "\n")
+    SEEN.clear()
+    with serving(Recording) as url:
+        env = {"TOGETHER_API_KEY": CANARY_KEY, "TOGETHER_BASE_URL": url}
+        ended = CliRunner().invoke(main, ["run", "job.jsonl", "--yes", "--db", "q.db", *more], env=env)
+    assert ended.exit_code == 5
+    assert reference in ended.stderr
+    assert list(SEEN) == []
+
+
+@pytest.mark.parametrize("reference", ["../../.ssh/id_rsa", "/proc/self/environ"])
+def test_s5_a_path_that_is_no_reference_is_text_and_no_file(folder: Path, reference: str) -> None:
     content = [{"type": "image_url", "image_url": {"url": reference}}]
     body = {"model": "m", "messages": [{"role": "user", "content": content}], "max_tokens": 5}
     _, sent = sent_for(folder, {"custom_id": "a", "url": "/v1/chat/completions", "body": body})

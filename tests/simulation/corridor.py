@@ -10,13 +10,16 @@ import math
 from collections import Counter, defaultdict, deque
 from functools import partial
 
+from batchrunner.core.attachments import NoAttachments
 from batchrunner.core.gate import Gate
 from batchrunner.core.request import Head, Lane, Opened
 from batchrunner.core.retry import GiveUp, RetryAt, RetryPolicy, Scope, Stop, Succeed
 from batchrunner.endpoints.quirks import TOGETHER
 from batchrunner.endpoints.refusals import classifier
+from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.offload import InlineOffload
 from batchrunner.runner.worker import Workers
 
 EPOCH = 1_795_000_000_000_000
@@ -94,6 +97,7 @@ class Life:
             clock=clock,
             dice=random.random,
             stopped=self._stopped,
+            attaching=Attaching(NoAttachments(), InlineOffload()),
         )
         self._pump_at(0.0)
 

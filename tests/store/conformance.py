@@ -234,6 +234,27 @@ def test_opening_brings_the_bodies_in_the_order_asked(running):
     assert len({call[0].attempt_id for call in calls}) == 5
 
 
+def test_a_body_that_is_composed_at_send_time_says_so(running):
+    lines = [line(1), line(2, composed=True), line(3, composed=True, files=2)]
+    job = load(running, lines)
+    assert [call[0].composed for call in start_calls(running, heads(running, job))] == [False, True, True]
+
+
+def test_jobs_whose_queued_rows_refer_to_files_are_known_by_their_first_ones(running):
+    plain = load(running, [line(1), line(2, composed=True)])
+    late = [line(n) for n in range(1, 1200)] + [line(1200, composed=True, files=1)]
+    beyond = load(running, late, "beyond")
+    filed = load(running, [line(1), line(2, composed=True, files=1)], "filed")
+    assert not running.refers_to_files([plain.id])
+    assert not running.refers_to_files([beyond.id]), "no whole job is read for it"
+    assert running.refers_to_files([filed.id])
+    assert running.refers_to_files(None)
+    call = start_calls(running, heads(running, filed))[1]
+    assert not running.refers_to_files([filed.id])
+    running.commit([], [try_later(call)], [], NOW)
+    assert running.refers_to_files([filed.id]), "one that waits counts too"
+
+
 def test_an_opened_request_runs_and_is_not_offered_again(running, reader):
     job = load(running, 3)
     start_calls(running, heads(running, job)[:2])

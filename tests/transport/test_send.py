@@ -74,6 +74,20 @@ async def test_what_goes_out_is_the_call_and_our_headers():
     assert second.headers["x-client-request-id"] == "a-2"
 
 
+async def test_a_call_of_another_type_says_so_and_the_next_one_is_json_again():
+    types = []
+
+    def handler(request):
+        types.append(request.headers.get_list("content-type"))
+        return httpx.Response(200, content=b"{}")
+
+    form = "multipart/form-data; boundary=batchrunner-0"
+    async with over(handler) as transport:
+        await transport.send(call(b"--batchrunner-0--")._replace(content_type=form))
+        await transport.send(call())
+    assert types == [[form], ["application/json"]]
+
+
 async def test_without_a_key_no_authorization_goes_out():
     def handler(request):
         assert "authorization" not in request.headers

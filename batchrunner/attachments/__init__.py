@@ -1,0 +1,1 @@
+"""The one room that opens files which job files name: beneath one folder, and nothing else."""
