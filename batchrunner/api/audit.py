@@ -74,7 +74,7 @@ def _states(sheet: Sheet, *, running: bool) -> Iterator[str]:
         if row.state == "running":
             yield f"{sheet.label(key)} is running, and no runner lives"
     for attempt in sheet.attempts.values():
-        if attempt.ended is None:
+        if attempt.ended is None and not attempt.goes_on:
             yield f"attempt {attempt.id} of {sheet.label(attempt.request_id)} is open, and no runner lives"
 
 

@@ -40,6 +40,8 @@ class Attempt(NamedTuple):
     rate_id: int | None
     hold: int | None
     cost: int | None
+    goes_on: int
+    """Whether it has a continuation: then it may be open while nobody works on it."""
 
 
 class Row(NamedTuple):
@@ -106,7 +108,8 @@ def _connect(db: Path) -> sqlite3.Connection:
 
 
 _ATTEMPTS = """SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
- rate_id, hold, cost FROM attempts ORDER BY id"""
+ rate_id, hold, cost, EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = attempts.request_id
+ AND c.attempt_id = attempts.id) FROM attempts ORDER BY id"""
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = "SELECT request_id, attempt_id, body FROM responses"

@@ -17,6 +17,10 @@ MOST_FINDINGS = 20
 
 _ANSWERS = "SELECT request_id, crc, body FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
 _DISCARDED = "SELECT attempt_id, crc, body FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+_ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id = c.request_id
+ LEFT JOIN attempts AS a ON a.id = c.attempt_id AND a.request_id = c.request_id
+ WHERE a.id IS NULL OR (a.ended IS NULL) <> (r.state IN ('queued', 'running'))
+ OR r.state NOT IN ('queued', 'running', 'cancelled')"""
 _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
  WHERE (r.state = 'succeeded') <> (p.request_id IS NOT NULL)"""
 
@@ -85,8 +89,10 @@ def _damaged(session: Session, pages: str, what: str) -> list[str]:
 def _consistency(session: Session) -> list[str]:
     with session.read() as connection:
         (odd,) = connection.exec_driver_sql(_UNANSWERED).one()
+        (astray,) = connection.exec_driver_sql(_ASTRAY).one()
         return [
             *([f"{odd} requests are succeeded without an answer, or answered without being succeeded"] if odd else []),
+            *([f"{astray} continuations belong to no request that could go on with them"] if astray else []),
             *_differences(connection, "counts", rollups.STORED_COUNTS, rollups.RECOUNT_COUNTS),
             *_differences(connection, "totals", rollups.STORED_TOTALS, rollups.RECOUNT_TOTALS),
         ]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import RequestState
 from batchrunner.store.base import ResultRow
@@ -30,6 +31,8 @@ _REFUSALS = (
 )
 _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
  GROUP BY 1"""
+_ARTIFACTS = """SELECT request_id, place, sha256, type, size, name FROM artifacts
+ WHERE request_id BETWEEN ? AND ? ORDER BY request_id, n"""
 _LANES = "SELECT id, provider, model FROM models"
 _RANGE = "SELECT first_id, last_id, extras FROM jobs WHERE id = ?"
 
@@ -69,6 +72,10 @@ class _Page:
         if extras and self.rows:
             ends = (self.rows[0][0], self.rows[-1][0])
             self._extras = dict(cursor.execute(_EXTRAS, ends))
+        self._artifacts: dict[int, tuple[Artifact, ...]] = {}
+        if self.rows:
+            for request_id, *facts in cursor.execute(_ARTIFACTS, (self.rows[0][0], self.rows[-1][0])):
+                self._artifacts[request_id] = (*self._artifacts.get(request_id, ()), Artifact(*facts))
         refused = [row[8] for row in self.rows if row[3] != "succeeded" and row[8] is not None]
         self._refusals: dict[int, Row] = {}
         if refused:
@@ -117,4 +124,5 @@ class _Page:
             billing,
             self._costs.get(request_id, cost),
             self._extras.get(request_id),
+            self._artifacts.get(request_id, ()),
         )

@@ -25,7 +25,7 @@ from batchrunner.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (

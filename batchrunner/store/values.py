@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.request import Lane, RequestState
 
 
@@ -154,6 +155,8 @@ class ResultRow(NamedTuple):
     cost: int | None
     """Pico-dollars of all this request's attempts whose cost is known; None where none is known."""
     extras: bytes | None
+    artifacts: tuple[Artifact, ...] = ()
+    """Files that the answer brought, in its order."""
 
 
 class FailureGroup(NamedTuple):

@@ -24,16 +24,18 @@ from batchrunner.store.sqlite import Session, writer_engine
 from batchrunner.store.tables import meta
 from tests.store.making import heads, load
 
-NEXT = '''
+HEAD = schema.HEAD
+NEXT_HEAD, AFTER_NEXT = (f"{int(HEAD) + more:04}" for more in (1, 2))
+NEXT = f'''
 """Add a table, for a test."""
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT_HEAD}"
+down_revision = "{HEAD}"
 branch_labels = depends_on = None
 def upgrade():
     op.execute("CREATE TABLE extra (id INTEGER PRIMARY KEY)")
     op.execute("ALTER TABLE jobs ADD COLUMN colour TEXT")
-    {ending}
+    {{ending}}
 def downgrade():
     pass
 '''
@@ -57,9 +59,9 @@ def next_release(tmp_path, monkeypatch):
     def release(ending=""):
         folder = tmp_path / "migrations"
         shutil.copytree(schema.migrations(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "0002_next.py").write_text(NEXT.format(ending=ending))
+        (folder / "versions" / f"{NEXT_HEAD}_next.py").write_text(NEXT.format(ending=ending))
         monkeypatch.setattr(schema, "migrations", lambda: folder)
-        monkeypatch.setattr(schema, "HEAD", "0002")
+        monkeypatch.setattr(schema, "HEAD", NEXT_HEAD)
         # Its tables.py, from which its own schema would be told, is not written yet.
         monkeypatch.setattr(database, "refuse_foreign_schema", lambda path, connection: None)
 
@@ -139,9 +141,9 @@ def test_an_older_database_is_copied_and_upgraded_with_all_that_is_in_it(path, n
     with open_store(path) as store:
         assert len(heads(store, job)) == 3
         with store._session.read() as connection:
-            assert schema.revision(connection) == "0002"
+            assert schema.revision(connection) == NEXT_HEAD
     assert objects(path).keys() - before.keys() == {"table extra"}
-    copy = Path(f"{path}.backup-0001")
+    copy = Path(f"{path}.backup-{HEAD}")
     assert objects(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o600
     open_store(path).close()
@@ -166,16 +168,16 @@ def test_an_upgrade_that_fails_halfway_leaves_the_database_as_it_was(path, next_
         open_store(path)
     assert objects(path) == before
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
 
 
 def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     with open_store(path) as store:
         load(store, 2)
     next_release()
-    after_next = NEXT.replace('"0002"', '"0003"').replace('"0001"', '"0002"').replace("extra", "more")
+    after_next = NEXT.replace(f'"{NEXT_HEAD}"', f'"{AFTER_NEXT}"').replace(f'"{HEAD}"', f'"{NEXT_HEAD}"').replace("extra", "more")
     after_next = after_next.replace("colour", "shape").format(ending="raise OSError('power')")
-    (tmp_path / "migrations" / "versions" / "0003_after_next.py").write_text(after_next)
+    (tmp_path / "migrations" / "versions" / f"{AFTER_NEXT}_next.py").write_text(after_next)
     with (
         closing(Session(str(path), writer_engine(str(path), new=False))) as session,
         pytest.raises(OSError, match="power"),
@@ -186,7 +188,7 @@ def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     assert "table more" not in found
     assert "shape" not in found["table jobs"]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(NEXT_HEAD,)]
 
 
 def test_an_upgrade_without_room_for_the_copy_does_not_begin(path, next_release, monkeypatch):
