@@ -72,6 +72,12 @@ def poll_wait(steps: int) -> float:
     return min(LONGEST_POLL, FIRST_POLL * _GROWTH ** min(max(steps, 0), 20))
 
 
+def asked_for(steps: int) -> float:
+    """Return the seconds that ``steps`` polls were waited for: time in which no run lived does not count."""
+    growing = min(max(steps, 0), 8)
+    return sum(map(poll_wait, range(growing))) + LONGEST_POLL * (max(steps, 0) - growing)
+
+
 def poll_at(steps: int, now: int) -> int:
     """Return when the next poll is due, microseconds UTC."""
     return now + round(poll_wait(steps) * SECOND)

@@ -131,6 +131,8 @@ class Settled(NamedTuple):
     attempt_id: int
     request_id: int
     artifacts: tuple[Artifact, ...]
+    meters: tuple[tuple[str, int], ...] = ()
+    """What was bought, in numbers that a price list needs."""
 
 
 class Closing(NamedTuple):

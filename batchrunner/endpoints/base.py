@@ -1,12 +1,13 @@
 """The seam of the wire formats."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from batchrunner.core.attempt import Failure, Outcome
-from batchrunner.core.http import HttpReply
+from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
+from batchrunner.core.continuation import Artifact, Continuation
+from batchrunner.core.http import HttpCall, HttpReply
 
 
 class BadBody(Exception):  # noqa: N818 - it describes the body, and is always caught and reported as a Problem
@@ -43,12 +44,71 @@ class Endpoint(Protocol):
         """
         ...
 
-    def read(self, reply: HttpReply, classify: "Classifier") -> Outcome:
-        """Parse an answer of any status. Never raises, whatever the bytes are."""
+    def read(self, reply: HttpReply, classify: "Classifier") -> Outcome | Pending:
+        """Parse an answer of any status. Never raises, whatever the bytes are.
+
+        Pending: it is paid for, or will be, and is not whole yet. Only the protocols below bring it.
+        """
         ...
 
     def text(self, body: bytes) -> str | None:
         """Return the answer's text, for people and CSV; None where the format has none."""
+        ...
+
+
+class Part(NamedTuple):
+    """One file of an answer: where it is in it, and how to get at it."""
+
+    place: str
+    """Such as ``data[0]``; ``body`` for all of the answer."""
+    name: str
+    """What a person might call it, without a suffix."""
+    most: int
+    """Bytes of it that are taken at most."""
+    url: str | None = None
+    """Where it is; None: it came with the answer."""
+    data: Callable[[], bytes] | None = None
+    """Makes its bytes. Raises ValueError where they are not what they should be."""
+
+
+Meters = tuple[tuple[str, int], ...]
+"""What a purchase is measured by, beside tokens: names and whole numbers, as its endpoint knows them."""
+
+
+class BringsFiles(Endpoint, Protocol):
+    """An endpoint whose answers are, hold or name files; ``read`` returns Pending with step ``fetch``.
+
+    All of it is pure and takes continuations that its own ``read`` or ``go_on`` made.
+    """
+
+    def parts(self, continuation: Continuation) -> tuple[Part, ...]:
+        """Return the files of a whole answer, in its order; at least one."""
+        ...
+
+    def whole(self, continuation: Continuation, artifacts: tuple[Artifact, ...]) -> Reply:
+        """Return the reply once its files are kept, one for each part.
+
+        Its body is the answer byte for byte, but for what is in the files now: that is not stored twice.
+        """
+        ...
+
+    def meters(self, body: bytes, reply: Reply) -> Meters:
+        """Return what was bought, by the request's body and the reply: what a price list needs to bill it."""
+        ...
+
+
+class Polled(BringsFiles, Protocol):
+    """An endpoint whose purchase makes a job at the provider, which is asked for until it ends."""
+
+    def resume(self, continuation: Continuation) -> HttpCall:
+        """Return the call that asks how the job is doing. It costs nothing; its id is added by who sends it."""
+        ...
+
+    def go_on(self, continuation: Continuation, reply: HttpReply, classify: "Classifier") -> Pending | Failure:
+        """Read what the provider says of the job. Never raises, whatever the bytes are.
+
+        A Failure of kind ``bad_reply``, or of another status than 200, is one of the question; any other is the job's.
+        """
         ...
 
 

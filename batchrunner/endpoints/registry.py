@@ -3,22 +3,32 @@
 from collections.abc import Container, Mapping
 from types import MappingProxyType
 
-from batchrunner.endpoints.base import BadBody, Endpoint
+from batchrunner.endpoints.base import BadBody, BringsFiles, Endpoint, Polled
 from batchrunner.endpoints.chat import Chat
 from batchrunner.endpoints.completions import Completions
 from batchrunner.endpoints.embeddings import Embeddings
+from batchrunner.endpoints.images import Images
 from batchrunner.endpoints.rerank import Rerank
+from batchrunner.endpoints.speech import Speech
+from batchrunner.endpoints.videos import Videos
 
 CHAT = Chat()
 COMPLETIONS = Completions()
 EMBEDDINGS = Embeddings()
 RERANK = Rerank()
+IMAGES = Images()
+SPEECH = Speech()
+VIDEOS = Videos()
 
-ENDPOINTS: tuple[Endpoint, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)
+ENDPOINTS: tuple[Endpoint, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK, IMAGES, SPEECH, VIDEOS)
 """All of them, in the order in which they are listed to people."""
 
 BY_PATH: Mapping[str, Endpoint] = MappingProxyType({endpoint.path: endpoint for endpoint in ENDPOINTS})
 """The endpoints by their path, as it is stored with every request."""
+FILED: Mapping[str, BringsFiles] = MappingProxyType({each.path: each for each in (IMAGES, SPEECH, VIDEOS)})
+"""Those whose answers are files."""
+POLLED: Mapping[str, Polled] = MappingProxyType({each.path: each for each in (VIDEOS,)})
+"""Of these, those whose purchase makes a job that is asked for."""
 _SHOWN = 60
 
 

@@ -78,6 +78,15 @@ def consumed(raw: msgspec.Raw, first: str, second: str) -> Counted:
     return Counted(None if amount is None else _checked(amount, 0, 0, 0), _kept(raw))
 
 
+def consumed_and_made(raw: msgspec.Raw, consumed_name: str, made_name: str) -> Counted:
+    """Read the usage of an answer that is made of tokens under two names of its own; unknown where one is missing."""
+    sent = _object(raw)
+    if sent is None:
+        return Counted(None, _kept(raw))
+    asked, answered = _whole(sent.get(consumed_name)), _whole(sent.get(made_name))
+    return Counted(None if asked is None or answered is None else _checked(asked, 0, answered, 0), _kept(raw))
+
+
 def _read_loosely(raw: msgspec.Raw) -> Counted:
     """Read a usage object of which some part has an unexpected type."""
     sent = _object(raw)

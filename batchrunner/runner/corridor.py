@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchrunner.core.errors import DatabaseError
-from batchrunner.core.request import Closing, Opened
+from batchrunner.core.request import Closing, Continued, Opened
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.halts import Halts
@@ -18,6 +18,7 @@ from batchrunner.runner.parts import Parts
 from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt
 from batchrunner.runner.rowages import RowAges
+from batchrunner.runner.steps import Steps
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
 from batchrunner.store.base import BucketLevel, Selection
@@ -55,6 +56,7 @@ class Corridor:
             committed=self._committed,
             dropped=self._dropped,
             faulted=partial(faulted, None),
+            continued=self._continued,
         )
         self.claimer = Claimer(
             lanes,
@@ -76,6 +78,18 @@ class Corridor:
             clock=parts.clock,
             dice=parts.dice,
             stopped=self.halts.stop,
+            steps=Steps(
+                ledger=self.ledger,
+                artifacts=parts.artifacts,
+                storage=parts.storage,
+                offload=parts.offload,
+                policy=parts.policy,
+                clock=parts.clock,
+                dice=parts.dice,
+                poll_for=parts.patience.poll_for,
+                stopped=self.halts.stop,
+                faulted=faulted,
+            ),
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
         )
         self.doubles = self._workers.doubles
@@ -117,6 +131,10 @@ class Corridor:
             self.halts.committed(closings)
             self._tally.add(closings, self._parts.clock.now())
             self._parts.storage.seen(len(closings), closings[-1])
+
+    def _continued(self, continued: Sequence[Continued]) -> None:
+        self.claimer.continued(continued)
+        self.halts.continued(continued)
 
     def _dropped(self, tickets: Sequence[Ticket]) -> None:
         self.dispatcher.dropped(tickets)

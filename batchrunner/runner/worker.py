@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from batchrunner.core.attempt import Failure, Outcome, Reply
+from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.doubles import Doubles
@@ -22,6 +22,7 @@ from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import card_of
 from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
+from batchrunner.runner.steps import Steps
 
 
 class Workers:
@@ -36,6 +37,7 @@ class Workers:
         clock: Clock,
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
+        steps: Steps,
         ages: RowAges | None = None,
     ) -> None:
         self._ledger = ledger
@@ -46,6 +48,7 @@ class Workers:
         self._stopped = stopped
         self.doubles = Doubles()
         """What keeps one answer from two requests."""
+        self._steps = steps
         self._ages = ages
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
@@ -63,18 +66,27 @@ class Workers:
         if not self._dispatcher.clear(ticket):
             self._dispatcher.release(ready)
             return
+        if opened.resumed is not None:
+            await self._steps.resume(ready)
+            return
         reached("send")
         answer = await ticket.lane.transport.send(self._call(ticket.opening, opened))
         reached("answered")
-        self._settle(ticket, opened, answer)
+        pending = self._settle(ticket, opened, answer)
+        if pending is not None:
+            await self._steps.begin(ticket, opened, pending, 0.0 if isinstance(answer, Failure) else answer.ttfb)
 
-    def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> None:
+    def _settle(self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure) -> Pending | None:
+        """Judge and record what came; return what goes on later instead of ending."""
         lane, opening, permit = ticket
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
         if isinstance(outcome, Reply):
             outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
+        elif isinstance(outcome, Pending):
+            lane.gate.settle(permit, Reply(200, b"", None), self._clock.monotonic())
+            return outcome
         now, monotonic = self._clock.now(), self._clock.monotonic()
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
         verdict = self._judge(ticket, outcome, now)
@@ -91,6 +103,7 @@ class Workers:
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
         )
         self._ledger.record(closing)
+        return None
 
     def _call(self, opening: Opening, opened: Opened) -> HttpCall:
         head = opening.head

@@ -7,7 +7,7 @@ SQLite from choosing an index for that column.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, case, func, literal_column, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, literal_column, select, text, tuple_
 
 from batchrunner.core.request import Head
 from batchrunner.store.base import Selection
@@ -15,7 +15,7 @@ from batchrunner.store.rows import id_list
 from batchrunner.store.selecting import CHOSEN, listed, selected
 from batchrunner.store.tables import continuations, requests
 
-_HEAD = (
+_HEAD: tuple[ColumnElement[Any], ...] = (
     *(requests.c.id, requests.c.job_id, requests.c.model_id, requests.c.endpoint, requests.c.tag_set_id),
     *(requests.c.tries, requests.c.attempts, requests.c.priority, requests.c.est_in, requests.c.max_out),
     requests.c.digest,
@@ -23,7 +23,7 @@ _HEAD = (
 )
 # A step of an attempt that is open already takes nothing from the lane's tokens: they were taken when it was bought.
 _GOES_ON = continuations.c.attempt_id.is_not(None)
-_DUE_HEAD = (
+_DUE_HEAD: tuple[ColumnElement[Any], ...] = (
     *_HEAD[:8],
     case((_GOES_ON, 0), else_=requests.c.est_in),
     case((_GOES_ON, 0), else_=requests.c.max_out),

@@ -37,6 +37,7 @@ _COME_BACK = """UPDATE requests SET state = 'queued', not_before = ?, runner_id 
  WHERE id IN (SELECT value FROM json_each(?)) AND state = 'running' RETURNING job_id, model_id"""
 
 _END = "DELETE FROM continuations WHERE request_id = ? AND attempt_id = ?"
+_MEASURE = "UPDATE attempts SET other_meters = ? WHERE id = ?"
 _LIST = """INSERT OR REPLACE INTO artifacts (request_id, n, attempt_id, place, sha256, type, size, name)
  SELECT id, ?, ?, ?, ?, ?, ?, ? FROM requests WHERE id = ? AND attempt_id = ? AND state = 'succeeded'"""
 
@@ -101,8 +102,10 @@ def _requeue(connection: Connection, statement: str, values: tuple[Any, ...]) ->
 def settle(connection: Connection, settled: Sequence[Settled]) -> None:
     """End continuations whose attempts have just been closed, and list the files of those that were used."""
     cursor = driver(connection)
-    for attempt_id, request_id, artifacts in settled:
+    for attempt_id, request_id, artifacts, meters in settled:
         cursor.execute(_END, (request_id, attempt_id))
+        if meters:
+            cursor.execute(_MEASURE, (json.dumps(dict(meters)), attempt_id))
         for n, (place, sha256, kind, size, name) in enumerate(artifacts):
             cursor.execute(_LIST, (n, attempt_id, place, sha256, kind, size, name, request_id, attempt_id))
 

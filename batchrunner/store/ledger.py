@@ -99,8 +99,8 @@ def open_attempts(
     add_counts(connection, counts)
     asked = [opening.head.id for opening in openings]
     bodies = dict(cursor.execute(_BODIES, (id_list(asked),)))
-    opened = [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
-    return _resumed(opened, resumed, going_on) if resumed else opened
+    every = [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
+    return _resumed(every, resumed, going_on) if resumed else every
 
 
 def _resumed(

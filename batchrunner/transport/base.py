@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from batchrunner.core.attempt import Failure
-from batchrunner.core.http import HttpCall, HttpReply
+from batchrunner.core.http import Fetch, Fetched, HttpCall, HttpReply, Sink
 
 
 class Transport(Protocol):
@@ -14,6 +14,14 @@ class Transport(Protocol):
         """Send a call and bring back a complete answer of any status, or a Failure that says whether it was sent.
 
         Ends within the call's deadline. Raises nothing but cancellation.
+        """
+        ...
+
+    async def fetch(self, fetch: Fetch, sink: Sink) -> Fetched | Failure:
+        """Download a file without the key, in pieces into ``sink``; whole if Fetched comes back.
+
+        Nothing is downloaded from this machine (unless the provider is on it) or a private network. Ends within its
+        deadline. Raises cancellation, and what the sink raises.
         """
         ...
 

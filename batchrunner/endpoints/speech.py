@@ -1,0 +1,99 @@
+"""Text to speech. The answer is the sound itself, as bytes of some audio format."""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from batchrunner.core.attempt import Billing, Failure, FailureKind, Pending, Reply
+from batchrunner.core.continuation import Artifact, Continuation
+from batchrunner.core.estimate import tokens
+from batchrunner.core.http import HttpReply
+from batchrunner.endpoints.answers import UNREADABLE, Answer, is_error, load, request_id
+from batchrunner.endpoints.base import BadBody, Classifier, Facts, Meters, Part
+from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
+from batchrunner.endpoints.files import MOST_INLINE, described, to_fetch
+from batchrunner.endpoints.redact import kept_body, kept_message
+
+_NOT_SOUND = ("application/json", "text/")
+"""Content types of a 200 that is no sound: an error of the provider, or a page of something in front of it."""
+
+
+class _Body(Asked, gc=False, kw_only=True):
+    input: Text
+    voice: Text | dict[str, Any]
+    response_format: Literal["mp3", "wav", "raw", "opus", "aac", "flac", "pcm", "mulaw"] | None = None
+    response_encoding: Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"] | None = None
+    language: str | None = None
+    sample_rate: Annotated[int, msgspec.Meta(ge=1_000, le=384_000)] | None = None
+    bit_rate: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    speed: Annotated[float, msgspec.Meta(ge=0.25, le=4)] | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    stream_format: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Body)
+_ENVELOPE = msgspec.json.Decoder(Answer)
+_WATCHED = keys("model", "input", "voice", "stream", "stream_format")
+
+
+class Speech:
+    """Text to speech as Together and OpenAI speak it."""
+
+    path = "/v1/audio/speech"
+    name = "speech"
+
+    def inspect(self, body: bytes) -> Facts:
+        """Check model, input, voice, formats and ranges; raises BadBody."""
+        asked = decode(_BODY, body)
+        for name, wish in (("stream", asked.stream), ("stream_format", asked.stream_format == "sse")):
+            if wish:
+                raise BadBody(
+                    f'speech is kept as one file, and its pieces would only be put together again: remove "{name}"',
+                    name,
+                )
+        refuse_repeats(body, _WATCHED)
+        return Facts(asked.model, tokens(asked.input.encode()), 0)
+
+    def read(self, reply: HttpReply, classify: Classifier) -> Pending | Failure:
+        """Take an answer of any status. Never raises, whatever the bytes are."""
+        if reply.status != 200:
+            return classify(reply)
+        kind = reply.headers.get("content-type", "").strip().lower()
+        if kind.startswith(_NOT_SOUND) or not reply.body:
+            return _no_sound(reply, classify, kind)
+        return to_fetch(reply, request_id(None, reply.headers))
+
+    def text(self, body: bytes) -> str | None:
+        """Return None: sound is not text."""
+        return None
+
+    def parts(self, continuation: Continuation) -> tuple[Part, ...]:
+        """Return the sound."""
+        return (Part("body", "speech", MOST_INLINE, data=partial(bytes, continuation.answer)),)
+
+    def whole(self, continuation: Continuation, artifacts: tuple[Artifact, ...]) -> Reply:
+        """Return the reply: its body is JSON of our own, since nothing but the sound came."""
+        body = msgspec.json.encode({"batchrunner": {"artifacts": [described(artifact) for artifact in artifacts]}})
+        return Reply(200, body, None, None, None, None, continuation.request_id)
+
+    def meters(self, body: bytes, reply: Reply) -> Meters:
+        """Return the characters that were spoken, which Together bills by."""
+        return (("characters", len(decode(_BODY, body).input)),)
+
+
+def _no_sound(reply: HttpReply, classify: Classifier, kind: str) -> Failure:
+    """Say what came with a 200 instead of sound."""
+    try:
+        answer = load(_ENVELOPE, reply.body)
+    except UNREADABLE:
+        answer = Answer()
+    if is_error(answer.error):
+        failure = classify(reply._replace(status=500, body=b'{"error":' + bytes(answer.error) + b"}"))
+        return failure._replace(status=200, body=kept_body(reply.body))
+    what = "it is empty" if not reply.body else f"it is {kind.partition(';')[0] or 'of no type'}"
+    start = reply.body[:200].decode("utf-8", "backslashreplace")
+    shown = f" It begins: {start!r}" if start else ""
+    message = kept_message(f"The answer (200) is not speech: {what}.{shown}")
+    return Failure(FailureKind.BAD_REPLY, message, Billing.UNKNOWN, 200, kept_body(reply.body))
