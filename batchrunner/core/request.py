@@ -3,6 +3,7 @@
 These are NamedTuples: frozen, and cheap enough to make several of them per row.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -133,6 +134,16 @@ class Settled(NamedTuple):
     artifacts: tuple[Artifact, ...]
     meters: tuple[tuple[str, int], ...] = ()
     """What was bought, in numbers that a price list needs."""
+
+
+class Beside(NamedTuple):
+    """What is recorded of attempts that go on later, beside closings and releases."""
+
+    continued: Sequence[Continued] = ()
+    settled: Sequence[Settled] = ()
+
+
+NOTHING_BESIDE = Beside()
 
 
 class Closing(NamedTuple):

@@ -63,7 +63,8 @@ def _judge(answer: _Images) -> None:
 
 
 def _is_text(raw: msgspec.Raw) -> bool:
-    return len(bytes(raw)) > len(b'""') and bytes(raw[:1]) == b'"'
+    view = memoryview(raw)
+    return len(view) > len('""') and view[0] == ord('"')
 
 
 def _count(raw: msgspec.Raw) -> Counted:
@@ -100,9 +101,7 @@ class Images:
 
     def parts(self, continuation: Continuation) -> tuple[Part, ...]:
         """Return the images: what came as text is taken, whether there is an address too or not."""
-        return tuple(
-            _part(place, image) for place, image in enumerate(load(_IMAGES, continuation.answer).data or ())
-        )
+        return tuple(_part(place, image) for place, image in enumerate(load(_IMAGES, continuation.answer).data or ()))
 
     def whole(self, continuation: Continuation, artifacts: tuple[Artifact, ...]) -> Reply:
         """Return the reply; base64 text gives way to ``sha256:...`` of the file that it is in."""

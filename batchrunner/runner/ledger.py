@@ -6,10 +6,9 @@ import anyio
 
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import DatabaseError, DiskFullError
-from batchrunner.core.request import Closing, Continued, Opened, Release, Settled
+from batchrunner.core.request import Beside, Closing, Continued, Opened, Release, Settled
 from batchrunner.runner.lanes import Ticket
 from batchrunner.runner.offload import Offload
-from batchrunner.runner.spill import Beside
 from batchrunner.runner.storage import Storage
 from batchrunner.store.base import BucketLevel, Queue
 
@@ -123,17 +122,10 @@ class Ledger:
     async def _write(self, group: _Group) -> None:
         levels, now = self._levels(), self._clock.now()
         openings = [ticket.opening for ticket in group.tickets]
+        beside = Beside(group.continued, group.settled)
         began = self._clock.monotonic()
         opened = await self._offload.run(
-            lambda: self._queue.commit(
-                openings,
-                group.closings,
-                levels,
-                now,
-                released=group.released,
-                continued=group.continued,
-                settled=group.settled,
-            )
+            lambda: self._queue.commit(openings, group.closings, levels, now, released=group.released, beside=beside)
         )
         self.seconds = self._clock.monotonic() - began
         self._committed(group.closings, group.tickets, opened)

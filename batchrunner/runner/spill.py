@@ -13,22 +13,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from batchrunner.core.crashpoint import reached
-from batchrunner.core.request import Closing, Continued, Release, Settled
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Continued, Release, Settled
 from batchrunner.runner.spilled import Record, closing_of, framed, payloads, record_in, record_of
 
 MAGIC: Final = b"btchspl1"
 MOST_FILES: Final = 100
 """Spills of one run at most: the next one is begun where the one before takes no more."""
-
-
-class Beside(NamedTuple):
-    """What is recorded of attempts that go on later, beside closings and releases."""
-
-    continued: Sequence[Continued] = ()
-    settled: Sequence[Settled] = ()
-
-
-NOTHING_BESIDE: Final = Beside()
 
 
 class Content(NamedTuple):

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchrunner.core.errors import DatabaseError, DiskFullError
-from batchrunner.core.request import Closing, Release
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Release
 from batchrunner.runner import spill
-from batchrunner.runner.spill import NOTHING_BESIDE, Beside, Spill
+from batchrunner.runner.spill import Spill
 from batchrunner.store.base import Disk, Queue, TakenIn
 
 AT_ONCE = 64
@@ -55,9 +55,7 @@ class Storage:
         """Note a fault; the first one is what is told."""
         self.fault = self.fault or error
 
-    def put_by(
-        self, closings: Sequence[Closing], released: Sequence[Release], beside: Beside = NOTHING_BESIDE
-    ) -> None:
+    def put_by(self, closings: Sequence[Closing], released: Sequence[Release], beside: Beside = NOTHING_BESIDE) -> None:
         """Keep in the spill what the database did not take; it is on the disk when this returns, or counted as lost."""
         if not self.spilling:
             self.spilling = True
@@ -117,13 +115,12 @@ def _take_in(queue: Queue, path: str, now: int) -> TakenIn:
         ) from error
     total = TakenIn(strange=content.damaged)
     for start in range(0, max(len(content.closings), 1), AT_ONCE):
-        first = start == 0
+        first, last = start == 0, start + AT_ONCE >= len(content.closings)
         done = queue.take_in(
             content.closings[start : start + AT_ONCE],
             content.released if first else [],
             now,
-            continued=content.continued if first else [],
-            settled=content.settled if start + AT_ONCE >= len(content.closings) else [],
+            Beside(content.continued if first else [], content.settled if last else []),
         )
         total = TakenIn._make(map(sum, zip(total, done, strict=True)))
     try:

@@ -46,7 +46,7 @@ class Work:
 def plan(call: Call, settings: Settings) -> Work:
     """Draw the lengths of the texts that `call` asks for."""
     choices = _choices(call, settings)
-    output = sum(choice.tokens for choice in choices)
+    output = sum(choice.tokens for choice in choices) + call.fixed_output
     reserved = output
     if settings.count_tokens == "max" and call.max_tokens is not None:
         reserved = call.max_tokens * len(choices)
@@ -67,6 +67,12 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     """
     given, made = work.input_tokens, work.output_tokens
     endpoint, together = work.call.endpoint, settings.flavour == "together"
+    if endpoint in ("speech", "videos") or (endpoint == "images" and together):
+        return None
+    if endpoint == "images":
+        details = {"text_tokens": given, "image_tokens": 0}
+        total = given + made
+        return {"input_tokens": given, "output_tokens": made, "total_tokens": total, "input_tokens_details": details}
     if endpoint == "embeddings":
         return None if together else {"prompt_tokens": given, "total_tokens": given}
     if endpoint == "rerank":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import msgspec
@@ -13,7 +13,8 @@ from batchrunner.simulator.errors import Refusal
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import message_tokens, tokens_of
 
-Endpoint = Literal["chat", "completions", "embeddings", "rerank"]
+Endpoint = Literal["chat", "completions", "embeddings", "rerank", "images", "speech", "videos"]
+Reader = Callable[[str, dict[str, Any], Settings], "Call | Refusal"]
 
 _MAX_TEXTS: Final = 2048
 _MAX_TOKENS_PER_REQUEST: Final = 300_000
@@ -33,10 +34,16 @@ class Call:
     max_tokens: int | None = None
     choices: int = 1
     """Answers wanted for each prompt."""
+    fixed_output: int = 0
+    """Output tokens that nothing is drawn for: pictures count as so many."""
+    meters: Mapping[str, int] = field(default_factory=dict)
+    """What it is billed by beside tokens."""
 
 
-def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refusal:
-    """Judge a body as the provider would: JSON, model, then the endpoint's own rules."""
+def read_call(
+    endpoint: Endpoint, raw: bytes, settings: Settings, more: Mapping[str, Reader] | None = None
+) -> Call | Refusal:
+    """Judge a body as the provider would: JSON, model, then the endpoint's own rules; `more` are those of others."""
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -51,7 +58,7 @@ def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refu
     refusal = _judge_model(model, settings)
     if refusal is not None:
         return refusal
-    return _READERS[endpoint](model, body, settings)
+    return {**_READERS, **(more or {})}[endpoint](model, body, settings)
 
 
 def _judge_model(model: str, settings: Settings) -> Refusal | None:
@@ -211,7 +218,7 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_READERS: Final[dict[Endpoint, Callable[[str, dict[str, Any], Settings], Call | Refusal]]] = {
+_READERS: Final[dict[str, Reader]] = {
     "chat": _read_chat,
     "completions": _read_completion,
     "embeddings": _read_embedding,

@@ -46,6 +46,9 @@ TOGETHER: Final = (
     Model("intfloat/multilingual-e5-large-instruct", "embedding", 514, 0.02, dimensions=1024),
     Model("Alibaba-NLP/gte-modernbert-base", "embedding", 8192, 0.008, dimensions=768),
     Model("Salesforce/Llama-Rank-V1", "rerank", 8192, 0.10),
+    Model("black-forest-labs/FLUX.1-schnell", "image", 512),
+    Model("cartesia/sonic-2", "audio", 8192),
+    Model("minimax/hailuo-02", "video", 8192),
 )
 
 OPENAI: Final = (
@@ -54,6 +57,9 @@ OPENAI: Final = (
     Model("text-embedding-3-small", "embedding", 8192, 0.02, dimensions=1536),
     Model("text-embedding-3-large", "embedding", 8192, 0.13, dimensions=3072),
     Model("text-embedding-ada-002", "embedding", 8192, 0.10, dimensions=1536),
+    Model("gpt-image-1", "image", 8192),
+    Model("dall-e-3", "image", 8192),
+    Model("tts-1", "audio", 4096),
 )
 
 _BY_ID: Final = {model.id: model for model in (*TOGETHER, *OPENAI)}

@@ -50,6 +50,8 @@ class Entry(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     """Tokens really processed and billed; 0 if it is not billed."""
+    meters: dict[str, int] | None = None
+    """What it is billed by beside tokens: images and their size, characters, the provider's own cost."""
     in_flight: int = 0
     """Calls in flight when it arrived, itself included."""
     written: bool | None = None

@@ -15,7 +15,15 @@ from batchrunner.simulator.faults import UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KIN
 from batchrunner.simulator.ledger import Entry
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
 
-_LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+_LISTS: Final = {
+    "chat": "choices",
+    "completions": "choices",
+    "embeddings": "data",
+    "rerank": "results",
+    "images": "data",
+    "speech": "data",
+    "videos": "data",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +132,13 @@ def served(
     return good if ruined == body else replace(good, body=ruined, usage=usage if fault == "odd_json" else None)
 
 
+def as_bytes(verdict: Verdict, content_type: str, body: bytes) -> Verdict:
+    """A good answer that is no JSON; one that was spoiled stays as it is."""
+    if verdict.status not in (0, 200) or verdict.fault not in (None, *WIRE_KINDS, "keepalive_race"):
+        return verdict
+    return replace(verdict, content_type=content_type, body=body)
+
+
 def doubled(verdict: Verdict, earlier: Verdict) -> Verdict:
     """This call is done and billed, and gets the `earlier` answer to another call, id and all."""
     return replace(verdict, body=earlier.body, headers=earlier.headers, usage=None)
@@ -158,4 +173,5 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         entry.input_tokens = work.input_tokens
         entry.cached_tokens = work.cached_tokens
         entry.output_tokens = work.output_tokens
+        entry.meters = dict(work.call.meters) or None
     return entry

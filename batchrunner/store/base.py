@@ -10,7 +10,7 @@ from typing import Protocol
 from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Closing, Continued, Head, NewRequest, Opened, Opening, Release, Settled
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
@@ -68,13 +68,7 @@ class Queue(Protocol):
         """Take over from dead runners, as ``start`` does, without starting: so that an estimate counts their rows."""
 
     def take_in(
-        self,
-        closings: Sequence[Closing],
-        released: Sequence[Release],
-        now: int,
-        *,
-        continued: Sequence[Continued] = (),
-        settled: Sequence[Settled] = (),
+        self, closings: Sequence[Closing], released: Sequence[Release], now: int, beside: Beside = NOTHING_BESIDE
     ) -> TakenIn:
         """Close attempts with what an earlier run put by beside the database; comes before ``rescue``.
 
@@ -123,8 +117,7 @@ class Queue(Protocol):
         now: int,
         *,
         released: Sequence[Release] = (),
-        continued: Sequence[Continued] = (),
-        settled: Sequence[Settled] = (),
+        beside: Beside = NOTHING_BESIDE,
     ) -> list[Opened]:
         """Open and record in one transaction that is on the disk when this returns.
 
@@ -133,9 +126,9 @@ class Queue(Protocol):
         later one is kept as a wasted attempt. What was ``released`` leaves no trace, and its head may be opened again,
         by the same commit too. The rollups move in the same transaction.
 
-        What is ``continued`` stays open: its continuation is kept and its request waits in the queue, or stays running.
-        A head that continues an attempt is opened by going on with it: nothing new is bought, and its tries and
-        attempts do not count up. ``settled`` ends continuations beside their closings, and lists their files.
+        What is ``continued`` beside them stays open: its continuation is kept and its request waits in the queue, or
+        stays running. A head that continues an attempt is opened by going on with it: nothing new is bought, and its
+        tries and attempts do not count up. ``settled`` ends continuations beside their closings, and lists their files.
         """
 
     def levels(self) -> list[BucketLevel]:

@@ -42,8 +42,9 @@ _LIST = """INSERT OR REPLACE INTO artifacts (request_id, n, attempt_id, place, s
  SELECT id, ?, ?, ?, ?, ?, ?, ? FROM requests WHERE id = ? AND attempt_id = ? AND state = 'succeeded'"""
 
 _OF_THESE = "SELECT c.attempt_id FROM json_each(?) AS j CROSS JOIN continuations AS c ON c.request_id = j.value"
-_ABANDON = """UPDATE attempts SET ended = max(opened, ifnull((SELECT max(heartbeat) FROM runners), 0)), outcome = 'lost',
- failure = ?, billing = ?, use = ?, usage_from = ? WHERE id IN (SELECT value FROM json_each(?)) AND ended IS NULL"""
+_ABANDON = """UPDATE attempts SET ended = max(opened, ifnull((SELECT max(heartbeat) FROM runners), 0)),
+ outcome = 'lost', failure = ?, billing = ?, use = ?, usage_from = ?
+ WHERE id IN (SELECT value FROM json_each(?)) AND ended IS NULL"""
 _REGAIN = """UPDATE attempts SET ended = NULL, outcome = NULL, failure = NULL, billing = NULL, use = NULL,
  usage_from = NULL WHERE id IN (SELECT value FROM json_each(?)) AND outcome = 'lost'"""
 
@@ -142,7 +143,5 @@ def _columns(continuation: Continuation) -> tuple[Any, ...]:
 def _resumption(row: tuple[Any, ...]) -> Resumption:
     _, step, target, answer, content_type, request_id, since, steps, misses, kept, opened, rate_id, hold, card = row
     files = tuple(Artifact(*artifact) for artifact in json.loads(kept))
-    continuation = Continuation(
-        Step(step), target, answer, content_type, request_id, since, steps, misses, files
-    )
+    continuation = Continuation(Step(step), target, answer, content_type, request_id, since, steps, misses, files)
     return Resumption(continuation, opened, rate_id, hold, None if card is None else RateCard(**json.loads(card)))

@@ -103,9 +103,7 @@ def open_attempts(
     return _resumed(every, resumed, going_on) if resumed else every
 
 
-def _resumed(
-    opened: list[Opened], heads: Mapping[int, Head], resumptions: Mapping[int, Resumption]
-) -> list[Opened]:
+def _resumed(opened: list[Opened], heads: Mapping[int, Head], resumptions: Mapping[int, Resumption]) -> list[Opened]:
     """Put the attempts that go on in their places, instead of new ones."""
     for place, head in heads.items():
         opened[place] = Opened(head.continues, opened[place].body, resumptions[head.continues])

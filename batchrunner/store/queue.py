@@ -8,7 +8,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Closing, Continued, Head, Lane, Opened, Opening, Release, Settled
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
 from batchrunner.store.base import ALL, BY_HAND, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
 from batchrunner.store.continuing import keep_continued, settle
@@ -58,19 +58,13 @@ class SqliteQueue(SqliteVerbs):
             pass
 
     def take_in(
-        self,
-        closings: Sequence[Closing],
-        released: Sequence[Release],
-        now: int,
-        *,
-        continued: Sequence[Continued] = (),
-        settled: Sequence[Settled] = (),
+        self, closings: Sequence[Closing], released: Sequence[Release], now: int, beside: Beside = NOTHING_BESIDE
     ) -> TakenIn:
         """Close attempts with what an earlier run put by beside the database; see ``TakenIn``."""
         with self._session.write() as connection:
-            strange = take_in_continued(connection, continued)
+            strange = take_in_continued(connection, beside.continued)
             done = take_in(connection, closings, released, now)
-            settle(connection, settled)
+            settle(connection, beside.settled)
             done = done._replace(strange=done.strange + strange)
             newest = connection.execute(select(func.max(attempts.c.id))).scalar_one() or 0
         self._next_attempt = max(self._next_attempt, newest + 1)
@@ -151,8 +145,7 @@ class SqliteQueue(SqliteVerbs):
         now: int,
         *,
         released: Sequence[Release] = (),
-        continued: Sequence[Continued] = (),
-        settled: Sequence[Settled] = (),
+        beside: Beside = NOTHING_BESIDE,
     ) -> list[Opened]:
         """Open, record and release in one transaction that is on the disk when this returns.
 
@@ -165,14 +158,14 @@ class SqliteQueue(SqliteVerbs):
             if released:
                 release_attempts(connection, released)
                 reached("commit.released")
-            if continued:
-                keep_continued(connection, continued)
+            if beside.continued:
+                keep_continued(connection, beside.continued)
                 reached("commit.continued")
             if closings:
                 record_attempts(connection, closings, now, self._account)
                 reached("commit.recorded")
-            if settled:
-                settle(connection, settled)
+            if beside.settled:
+                settle(connection, beside.settled)
                 reached("commit.settled")
             if self._cancelled:
                 sweep(connection)

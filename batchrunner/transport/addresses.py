@@ -20,31 +20,31 @@ _TRANSLATED: Final = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network
 """Prefixes behind which a gateway reaches any IPv4 address (RFC 6052, RFC 8215)."""
 
 
-class Refused(ValueError):
+class RefusedAddressError(ValueError):
     """An address that nothing is downloaded from. Its words do not repeat it: a signed URL is a secret."""
 
 
 def check(url: str, *, loopback: bool) -> None:
-    """Raise Refused unless a URL is https:// to a public address or a name, or leads to this machine and may.
+    """Raise RefusedAddressError unless a URL is https:// to a name or public address, or leads to this machine and may.
 
     ``loopback`` allows this machine, over http:// too: where the provider itself is on it.
     """
     if len(url) > LONGEST_URL or not VISIBLE_ASCII.fullmatch(url) or "\\" in url:
-        raise Refused("it is no plain URL")
+        raise RefusedAddressError("it is no plain URL")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise Refused("its host or port can't be read") from None
+        raise RefusedAddressError("its host or port can't be read") from None
     if "@" in parts.netloc or not host or port == 0:
-        raise Refused("it names no host, or a user")
+        raise RefusedAddressError("it names no host, or a user")
     local = is_loopback(host)
     if parts.scheme != "https" and not (parts.scheme == "http" and local and loopback):
-        raise Refused("it does not begin with https://")
+        raise RefusedAddressError("it does not begin with https://")
     if local and not loopback:
-        raise Refused("it leads to this machine")
+        raise RefusedAddressError("it leads to this machine")
     if _is_literal(host) and not may_connect(host, loopback=loopback):
-        raise Refused("it leads into a private network")
+        raise RefusedAddressError("it leads into a private network")
 
 
 def may_connect(address: str, *, loopback: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Downloads of what answers point at: without the key, capped, and from no address that a stranger should not choose."""
+"""Downloads of what answers point at: without the key, capped, and never from where a stranger could send us."""
 
 from collections.abc import Mapping
 from typing import Final, cast
@@ -31,7 +31,7 @@ async def download(
     At most three redirects are followed, never from https:// to anything else. Raises httpx.RequestError where the
     network breaks, and what the sink raises.
     """
-    from batchrunner.transport.addresses import Refused, check
+    from batchrunner.transport.addresses import RefusedAddressError, check
 
     url = fetch.url
     try:
@@ -44,7 +44,7 @@ async def download(
                 url = _next(url, response.headers.get("location", ""))
             finally:
                 await response.aclose()
-    except (Refused, httpx.InvalidURL) as refusal:
+    except (RefusedAddressError, httpx.InvalidURL) as refusal:
         text = f"the answer points at {host_label(url)}, from where nothing is downloaded: {refusal}"
         return Failure(FailureKind.BAD_REPLY, cut(text), Billing.NOT_BILLED)
     text = f"{host_label(url)} redirected more than {MOST_REDIRECTS} times"
@@ -63,13 +63,13 @@ def _request(url: httpx.URL, agent: str) -> httpx.Request:
 
 
 def _next(url: str, location: str) -> str:
-    from batchrunner.transport.addresses import Refused
+    from batchrunner.transport.addresses import RefusedAddressError
 
     if not location or len(location) > 16 * 1024:
-        raise Refused("it is a redirect to nowhere")
+        raise RefusedAddressError("it is a redirect to nowhere")
     to = httpx.URL(url).join(location)
     if httpx.URL(url).scheme == "https" and to.scheme != "https":
-        raise Refused("it redirects away from https://")
+        raise RefusedAddressError("it redirects away from https://")
     return str(to)
 
 

@@ -175,7 +175,11 @@ def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     with open_store(path) as store:
         load(store, 2)
     next_release()
-    after_next = NEXT.replace(f'"{NEXT_HEAD}"', f'"{AFTER_NEXT}"').replace(f'"{HEAD}"', f'"{NEXT_HEAD}"').replace("extra", "more")
+    after_next = (
+        NEXT.replace(f'"{NEXT_HEAD}"', f'"{AFTER_NEXT}"')
+        .replace(f'"{HEAD}"', f'"{NEXT_HEAD}"')
+        .replace("extra", "more")
+    )
     after_next = after_next.replace("colour", "shape").format(ending="raise OSError('power')")
     (tmp_path / "migrations" / "versions" / f"{AFTER_NEXT}_next.py").write_text(after_next)
     with (
