@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.pricing import PICO
 from batchrunner.core.request import RequestState
 
@@ -56,6 +57,8 @@ class Row(Protocol):
     def cost(self) -> int | None: ...
     @property
     def extras(self) -> bytes | None: ...
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]: ...
 
 
 class Exporter(Protocol):
@@ -92,6 +95,11 @@ class ExportSummary:
     unfinished: int
     swept: int = 0
     """Unfinished files that earlier exports to this place left when they were killed, and that are gone now."""
+
+
+def links(row: Row, folder: str) -> list[str]:
+    """Return where the files of a row's answer are, with ``folder`` (the artifacts folder) before each."""
+    return [f"{folder}/{artifact.path}" for artifact in row.artifacts]
 
 
 def latency_ms(row: Row) -> int | None:

@@ -9,7 +9,7 @@ import msgspec
 
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
-from batchrunner.formats.base import Row, exact_usd, latency_ms
+from batchrunner.formats.base import Row, exact_usd, latency_ms, links
 
 BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
@@ -32,7 +32,9 @@ class JsonlExporter:
 
     splits = True
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, artifacts: str = "") -> None:
+        """``artifacts`` is the artifacts folder as seen from where the results will be."""
+        self._artifacts = artifacts
         self._job = _encode(job.name)
         self._mark = b',"job_mark":"%b"}}\n' % job.mark.encode()
 
@@ -64,9 +66,15 @@ class JsonlExporter:
             _word(row.billing),
             NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
             NULL if row.extras is None else one_line_json(row.extras),
-            self._mark,
+            self._mark if not row.artifacts else self._files(row) + self._mark,
         )
         return b"".join((before, *_response(row), after))
+
+    def _files(self, row: Row) -> bytes:
+        """Return where the files of an answer are, and what they are: each in its answer's order."""
+        paths = links(row, self._artifacts)
+        files = [{"path": path, **file._asdict()} for path, file in zip(paths, row.artifacts, strict=True)]
+        return b',"artifacts":' + _encode(files)
 
 
 @lru_cache(maxsize=1024)

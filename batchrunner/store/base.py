@@ -244,6 +244,10 @@ class Store(Queue, Loading, Verbs, Protocol):
 class Reader(Protocol):
     """Reads only: safe beside a live run."""
 
+    @property
+    def path(self) -> str:
+        """The database's real path."""
+
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.errors import Problem
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import RequestState
@@ -53,6 +54,7 @@ class Made(NamedTuple):
     billing: str | None = "billed"
     cost: int | None = 1_100_000
     extras: bytes | None = None
+    artifacts: tuple[Artifact, ...] = ()
 
 
 def text_of(endpoint: str, body: bytes) -> str | None:
