@@ -1,22 +1,22 @@
 """Text to speech. The answer is the sound itself, as bytes of some audio format."""
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import msgspec
 
-from batchrunner.core.attempt import Billing, Failure, FailureKind, Pending, Reply
+from batchrunner.core.attempt import Failure, Pending, Reply
 from batchrunner.core.continuation import Artifact, Continuation
 from batchrunner.core.estimate import tokens
 from batchrunner.core.http import HttpReply
-from batchrunner.endpoints.answers import UNREADABLE, Answer, is_error, load, request_id
+from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer, request_id
 from batchrunner.endpoints.base import BadBody, Classifier, Facts, Meters, Part
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
 from batchrunner.endpoints.files import MOST_INLINE, described, to_fetch
-from batchrunner.endpoints.redact import kept_body, kept_message
+from batchrunner.endpoints.usage import NOT_COUNTED, Counted
 
-_NOT_SOUND = ("application/json", "text/")
-"""Content types of a 200 that is no sound: an error of the provider, or a page of something in front of it."""
+_SOUND = ("audio/", "application/octet-stream", "binary/octet-stream")
+"""Content types of sound; a 200 of another is an error of the provider, or a page of something in front of it."""
 
 
 class _Body(Asked, gc=False, kw_only=True):
@@ -34,8 +34,18 @@ class _Body(Asked, gc=False, kw_only=True):
 
 
 _BODY = msgspec.json.Decoder(_Body)
-_ENVELOPE = msgspec.json.Decoder(Answer)
 _WATCHED = keys("model", "input", "voice", "stream", "stream_format")
+
+
+def _refuse(_: Answer) -> NoReturn:
+    raise Misshapen("it has no sound")
+
+
+def _nothing(_: msgspec.Raw) -> Counted:
+    return NOT_COUNTED
+
+
+_INSTEAD = Form("speech", msgspec.json.Decoder(Answer), _refuse, _nothing)
 
 
 class Speech:
@@ -61,8 +71,8 @@ class Speech:
         if reply.status != 200:
             return classify(reply)
         kind = reply.headers.get("content-type", "").strip().lower()
-        if kind.startswith(_NOT_SOUND) or not reply.body:
-            return _no_sound(reply, classify, kind)
+        if not kind.startswith(_SOUND) or not reply.body:
+            return _said_instead(reply, classify)
         return to_fetch(reply, request_id(None, reply.headers))
 
     def text(self, body: bytes) -> str | None:
@@ -83,17 +93,9 @@ class Speech:
         return (("characters", len(decode(_BODY, body).input)),)
 
 
-def _no_sound(reply: HttpReply, classify: Classifier, kind: str) -> Failure:
-    """Say what came with a 200 instead of sound."""
-    try:
-        answer = load(_ENVELOPE, reply.body)
-    except UNREADABLE:
-        answer = Answer()
-    if is_error(answer.error):
-        failure = classify(reply._replace(status=500, body=b'{"error":' + bytes(answer.error) + b"}"))
-        return failure._replace(status=200, body=kept_body(reply.body))
-    what = "it is empty" if not reply.body else f"it is {kind.partition(';')[0] or 'of no type'}"
-    start = reply.body[:200].decode("utf-8", "backslashreplace")
-    shown = f" It begins: {start!r}" if start else ""
-    message = kept_message(f"The answer (200) is not speech: {what}.{shown}")
-    return Failure(FailureKind.BAD_REPLY, message, Billing.UNKNOWN, 200, kept_body(reply.body))
+def _said_instead(reply: HttpReply, classify: Classifier) -> Failure:
+    """Say what came with a 200 instead of sound: an error of the provider, or a page."""
+    outcome = read_answer(reply, classify, _INSTEAD)
+    if isinstance(outcome, Failure):
+        return outcome
+    raise TypeError("what is no sound was taken for an answer")
