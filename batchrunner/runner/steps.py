@@ -138,7 +138,7 @@ class Steps:
             if asked_for(pending.continuation.steps) < self._poll_for:
                 self._wait(bought, pending.not_before)
             else:
-                self._give_up(bought, FailureKind.TIMEOUT, "the provider's job has not ended in the time given")
+                self._give_up(bought, f"the provider's job has not ended after {self._poll_for:,.0f} s of waiting")
             return
         parts = FILED[bought.opening.head.endpoint].parts(pending.continuation)
         if any(part.url is not None for part in parts):
@@ -203,17 +203,15 @@ class Steps:
             return
         misses = bought.continuation.misses + 1
         bought = bought._replace(continuation=bought.continuation._replace(misses=misses))
-        if misses >= _LAST_MISS.get(kind, misses + 1):
-            self._give_up(bought, FailureKind.EXPIRED, failure.message)
-        elif misses * _LONGEST_WAIT >= self._poll_for:
-            self._give_up(bought, kind, failure.message)
+        if misses >= _LAST_MISS.get(kind, misses + 1) or misses * _LONGEST_WAIT >= self._poll_for:
+            self._give_up(bought, failure.message)
         else:
             if kind in _STOPPING and bought.lane.gate.evidence(kind):
                 self._stopped(bought.lane, Stop(Scope.PROVIDER, kind, failure.message))
             again = self._policy.again(misses - 1, now, self._dice, retry_after=failure.retry_after)
             self._wait(bought, again.not_before)
 
-    def _give_up(self, bought: Purchase, kind: FailureKind, why: str) -> None:
+    def _give_up(self, bought: Purchase, why: str) -> None:
         """End a purchase of which nothing more can be had, and say that it was paid for, or may have been."""
         paid = bought.continuation.step is Step.FETCH
         told = "its answer was paid for" if paid else "it may have been paid for"
@@ -221,8 +219,9 @@ class Steps:
         billing = Billing.BILLED if paid else Billing.UNKNOWN
         status = 200 if paid else None
         answer = bought.continuation.answer if paid else b""
-        request_id = bought.continuation.request_id
-        self._end(bought, Failure(kind, text, billing, status, answer, request_id=request_id), GiveUp(kind))
+        failure = Failure(FailureKind.EXPIRED, text, billing, status, answer)
+        failure = failure._replace(request_id=bought.continuation.request_id)
+        self._end(bought, failure, GiveUp(failure.kind))
 
     def _end_badly(self, bought: Purchase, failure: Failure) -> None:
         """End a purchase that the provider failed: it is judged as any other failure is."""
