@@ -78,21 +78,25 @@ class Corridor:
             clock=parts.clock,
             dice=parts.dice,
             stopped=self.halts.stop,
-            steps=Steps(
-                ledger=self.ledger,
-                artifacts=parts.artifacts,
-                storage=parts.storage,
-                offload=parts.offload,
-                policy=parts.policy,
-                clock=parts.clock,
-                dice=parts.dice,
-                poll_for=parts.patience.poll_for,
-                stopped=self.halts.stop,
-                faulted=faulted,
-            ),
+            steps=self._steps(faulted),
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
         )
         self.doubles = self._workers.doubles
+
+    def _steps(self, faulted: Callable[[DatabaseError | None], None]) -> Steps:
+        parts = self._parts
+        return Steps(
+            ledger=self.ledger,
+            artifacts=parts.artifacts,
+            storage=parts.storage,
+            offload=parts.offload,
+            policy=parts.policy,
+            clock=parts.clock,
+            dice=parts.dice,
+            poll_for=parts.patience.poll_for,
+            stopped=self.halts.stop,
+            faulted=faulted,
+        )
 
     def stop(self) -> None:
         """Claim, open and send nothing more; what is in the air lands."""

@@ -51,7 +51,8 @@ CONTINUATIONS = st.builds(
 CONTINUED = st.builds(
     Continued, NUMBERS, st.just(Opening(HEAD, 7, None, 9)), CONTINUATIONS, st.builds(GoOn, NUMBERS, st.booleans())
 )
-SETTLED = st.builds(Settled, NUMBERS, NUMBERS, FILES)
+METERS = st.lists(st.tuples(st.text(max_size=8), NUMBERS), max_size=2).map(tuple)
+SETTLED = st.builds(Settled, NUMBERS, NUMBERS, FILES, METERS)
 
 
 def answer(number: int, body: bytes = b"an answer") -> Closing:

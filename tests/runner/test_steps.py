@@ -305,7 +305,7 @@ async def test_d1_a_disk_that_is_full_when_a_file_comes_loses_no_paid_answer(
 async def test_a_database_that_is_full_too_leaves_the_continuation_in_the_spill(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(folder)
+    world = World(folder, Settings(latency=1.0, url_seconds=10**10))
     path = world.file([image(), VIDEO])
 
     def full(*_: object) -> None:
