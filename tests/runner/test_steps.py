@@ -337,3 +337,37 @@ async def test_a_revoked_key_stops_the_polls_and_the_next_run_goes_on(folder: Pa
     report = await world.work(path)
     assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (2, 2, 2)
     sound(world)
+
+
+async def test_a_pause_ends_with_the_first_poll_that_is_answered_although_its_job_goes_on(folder: Path) -> None:
+    world = World(folder, Settings(latency=1.0, video_seconds=3000))
+    path = world.file([{**VIDEO, "custom_id": f"v{n}", "body": {**VIDEO["body"], "seed": n}} for n in range(3)])
+
+    async def revoke(_: Run) -> None:
+        await anyio.sleep(5)
+        world.provider.change(world.provider.settings.patched({"revoke_after": 0}))
+        await anyio.sleep(100)
+        world.provider.change(world.provider.settings.patched({"revoke_after": None}))
+
+    report = await world.work(path, beside=revoke, on_pause="wait")
+    assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (3, 3, 3)
+    (halt,) = report.halts
+    assert halt.ended is not None
+    assert 90e6 < halt.ended - halt.since < 900e6, "it ended with a probe, long before the jobs did"
+    sound(world)
+
+
+async def test_a_pause_ends_with_a_purchase_that_goes_on(folder: Path) -> None:
+    world = World(folder, Settings(latency=1.0, video_seconds=3000, credit_calls=0))
+    path = world.file([{**VIDEO, "custom_id": f"v{n}", "body": {**VIDEO["body"], "seed": n}} for n in range(3)])
+
+    async def pay(_: Run) -> None:
+        await anyio.sleep(100)
+        world.provider.change(world.provider.settings.patched({"credit_calls": None}))
+
+    report = await world.work(path, beside=pay, on_pause="wait")
+    assert (report.tally.succeeded, sum(entry.billed for entry in bought(world))) == (3, 3)
+    (halt,) = report.halts
+    assert halt.ended is not None
+    assert halt.ended - halt.since < 900e6
+    sound(world)
