@@ -45,6 +45,11 @@ class Artifact(NamedTuple):
         return f"{self.sha256[:2]}/{self.sha256}{suffix_of(self.type)}"
 
 
+def folder_of(db: str) -> str:
+    """Return the artifacts folder of a database: beside it."""
+    return f"{db}.artifacts"
+
+
 class Continuation(NamedTuple):
     """Where an attempt that is paid for, or will be, goes on."""
 

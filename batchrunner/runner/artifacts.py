@@ -13,17 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from batchrunner.core.continuation import Artifact, suffix_of, type_of
+from batchrunner.core.continuation import Artifact, folder_of, suffix_of, type_of
 from batchrunner.core.crashpoint import reached
 
 _PART: Final = ".part"
 _START: Final = 16
 """Bytes by which a file's type is known."""
-
-
-def folder_of(db: str) -> str:
-    """Return the artifacts folder of a database."""
-    return f"{db}.artifacts"
 
 
 class Artifacts:

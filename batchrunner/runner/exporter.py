@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from batchrunner.core.continuation import folder_of
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.endpoints.registry import BY_PATH
@@ -10,7 +11,6 @@ from batchrunner.formats.base import Exporter, ExportSummary
 from batchrunner.formats.results import check_target as check_path
 from batchrunner.formats.results import export as write
 from batchrunner.formats.results import exporter_for
-from batchrunner.runner.artifacts import folder_of
 from batchrunner.store.base import Reader
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from batchrunner.core.continuation import type_of
-from batchrunner.runner.artifacts import Artifacts, folder_of
+from batchrunner.core.continuation import folder_of, type_of
+from batchrunner.runner.artifacts import Artifacts
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"picture" * 50
 

@@ -371,3 +371,17 @@ async def test_a_pause_ends_with_a_purchase_that_goes_on(folder: Path) -> None:
     assert halt.ended is not None
     assert halt.ended - halt.since < 900e6
     sound(world)
+
+
+async def test_a_file_that_is_gone_or_damaged_is_found(folder: Path) -> None:
+    world = World(folder)
+    path = world.file([image(n=2), SPEECH])
+    await world.work(path)
+    first, second = (folder / "q.db.artifacts" / file.path for file in world.results(path)[0].row.artifacts)
+    assert check(folder / "q.db") == []
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1] + b"!")
+    assert sorted(finding.partition("folder ")[2] for finding in check(folder / "q.db")) == [
+        "can't be read: No such file or directory",
+        "is damaged",
+    ]

