@@ -67,15 +67,18 @@ def check_files(place: Place, served: list[Entry], number: int) -> None:
 
 
 def crash_and_go_on(
-    lines: list[dict[str, Any]], crash: str, box: Box, forks: Forks, folder: Path, *, files: int
+    lines: list[dict[str, Any]], crash: str, box: Box, forks: Forks, folder: Path, *, files: int, may_end: bool = False
 ) -> tuple[int, int]:
-    """Crash a run, let another one end it; return the purchases and how many attempts were lost."""
+    """Crash a run, let another one end it; return the purchases and how many attempts were lost.
+
+    ``may_end``: it may never come to that point, as several rows share a commit.
+    """
     folder.mkdir()
     before, first = len(box.calls()), len(box._provider.ledger.entries)
     with placed(folder, box) as place:
         place.file(lines)
         ended = forks.run(place, *place.job(), crash=crash)
-        assert ended.code == 137, ended.err
+        assert ended.code in ((0, 137) if may_end else (137,)), ended.err
         ended = forks.run(place, *place.job())
         assert ended.code == 0, ended.err
         assert quiet(ended.err)
@@ -96,7 +99,7 @@ def test_p2_a_kill_between_answer_and_download_buys_nothing_again(
     # Inside the very commit of the continuation nothing is written yet: that is a lost attempt, and counted.
     assert one == ((2, 1) if point == "commit.continued" else (1, 0))
     two = [picture(f"{point} {number}") for number in (1, 2)]
-    calls, gone = crash_and_go_on(two, f"{point}:2", box, forks, tmp_path / "two", files=4)
+    calls, gone = crash_and_go_on(two, f"{point}:2", box, forks, tmp_path / "two", files=4, may_end=True)
     assert calls == 2 + gone
     assert gone <= 1
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import openai.types
 import pytest
+import together.types
 
 from batchrunner.api import session
 from batchrunner.api.audit import audit, shown
@@ -95,6 +97,12 @@ async def test_pictures_speech_and_video_become_files_with_the_right_bytes(folde
     assert all(entry.key_fingerprint is None for entry in looked(world, "/files/"))
     assert all(entry.key_fingerprint for entry in looked(world, "/v2/videos/"))
     assert len(bought(world)) == 4
+    answers = {result.custom_id: result.body for result in world.results(path)}
+    for custom_id in ("i", "b"):
+        assert together.types.ImageFile.model_validate_json(answers[custom_id]).data
+        assert openai.types.ImagesResponse.model_validate_json(b'{"created":1,' + answers[custom_id][1:]).data
+    # As the package itself reads it: its description types the cost as a whole number, and providers send dollars.
+    assert together.types.VideoJob.construct(**json.loads(answers["v"])).outputs.cost == 0.28
     sound(world)
 
 
@@ -188,6 +196,7 @@ async def test_an_address_that_has_expired_fails_its_row_and_says_that_it_was_pa
     sound(world)
 
 
+@pytest.mark.slow
 async def test_a_job_that_never_ends_has_an_end(folder: Path) -> None:
     world = World(folder, Settings(latency=1.0, video_seconds=10**9))
     path = world.file([VIDEO])
@@ -339,8 +348,9 @@ async def test_a_revoked_key_stops_the_polls_and_the_next_run_goes_on(folder: Pa
     sound(world)
 
 
+@pytest.mark.slow
 async def test_a_pause_ends_with_the_first_poll_that_is_answered_although_its_job_goes_on(folder: Path) -> None:
-    world = World(folder, Settings(latency=1.0, video_seconds=3000))
+    world = World(folder, Settings(latency=1.0, video_seconds=800))
     path = world.file([{**VIDEO, "custom_id": f"v{n}", "body": {**VIDEO["body"], "seed": n}} for n in range(3)])
 
     async def revoke(_: Run) -> None:
@@ -353,12 +363,13 @@ async def test_a_pause_ends_with_the_first_poll_that_is_answered_although_its_jo
     assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (3, 3, 3)
     (halt,) = report.halts
     assert halt.ended is not None
-    assert 90e6 < halt.ended - halt.since < 900e6, "it ended with a probe, long before the jobs did"
+    assert 90e6 < halt.ended - halt.since < 500e6, "it ended with a probe, long before the jobs did"
     sound(world)
 
 
+@pytest.mark.slow
 async def test_a_pause_ends_with_a_purchase_that_goes_on(folder: Path) -> None:
-    world = World(folder, Settings(latency=1.0, video_seconds=3000, credit_calls=0))
+    world = World(folder, Settings(latency=1.0, video_seconds=800, credit_calls=0))
     path = world.file([{**VIDEO, "custom_id": f"v{n}", "body": {**VIDEO["body"], "seed": n}} for n in range(3)])
 
     async def pay(_: Run) -> None:
@@ -369,7 +380,7 @@ async def test_a_pause_ends_with_a_purchase_that_goes_on(folder: Path) -> None:
     assert (report.tally.succeeded, sum(entry.billed for entry in bought(world))) == (3, 3)
     (halt,) = report.halts
     assert halt.ended is not None
-    assert halt.ended - halt.since < 900e6
+    assert halt.ended - halt.since < 500e6
     sound(world)
 
 
