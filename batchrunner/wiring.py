@@ -28,6 +28,7 @@ from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
+from batchrunner.runner.artifacts import Artifacts
 from batchrunner.runner.command import CommandNotifier
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
@@ -139,6 +140,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         queue=store,
         offload=offload,
         storage=Storage(store.path, Disk(store.path)),
+        artifacts=Artifacts(store.path),
         clock=clock or SystemClock(),
         dice=dice or random.SystemRandom().random,
         policy=RetryPolicy(max_tries=settings.max_tries),
@@ -164,6 +166,7 @@ def patience_of(settings: Settings) -> Patience:
         until=settings.until,
         run_for=settings.run_for,
         row_timeout=settings.row_timeout,
+        poll_for=settings.poll_for,
     )
 
 

@@ -21,8 +21,8 @@ MOST_SHOWN = 20
 """Breaches of one claim that are told; the rest is counted."""
 WITH_FINGERPRINT = ("/v1/chat/completions", "/v1/completions")
 """Endpoints whose answers carry the hash of the call that they answer."""
-ROWS_OWN = ("invalid_request", "context_length", "content_filter", "response_too_large")
-"""Failures that end a row at once, because of what is in it."""
+ROWS_OWN = ("invalid_request", "context_length", "content_filter", "response_too_large", "expired")
+"""Failures that end a row at once: because of what is in it, or since what it bought is gone."""
 
 
 class Claim(NamedTuple):
@@ -74,7 +74,7 @@ def _states(sheet: Sheet, *, running: bool) -> Iterator[str]:
         if row.state == "running":
             yield f"{sheet.label(key)} is running, and no runner lives"
     for attempt in sheet.attempts.values():
-        if attempt.ended is None:
+        if attempt.ended is None and not attempt.goes_on:
             yield f"attempt {attempt.id} of {sheet.label(attempt.request_id)} is open, and no runner lives"
 
 

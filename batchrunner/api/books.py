@@ -41,6 +41,8 @@ class Attempt(NamedTuple):
     rate_id: int | None
     hold: int | None
     cost: int | None
+    goes_on: int
+    """Whether it has a continuation: then it may be open while nobody works on it."""
     sent: str
     """First 32 hex digits of the SHA-256 of what was sent."""
     usage: Usage
@@ -124,7 +126,8 @@ _UNITS = (
     *("audio_input", "audio_output", "image_input", "image_output"),
 )
 _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
- rate_id, hold, cost, lower(hex(sent_digest)), {", ".join(_UNITS)}, stated_cost
+ rate_id, hold, cost, EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = attempts.request_id
+ AND c.attempt_id = attempts.id), lower(hex(sent_digest)), {", ".join(_UNITS)}, stated_cost
  FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
@@ -136,7 +139,7 @@ _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     *facts, stated = row
-    known, units = facts[:15], dict(zip(_UNITS, (amount or 0 for amount in facts[15:]), strict=True))
+    known, units = facts[:16], dict(zip(_UNITS, (amount or 0 for amount in facts[16:]), strict=True))
     given, cached, made = (amount or 0 for amount in known[8:11])
     return Attempt._make((*known, Usage(input=given, cached=cached, output=made, cost=stated, **units)))
 

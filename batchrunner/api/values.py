@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.job import Job
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.store.base import CostRow, Counts, LaneRow, Pause, ResultRow, RunnerRow
@@ -68,6 +69,11 @@ class Result:
         if self.row.state != "succeeded" or self.row.body is None:
             return None
         return BY_PATH[self.row.endpoint].text(self.row.body)
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        """Files that the answer brought; their paths are within ``<db>.artifacts``."""
+        return self.row.artifacts
 
     @property
     def error(self) -> str | None:

@@ -41,6 +41,8 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         FailureKind.MODEL_UNAVAILABLE: "the model is not there: see `batchrunner models`, then load the file again with"
         " --model",
         FailureKind.MISCONFIGURED: "the host does not speak this API: check the base URL with `batchrunner doctor`",
+        FailureKind.EXPIRED: "paid for, but its file or job is gone at the provider: a retry buys it again; let runs"
+        " go on to their end, since such addresses live for minutes or hours",
         FailureKind.LOST: "the runner died with these calls open, maybe billed: a retry asks again",
         FailureKind.INTERRUPTED: "the run was stopped with these calls open, maybe billed: a retry asks again",
     }

@@ -99,6 +99,7 @@ pause_options = _stack(
     ),
     click.option("--for", "run_for", type=DURATION, help="End after so long: 6h, 90m."),
     click.option("--give-up-after", type=DURATION, help="End when an outage or a pause lasts longer: 2h."),
+    click.option("--poll-for", type=DURATION, help="Give up a provider's job, such as a video, after: 6h."),
     click.option("--row-timeout", type=DURATION, help="Give up a row that keeps failing for so long: 30m."),
     click.option("--notify", metavar="CMD|URL", help="Tell of pauses and of the end: JSON on stdin, or by POST."),
 )
@@ -115,7 +116,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
-    "until", "run_for", "give_up_after", "row_timeout", "notify",
+    "until", "run_for", "give_up_after", "row_timeout", "poll_for", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
     "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "idle_timeout", "keep_partial", "stream",
     "attachments",

@@ -247,6 +247,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "run_for": Option(parse=_SPAN, example='"6h"', in_files=False, in_environment=False),
     "give_up_after": Option(parse=_SPAN, example='"2h"'),
     "row_timeout": Option(parse=_SPAN, example='"30m"'),
+    "poll_for": Option(parse=_SPAN, example='"6h"', default="6h"),
     # Not in files: a folder's batchrunner.toml must not be able to start a command, or to tell a stranger.
     "notify": Option(parse=_text, example='"notify-send done"', in_files=False, echo=False),
     "price_files": Option(parse=_paths, example='["prices.toml"]', default=()),

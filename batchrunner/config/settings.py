@@ -119,6 +119,8 @@ class Settings:
     """Seconds after which an outage, or a pause that is waited for, ends its part of the run."""
     row_timeout: float | None = None
     """Seconds over all attempts after which a row that keeps failing by itself is given up."""
+    poll_for: float = 21_600.0
+    """Seconds of waiting that are spent on a job of the provider, such as a video, before it is given up."""
     notify: str | None = None
     """A command, or an address on the web, that is told of every pause and of the end."""
     price_files: tuple[Path, ...] = ()

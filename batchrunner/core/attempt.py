@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+from batchrunner.core.continuation import Continuation
 from batchrunner.core.usage import Usage
 
 
@@ -30,6 +31,8 @@ class FailureKind(StrEnum):
     """The host does not speak this API as configured: a redirect, a certificate that does not verify, a proxy's 407."""
     LOST = "lost"
     """The attempt was open when its runner died: it may have been billed, and nobody can know."""
+    EXPIRED = "expired"
+    """The purchase went through, and what was bought can't be had any more: its address or its job is gone."""
     INTERRUPTED = "interrupted"
     """We cancelled the call ourselves, because a person stopped the run a second time."""
 
@@ -82,4 +85,13 @@ class Failure(NamedTuple):
     """What had come of a streamed answer that broke off, as an ordinary answer; None: nothing, or nobody wants it."""
 
 
+class Pending(NamedTuple):
+    """A purchase that goes on later: its attempt stays open, its request waits in the queue."""
+
+    continuation: Continuation
+    not_before: int
+    """Microseconds UTC at which the next step is due."""
+
+
 Outcome = Reply | Failure
+"""How an attempt ends; ``Pending`` is no end."""

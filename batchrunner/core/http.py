@@ -1,14 +1,14 @@
 """One HTTP exchange as plain data: what an endpoint asks for and what the transport brings back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 
 class HttpCall(NamedTuple):
-    """One POST to the provider of the lane, before it is sent.
+    """One call to the provider of the lane, before it is sent.
 
-    The path is one of the registry's fixed paths and begins with ``/v1/``; the host, the key and the transport's own
-    headers are added by the transport, never by an endpoint or a job file.
+    The path is one of the registry's fixed paths and begins with its version (``/v1/``, ``/v2/``); the host, the key
+    and the transport's own headers are added by the transport, never by an endpoint or a job file.
     """
 
     path: str
@@ -20,6 +20,33 @@ class HttpCall(NamedTuple):
     max_response: int = 32 * 1024 * 1024
     """Bytes of reply body at which the call is given up."""
     content_type: str = "application/json"
+    method: str = "POST"
+    """A ``GET`` asks for what was bought already: it costs nothing."""
+    tail: str = ""
+    """One more segment of the path, such as the id of a job; the transport refuses what could be more than that."""
+
+
+class Fetch(NamedTuple):
+    """A file to download from where a provider says it is: without the key, and never beyond what ``url`` may name."""
+
+    url: str
+    deadline: float
+    """Seconds for all of it."""
+    most: int
+    """Bytes at which it is given up."""
+
+
+class Fetched(NamedTuple):
+    """A file that was downloaded whole into the sink."""
+
+    content_type: str
+    """As its host said."""
+    size: int
+    """Bytes."""
+
+
+Sink = Callable[[bytes], object]
+"""Takes a download in pieces. What it raises ends the download, and is raised by it."""
 
 
 class HttpReply(NamedTuple):

@@ -105,6 +105,8 @@ class Patience:
     """The longest that the run may take."""
     row_timeout: float | None = None
     """The age at which a row that keeps failing by itself is given up."""
+    poll_for: float = 21_600.0
+    """Waiting that is spent on a purchase which is not whole yet, before it is given up."""
 
     def waits(self, kind: FailureKind) -> bool:
         """Whether a pause of this cause is waited for."""

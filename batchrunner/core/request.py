@@ -3,11 +3,14 @@
 These are NamedTuples: frozen, and cheap enough to make several of them per row.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing, Outcome, Use
-from batchrunner.core.retry import Verdict
+from batchrunner.core.continuation import Artifact, Continuation
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.retry import GoOn, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
 
 
@@ -79,6 +82,8 @@ class Head(NamedTuple):
     digest: bytes
     units: str | None = None
     """What its body tells of other units than tokens, as ``units_text`` wrote it."""
+    continues: int = 0
+    """The open attempt that goes on with this request; 0: a new one is bought."""
 
 
 class Opening(NamedTuple):
@@ -93,6 +98,17 @@ class Opening(NamedTuple):
     """What this attempt may cost at worst, in pico-dollars; None where the price or the worst case is unknown."""
 
 
+class Resumption(NamedTuple):
+    """An attempt that was opened before and goes on, with what it was opened by."""
+
+    continuation: Continuation
+    opened: int
+    rate_id: int | None
+    hold: int | None
+    card: RateCard | None
+    """The rate card of its day; None: unpriced."""
+
+
 class Opened(NamedTuple):
     """A committed attempt, with the body to send."""
 
@@ -100,6 +116,8 @@ class Opened(NamedTuple):
     body: bytes
     composed: bool = False
     """Whether what is sent has yet to be made of the body."""
+    resumed: Resumption | None = None
+    """Set where the attempt was bought before: nothing is sent but its next step."""
 
 
 class Release(NamedTuple):
@@ -107,6 +125,33 @@ class Release(NamedTuple):
 
     attempt_id: int
     head: Head
+
+
+class Continued(NamedTuple):
+    """An attempt that stays open: written, with its continuation, before anything is done with that."""
+
+    attempt_id: int
+    opening: Opening
+    continuation: Continuation
+    verdict: GoOn
+
+
+class Settled(NamedTuple):
+    """The end of a continuation, beside the closing of its attempt: what it brought is in the artifacts folder."""
+
+    attempt_id: int
+    request_id: int
+    artifacts: tuple[Artifact, ...]
+
+
+class Beside(NamedTuple):
+    """What is recorded of attempts that go on later, beside closings and releases."""
+
+    continued: Sequence[Continued] = ()
+    settled: Sequence[Settled] = ()
+
+
+NOTHING_BESIDE = Beside()
 
 
 class Closing(NamedTuple):

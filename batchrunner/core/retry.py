@@ -45,7 +45,17 @@ class Stop(NamedTuple):
     message: str
 
 
+class GoOn(NamedTuple):
+    """The attempt stays open, and goes on where its continuation says: nothing is bought again."""
+
+    not_before: int
+    """Microseconds UTC; never 0."""
+    stays: bool = False
+    """Whether its worker goes on at once: the request stays running, and only a crash sends it back to the queue."""
+
+
 Verdict = Succeed | RetryAt | GiveUp | Stop
+"""What ends an attempt; ``GoOn`` does not."""
 
 _SUCCEED = Succeed()
 
@@ -56,6 +66,7 @@ _GIVE_UP = frozenset(
         FailureKind.ATTACHMENT,
         FailureKind.CONTENT_FILTER,
         FailureKind.RESPONSE_TOO_LARGE,
+        FailureKind.EXPIRED,
     }
 )
 _STOP = {

@@ -1,13 +1,14 @@
 """The seam of the wire formats."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from batchrunner.core.attachments import Attached, Composed, Wanted
-from batchrunner.core.attempt import Failure, Outcome
-from batchrunner.core.http import Feed, HttpReply
+from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
+from batchrunner.core.continuation import Artifact, Continuation
+from batchrunner.core.http import Feed, HttpCall, HttpReply
 from batchrunner.core.usage import Usage
 
 
@@ -60,8 +61,11 @@ class Endpoint(Protocol):
         """
         ...
 
-    def read(self, reply: HttpReply, classify: "Classifier") -> Outcome:
-        """Parse an answer of any status. Never raises, whatever the bytes are."""
+    def read(self, reply: HttpReply, classify: "Classifier") -> Outcome | Pending:
+        """Parse an answer of any status. Never raises, whatever the bytes are.
+
+        Pending: it is paid for, or will be, and is not whole yet. Only the protocols below bring it.
+        """
         ...
 
     def text(self, body: bytes) -> str | None:
@@ -80,6 +84,55 @@ class Composing(Endpoint, Protocol):
         """Return what is sent for a body and its files, which come in the order of ``wanted``.
 
         The same body and files give the same bytes.
+        """
+        ...
+
+
+class Part(NamedTuple):
+    """One file of an answer: where it is in it, and how to get at it."""
+
+    place: str
+    """Such as ``data[0]``; ``body`` for all of the answer."""
+    name: str
+    """What a person might call it, without a suffix."""
+    most: int
+    """Bytes of it that are taken at most."""
+    url: str | None = None
+    """Where it is; None: it came with the answer."""
+    data: Callable[[], bytes] | None = None
+    """Makes its bytes. Raises ValueError where they are not what they should be."""
+
+
+class BringsFiles(Endpoint, Protocol):
+    """An endpoint whose answers are, hold or name files; ``read`` returns Pending with step ``fetch``.
+
+    All of it is pure and takes continuations that its own ``read`` or ``go_on`` made.
+    """
+
+    def parts(self, continuation: Continuation) -> tuple[Part, ...]:
+        """Return the files of a whole answer, in its order; at least one."""
+        ...
+
+    def whole(self, continuation: Continuation, artifacts: tuple[Artifact, ...]) -> Reply:
+        """Return the reply once its files are kept, one for each part.
+
+        Its body is the answer byte for byte, but for what is in the files now: that is not stored twice. Its usage is
+        what the answer tells, in every unit.
+        """
+        ...
+
+
+class Polled(BringsFiles, Protocol):
+    """An endpoint whose purchase makes a job at the provider, which is asked for until it ends."""
+
+    def resume(self, continuation: Continuation) -> HttpCall:
+        """Return the call that asks how the job is doing. It costs nothing; its id is added by who sends it."""
+        ...
+
+    def go_on(self, continuation: Continuation, reply: HttpReply, classify: "Classifier") -> Pending | Failure:
+        """Read what the provider says of the job. Never raises, whatever the bytes are.
+
+        A Failure of kind ``bad_reply``, or of another status than 200, is one of the question; any other is the job's.
         """
         ...
 

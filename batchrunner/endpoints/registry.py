@@ -3,12 +3,15 @@
 from collections.abc import Container, Mapping
 from types import MappingProxyType
 
-from batchrunner.endpoints.base import BadBody, Composing, Endpoint
+from batchrunner.endpoints.base import BadBody, BringsFiles, Composing, Endpoint, Polled
 from batchrunner.endpoints.chat import Chat
 from batchrunner.endpoints.completions import Completions
 from batchrunner.endpoints.embeddings import Embeddings
+from batchrunner.endpoints.images import Images
 from batchrunner.endpoints.rerank import Rerank
+from batchrunner.endpoints.speech import Speech
 from batchrunner.endpoints.transcripts import Transcripts
+from batchrunner.endpoints.videos import Videos
 
 CHAT = Chat()
 COMPLETIONS = Completions()
@@ -16,8 +19,14 @@ EMBEDDINGS = Embeddings()
 RERANK = Rerank()
 TRANSCRIPTIONS = Transcripts("/v1/audio/transcriptions", "transcriptions")
 TRANSLATIONS = Transcripts("/v1/audio/translations", "translations")
+IMAGES = Images()
+SPEECH = Speech()
+VIDEOS = Videos()
 
-ENDPOINTS: tuple[Endpoint, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK, TRANSCRIPTIONS, TRANSLATIONS)
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *(CHAT, COMPLETIONS, EMBEDDINGS, RERANK),
+    *(TRANSCRIPTIONS, TRANSLATIONS, IMAGES, SPEECH, VIDEOS),
+)
 """All of them, in the order in which they are listed to people."""
 
 BY_PATH: Mapping[str, Endpoint] = MappingProxyType({endpoint.path: endpoint for endpoint in ENDPOINTS})
@@ -26,6 +35,10 @@ COMPOSING: Mapping[str, Composing] = MappingProxyType(
     {endpoint.path: endpoint for endpoint in (CHAT, TRANSCRIPTIONS, TRANSLATIONS)}
 )
 """Those whose bodies may refer to local files, or are no JSON when they are sent."""
+FILED: Mapping[str, BringsFiles] = MappingProxyType({each.path: each for each in (IMAGES, SPEECH, VIDEOS)})
+"""Those whose answers are files."""
+POLLED: Mapping[str, Polled] = MappingProxyType({each.path: each for each in (VIDEOS,)})
+"""Of these, those whose purchase makes a job that is asked for."""
 _SHOWN = 60
 
 

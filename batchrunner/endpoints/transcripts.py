@@ -21,7 +21,8 @@ from batchrunner.endpoints.base import BadBody, Classifier, Facts
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
 from batchrunner.endpoints.multipart import FilePart, fields_of, multipart
 from batchrunner.endpoints.parts import SCHEME, reference
-from batchrunner.endpoints.usage import MOST_TOKENS, Counted, consumed
+from batchrunner.endpoints.units import heard_in
+from batchrunner.endpoints.usage import timed
 
 MOST_UPLOAD = 80_000_000
 """Bytes of a sound: Together takes 80 MB, OpenAI 25 MiB."""
@@ -40,26 +41,13 @@ class _Raw(msgspec.Struct, gc=False):
 
 class _Transcript(Answer, gc=False):
     text: Any = None
-    duration: Any = None
-
-
-class _Seconds(msgspec.Struct, gc=False):
-    seconds: Any = None
-
-
-class _Written(msgspec.Struct, gc=False):
-    output_tokens: Any = 0
 
 
 _BODY = msgspec.json.Decoder(_Body)
 _RAW = msgspec.json.Decoder(_Raw)
 _TRANSCRIPT = msgspec.json.Decoder(_Transcript)
-_SECONDS = msgspec.json.Decoder(_Seconds)
-_WRITTEN = msgspec.json.Decoder(_Written)
 _STRING = msgspec.json.Decoder(str)
 _WATCHED = keys("model", "file", "stream")
-_LONGEST = 1_000_000
-"""Seconds, eleven days: what claims to be longer is a provider's mistake."""
 
 
 def _judge(answer: _Transcript) -> None:
@@ -68,18 +56,7 @@ def _judge(answer: _Transcript) -> None:
         raise Misshapen("it has no text")
 
 
-def _count(raw: msgspec.Raw) -> Counted:
-    """Read the usage that is in tokens, of OpenAI's newer models; others count seconds, or send none."""
-    counted = consumed(raw, "input_tokens", "prompt_tokens")
-    if counted.usage is None:
-        return counted
-    written = _WRITTEN.decode(raw).output_tokens
-    if type(written) is not int or not 0 <= written <= MOST_TOKENS:
-        return Counted(None, counted.raw)
-    return Counted(counted.usage._replace(output=written), counted.raw)
-
-
-_FORM = Form("a transcript", _TRANSCRIPT, _judge, _count)
+_FORM = Form("a transcript", _TRANSCRIPT, _judge, timed)
 
 
 class Transcripts:
@@ -94,7 +71,7 @@ class Transcripts:
     def inspect(self, body: bytes) -> Facts:
         """Check model and file: ``file:talk.wav`` or an http(s) URL; raises BadBody.
 
-        It is billed by seconds, or by tokens that nobody can tell before: none are estimated.
+        It is billed by seconds, or by tokens, and nobody can tell them before: none are estimated, and none are bound.
         """
         asked = decode(_BODY, body)
         if asked.stream:
@@ -102,7 +79,7 @@ class Transcripts:
         refuse_repeats(body, _WATCHED)
         if not asked.file.startswith((SCHEME, "https://", "http://")):
             raise BadBody('`file` must be "file:PATH" beneath the folder of --attachments, or an https:// URL', "file")
-        return Facts(asked.model, 0, 0, files=self.wanted(body), composed=True)
+        return Facts(asked.model, 0, None, files=self.wanted(body), composed=True)
 
     def feed(self, body: bytes) -> None:
         """Return None: it comes in one piece."""
@@ -126,10 +103,14 @@ class Transcripts:
         """Parse an answer of any status. Never raises, whatever the bytes are.
 
         Plain text counts as an answer where the header says that it is text; its ``body`` is then that text as JSON.
+        Where no usage came, the length that the transcript itself tells is the usage.
         """
         text = _plain(reply)
         if text is None:
-            return read_answer(reply, classify, _FORM)
+            outcome = read_answer(reply, classify, _FORM)
+            if isinstance(outcome, Reply) and outcome.usage is None:
+                outcome = outcome._replace(usage=heard_in(outcome.body))
+            return outcome
         as_json = msgspec.json.encode(text)
         outcome = read_answer(reply._replace(body=b'{"text":%b}' % as_json), classify, _FORM)
         return outcome._replace(body=as_json) if isinstance(outcome, Reply) else outcome
@@ -140,37 +121,6 @@ class Transcripts:
             return load(_STRING, body) if body[:1] == b'"' else _said(load(_TRANSCRIPT, body).text)
         except UNREADABLE:
             return None
-
-
-def answered_milliseconds(body: bytes) -> int | None:
-    """Return the length of the sound that an answer tells: OpenAI's ``usage.seconds``, or ``duration`` (verbose).
-
-    Rounded half up; None where it tells none, or what can't be true. Never raises.
-    """
-    try:
-        answer = load(_TRANSCRIPT, body)
-        usage = load(_SECONDS, bytes(answer.usage)).seconds if answer.usage else None
-    except UNREADABLE:
-        return None
-    seconds = answer.duration if usage is None else usage
-    if type(seconds) is str:  # OpenAI's description has a string here, its servers send a number
-        seconds = _number(seconds)
-    if type(seconds) not in (int, float) or not 0 < seconds <= _LONGEST:
-        return None
-    return int(seconds * 1000 + 0.5)
-
-
-def heard_milliseconds(answer: bytes, measured: int | None) -> int | None:
-    """Return how much sound a transcript is billed for: what the answer tells, else what its file's header told."""
-    told = answered_milliseconds(answer)
-    return measured if told is None else told
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _plain(reply: HttpReply) -> str | None:

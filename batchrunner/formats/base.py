@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.pricing import PICO
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import Usage
@@ -61,6 +62,7 @@ class Row(Protocol):
     def ttft(self) -> int | None: ...
     @property
     def partial(self) -> bool: ...
+    def artifacts(self) -> tuple[Artifact, ...]: ...
 
 
 class Exporter(Protocol):
@@ -97,6 +99,11 @@ class ExportSummary:
     unfinished: int
     swept: int = 0
     """Unfinished files that earlier exports to this place left when they were killed, and that are gone now."""
+
+
+def links(row: Row, folder: str) -> list[str]:
+    """Return where the files of a row's answer are, with ``folder`` (the artifacts folder) before each."""
+    return [f"{folder}/{artifact.path}" for artifact in row.artifacts]
 
 
 def latency_ms(row: Row) -> int | None:

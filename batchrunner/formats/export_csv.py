@@ -9,7 +9,7 @@ import msgspec
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import TOKENS, Usage
-from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms
+from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms, links
 
 COLUMNS = (
     "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
@@ -43,8 +43,13 @@ class CsvExporter:
 
     splits = False
 
-    def __init__(self, job: Job, text_of: Text, *, raw: bool = False) -> None:
-        """``raw`` leaves cells that a spreadsheet takes for formulas as they are; else an apostrophe goes before."""
+    def __init__(self, job: Job, text_of: Text, *, raw: bool = False, artifacts: str = "") -> None:
+        """``raw`` leaves cells that a spreadsheet takes for formulas as they are; else an apostrophe goes before.
+
+        ``artifacts`` is the artifacts folder as seen from where the results will be: answers that are files have their
+        paths for a text, a line each.
+        """
+        self._artifacts = artifacts
         self._job = job.name
         self._mark = job.mark
         self._text_of = text_of
@@ -65,6 +70,8 @@ class CsvExporter:
         cell = self._cell
         succeeded = row.state == RequestState.SUCCEEDED and row.body is not None
         text = self._text_of(row.endpoint, row.body) if succeeded and row.body is not None else None
+        if row.artifacts:
+            text = "\n".join(links(row, self._artifacts))
         finish = finish_reason(row.body) if succeeded and row.body is not None else None
         cost = None if row.cost is None else exact_usd(row.cost)
         self._writer.writerow(

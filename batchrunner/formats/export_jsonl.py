@@ -10,7 +10,7 @@ import msgspec
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
-from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms
+from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms, links
 
 BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
@@ -41,7 +41,9 @@ class JsonlExporter:
 
     splits = True
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, artifacts: str = "") -> None:
+        """``artifacts`` is the artifacts folder as seen from where the results will be."""
+        self._artifacts = artifacts
         self._job = _encode(job.name)
         self._mark = b',"job_mark":"%b"}}\n' % job.mark.encode()
 
@@ -73,9 +75,21 @@ class JsonlExporter:
             _word(row.billing),
             NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
             NULL if row.extras is None else one_line_json(row.extras),
-            _of_stream(row) + self._mark if row.ttft is not None or row.partial else self._mark,
+            self._told(row),
         )
         return b"".join((before, *_response(row), after))
+
+    def _told(self, row: Row) -> bytes:
+        """Return the keys that few rows have, and the end of the line."""
+        if row.ttft is None and not row.partial and not row.artifacts:
+            return self._mark
+        return _of_stream(row) + (self._files(row) if row.artifacts else b"") + self._mark
+
+    def _files(self, row: Row) -> bytes:
+        """Return where the files of an answer are, and what they are: each in its answer's order."""
+        paths = links(row, self._artifacts)
+        files = [{"path": path, **file._asdict()} for path, file in zip(paths, row.artifacts, strict=True)]
+        return b',"artifacts":' + _encode(files)
 
 
 def _of_stream(row: Row) -> bytes:

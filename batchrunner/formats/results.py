@@ -21,16 +21,19 @@ STDOUT = "-"
 Sink = BinaryIO | Shown
 
 
-def exporter_for(out: str, job: Job, *, text_of: Text, kind: str | None = None, raw_cells: bool = False) -> Exporter:
+def exporter_for(
+    out: str, job: Job, *, text_of: Text, kind: str | None = None, raw_cells: bool = False, artifacts: str = ""
+) -> Exporter:
     """Return the exporter by ``kind`` (``jsonl`` or ``csv``), else by the file's suffix; standard output gets JSONL.
 
+    ``artifacts`` is the artifacts folder as seen from the folder of ``out``.
     Raises ConfigurationError for a suffix that names no format.
     """
     kind = kind or ("jsonl" if out == STDOUT else FORMATS.get(Path(out).suffix.lower()))
     if kind == "jsonl":
-        return JsonlExporter(job)
+        return JsonlExporter(job, artifacts)
     if kind == "csv":
-        return CsvExporter(job, text_of, raw=raw_cells)
+        return CsvExporter(job, text_of, raw=raw_cells, artifacts=artifacts)
     raise ConfigurationError(
         f"{out}: its suffix names no format that can be written",
         hint=f"use one of {', '.join(FORMATS)}, or - for stdout",

@@ -10,7 +10,7 @@ from batchrunner.core.ahead import SLACK
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.errors import DatabaseError
-from batchrunner.core.request import Closing, Head
+from batchrunner.core.request import Closing, Continued, Head
 from batchrunner.core.retry import RetryAt, Stop
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import RunLane
@@ -87,6 +87,15 @@ class Claimer:
                 lane.failure = closing.outcome if type(closing.outcome) is Failure else lane.failure
             elif type(verdict) is Stop:
                 lane.next_due = closing.ended
+        self._wake.set()
+
+    def continued(self, continued: Sequence[Continued]) -> None:
+        """Note that attempts go on later, or at once with the workers that have them."""
+        for _, opening, _, verdict in continued:
+            lane = self._by_id[opening.head.lane_id]
+            if not verdict.stays:
+                lane.busy.discard(opening.head.id)
+                lane.next_due = min(lane.next_due or verdict.not_before, verdict.not_before)
         self._wake.set()
 
     async def run(self, dispatcher: Dispatcher) -> None:

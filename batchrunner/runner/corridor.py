@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchrunner.core.errors import DatabaseError
-from batchrunner.core.request import Closing, Opened
+from batchrunner.core.request import Closing, Continued, Opened
 from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
@@ -19,6 +19,7 @@ from batchrunner.runner.parts import Parts
 from batchrunner.runner.rates import Rates
 from batchrunner.runner.report import Halt
 from batchrunner.runner.rowages import RowAges
+from batchrunner.runner.steps import Steps
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
 from batchrunner.store.base import BucketLevel, Selection
@@ -56,6 +57,7 @@ class Corridor:
             committed=self._committed,
             dropped=self._dropped,
             faulted=partial(faulted, None),
+            continued=self._continued,
         )
         self.claimer = Claimer(
             lanes,
@@ -78,10 +80,26 @@ class Corridor:
             dice=parts.dice,
             stopped=self.halts.stop,
             attaching=Attaching(parts.attachments, parts.file_offload or parts.offload),
+            steps=self._steps(faulted),
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
             keep_partial=parts.keep_partial,
         )
         self.doubles = self._workers.doubles
+
+    def _steps(self, faulted: Callable[[DatabaseError | None], None]) -> Steps:
+        parts = self._parts
+        return Steps(
+            ledger=self.ledger,
+            artifacts=parts.artifacts,
+            storage=parts.storage,
+            offload=parts.offload,
+            policy=parts.policy,
+            clock=parts.clock,
+            dice=parts.dice,
+            poll_for=parts.patience.poll_for,
+            stopped=self.halts.stop,
+            faulted=faulted,
+        )
 
     def stop(self) -> None:
         """Claim, open and send nothing more; what is in the air lands."""
@@ -120,6 +138,10 @@ class Corridor:
             self.halts.committed(closings)
             self._tally.add(closings, self._parts.clock.now())
             self._parts.storage.seen(len(closings), closings[-1])
+
+    def _continued(self, continued: Sequence[Continued]) -> None:
+        self.claimer.continued(continued)
+        self.halts.continued(continued)
 
     def _dropped(self, tickets: Sequence[Ticket]) -> None:
         self.dispatcher.dropped(tickets)

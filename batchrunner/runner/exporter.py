@@ -1,7 +1,9 @@
 """Results out of the store into files: joins the store's rows and the formats."""
 
+import os
 from pathlib import Path
 
+from batchrunner.core.continuation import folder_of
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.endpoints.registry import BY_PATH
@@ -22,13 +24,21 @@ def check_target(job: Job, out: str, *, force: bool = False) -> None:
 
 
 def export(reader: Reader, job: Job, out: str, *, force: bool = False) -> ExportSummary:
-    """Write a whole snapshot of a job's results, in input order; failures go beside them."""
+    """Write a whole snapshot of a job's results, in input order; failures go beside them.
+
+    Files that answers brought stay where they are: each line has their paths, relative to the folder of ``out``.
+    """
     check_target(job, out, force=force)
-    return write(reader.results(job.id), out, _exporter(job, out), force=force)
+    return write(reader.results(job.id), out, _exporter(job, out, _seen_from(out, reader.path)), force=force)
 
 
-def _exporter(job: Job, out: str) -> Exporter:
-    return exporter_for(out, job, text_of=_text)
+def _exporter(job: Job, out: str, artifacts: str = "") -> Exporter:
+    return exporter_for(out, job, text_of=_text, artifacts=artifacts)
+
+
+def _seen_from(out: str, db: str) -> str:
+    """Return the path of the artifacts folder from where results are written: the working folder for stdout."""
+    return os.path.relpath(folder_of(db), Path.cwd() if out == "-" else Path(out).resolve().parent)
 
 
 def _text(endpoint: str, body: bytes) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.pauses import OUTAGE_SHOWS, Patience, probe_interval, quota_wait
-from batchrunner.core.request import Closing
+from batchrunner.core.request import Closing, Continued
 from batchrunner.core.retry import Scope, Stop
 from batchrunner.runner.lanes import Probe, RunLane
 from batchrunner.runner.report import Halt
@@ -89,6 +89,17 @@ class Halts:
                 self._limited(self._by_id[closing.opening.head.lane_id], closing.outcome)
         for pause in list(self._pauses):
             self._note_probe(pause, closings)
+
+    def continued(self, continued: Sequence[Continued]) -> None:
+        """Note the ends of probes whose attempts go on: the provider answered, unless the step was missed."""
+        for pause in list(self._pauses):
+            lane = next((lane for lane in pause.lanes if lane.probe is Probe.OUT), None)
+            one = next((each for each in continued if lane and each.opening is lane.probing), None)
+            if lane is not None and one is not None:
+                if one.continuation.misses:
+                    self._unchanged(pause, lane)
+                else:
+                    self._end(pause)
 
     def tick(self) -> None:
         """Do what is due, about once a second: probes, outages that last, patience that ends."""

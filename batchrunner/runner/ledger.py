@@ -6,7 +6,7 @@ import anyio
 
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import DatabaseError, DiskFullError
-from batchrunner.core.request import Closing, Opened, Release
+from batchrunner.core.request import Beside, Closing, Continued, Opened, Release, Settled
 from batchrunner.runner.lanes import Ticket
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
@@ -16,12 +16,14 @@ from batchrunner.store.base import BucketLevel, Queue
 class _Group:
     """What is committed together, and the event for who waits for it."""
 
-    __slots__ = ("closings", "done", "released", "tickets")
+    __slots__ = ("closings", "continued", "done", "released", "settled", "tickets")
 
     def __init__(self) -> None:
         self.tickets: list[Ticket] = []
         self.closings: list[Closing] = []
         self.released: list[Release] = []
+        self.continued: list[Continued] = []
+        self.settled: list[Settled] = []
         self.done = anyio.Event()
 
 
@@ -30,7 +32,7 @@ class Ledger:
 
     ``levels`` is asked for the buckets' levels at each commit, so that what a restart finds always includes every
     call that was sent. ``committed`` gets the closings of each group, and its tickets with their open attempts, once
-    they are durable.
+    they are durable; ``continued`` gets the attempts that go on.
 
     When the database refuses a group, ``faulted`` is called, which has to see that nothing more is opened. Its tickets
     go to ``dropped``: nothing of them was sent. Its closings are tried once more where the disk was full, in the room
@@ -48,6 +50,7 @@ class Ledger:
         committed: Callable[[Sequence[Closing], Sequence[Ticket], Sequence[Opened]], None],
         dropped: Callable[[Sequence[Ticket]], None],
         faulted: Callable[[], None],
+        continued: Callable[[Sequence[Continued]], None],
     ) -> None:
         self._queue = queue
         self._offload = offload
@@ -57,6 +60,7 @@ class Ledger:
         self._storage = storage
         self._dropped = dropped
         self._faulted = faulted
+        self._continued = continued
         self._group = _Group()
         self._committing: _Group | None = None
         self._work = anyio.Event()
@@ -78,10 +82,19 @@ class Ledger:
         self._group.released.append(release)
         self._work.set()
 
+    def go_on(self, continued: Continued) -> None:
+        """Hand over a continuation: its attempt stays open."""
+        self._group.continued.append(continued)
+        self._work.set()
+
+    def settle(self, settled: Settled) -> None:
+        """Hand over the end of a continuation, right after ``record`` got the end of its attempt: both go together."""
+        self._group.settled.append(settled)
+
     async def flush(self) -> None:
         """Wait until everything that was handed over is on the disk."""
         for group in (self._committing, self._group):
-            if group is not None and (group.tickets or group.closings or group.released):
+            if group is not None and (group.tickets or group.closings or group.released or group.continued):
                 await group.done.wait()
 
     async def run(self) -> None:
@@ -109,12 +122,15 @@ class Ledger:
     async def _write(self, group: _Group) -> None:
         levels, now = self._levels(), self._clock.now()
         openings = [ticket.opening for ticket in group.tickets]
+        beside = Beside(group.continued, group.settled)
         began = self._clock.monotonic()
         opened = await self._offload.run(
-            lambda: self._queue.commit(openings, group.closings, levels, now, released=group.released)
+            lambda: self._queue.commit(openings, group.closings, levels, now, released=group.released, beside=beside)
         )
         self.seconds = self._clock.monotonic() - began
         self._committed(group.closings, group.tickets, opened)
+        if group.continued:
+            self._continued(group.continued)
 
     async def _survive(self, group: _Group, error: DatabaseError) -> None:
         """Buy nothing more, and keep what has come: it is paid for."""
@@ -132,4 +148,5 @@ class Ledger:
             await self._put_by(group)
 
     async def _put_by(self, group: _Group) -> None:
-        await self._offload.run(lambda: self._storage.put_by(group.closings, group.released))
+        beside = Beside(group.continued, group.settled)
+        await self._offload.run(lambda: self._storage.put_by(group.closings, group.released, beside))

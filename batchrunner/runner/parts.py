@@ -11,6 +11,7 @@ from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.base import Classifier
+from batchrunner.runner.artifacts import Artifacts
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
@@ -26,6 +27,7 @@ class Parts:
     queue: Store
     offload: Offload
     storage: Storage
+    artifacts: Artifacts
     clock: Clock
     dice: Callable[[], float]
     policy: RetryPolicy

@@ -35,7 +35,7 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
     if lane.rate is None:
         return Opening(head, now, None, None)
     rate_id, card = lane.rate
-    if head.max_out == 0 and head.est_in == 0 and head.units is None:
+    if head.est_in == 0 and head.units is None:
         return Opening(head, now, rate_id, None)
     units = None if head.units is None else units_value(head.units)
     return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))

@@ -6,54 +6,19 @@ from is on the disk. A record that a crash cut short is not there, and one that 
 
 import errno
 import os
-import struct
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.crashpoint import reached
-from batchrunner.core.request import Closing, Opening, Release
-from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed, Verdict
-from batchrunner.core.usage import Usage, UsageFrom
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Continued, Release, Settled
+from batchrunner.runner.spilled import Record, closing_of, framed, payloads, record_in, record_of
 
 MAGIC: Final = b"btchspl1"
 MOST_FILES: Final = 100
 """Spills of one run at most: the next one is begun where the one before takes no more."""
-_PREFIX: Final = struct.Struct("<II")
-
-
-class _Kept(msgspec.Struct, array_like=True, frozen=True):
-    """A closing as it is written. Of reply and failure one is set, of the three verdicts at most one."""
-
-    attempt_id: int
-    opening: Opening
-    ended: int
-    reply: Reply | None
-    failure: Failure | None
-    retry: RetryAt | None
-    give_up: GiveUp | None
-    stop: Stop | None
-    billing: Billing
-    use: Use
-    usage: Usage | None
-    usage_from: UsageFrom
-    cost: int | None
-    ttfb: float
-    ttft: float | None = None
-    sent: bytes | None = None
-
-
-class _Record(msgspec.Struct, array_like=True, frozen=True):
-    kept: _Kept | None = None
-    released: Release | None = None
-
-
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(_Record)
 
 
 class Content(NamedTuple):
@@ -61,6 +26,8 @@ class Content(NamedTuple):
 
     closings: list[Closing]
     released: list[Release]
+    continued: list[Continued]
+    settled: list[Settled]
     damaged: int
     """Records that are there and can't be read."""
 
@@ -82,14 +49,17 @@ class Spill:
             self._folder = os.open(Path(self._db).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self._folder
 
-    def write(self, closings: Sequence[Closing], released: Sequence[Release]) -> int:
-        """Append records; what was taken is on the disk when this returns. Return how many closings were taken.
+    def write(self, closings: Sequence[Closing], released: Sequence[Release], more: Beside = NOTHING_BESIDE) -> int:
+        """Append records; what was taken is on the disk when this returns. Return how many closings and
+        continuations were taken.
 
         A file that takes no more (a limit on its size) is followed by another one. Raises OSError where the disk takes
         nothing at all; where it took some, the others are left out.
         """
-        records = [_framed(_record(closing)) for closing in closings]
-        records += [_framed(_Record(released=release)) for release in released]
+        records = [framed(record_of(closing)) for closing in closings]
+        records += [framed(Record(continued=one)) for one in more.continued]
+        records += [framed(Record(released=release)) for release in released]
+        records += [framed(Record(settled=one)) for one in more.settled]
         taken = 0
         try:
             for data in records:
@@ -101,7 +71,7 @@ class Spill:
         if self._descriptor is not None:
             os.fsync(self._descriptor)
         reached("spill.written")
-        return min(taken, len(closings))
+        return min(taken, len(closings) + len(more.continued))
 
     def _append(self, data: bytes) -> None:
         """Append a record to this file, or begin the next one with it where this one takes no more."""
@@ -173,23 +143,27 @@ def read(path: str) -> Content:
         data = file.read()
     if not data.startswith(MAGIC):
         if MAGIC.startswith(data):
-            return Content([], [], 0)  # it was cut before its first record
+            return Content([], [], [], [], 0)  # it was cut before its first record
         raise ValueError(f"{path} is not a spill of batchrunner")
-    content = Content([], [], 0)
-    for payload in _payloads(data):
+    content = Content([], [], [], [], 0)
+    for payload in payloads(data[len(MAGIC) :]):
         content = _add(content, payload)
     return content
 
 
 def _add(content: Content, payload: bytes | None) -> Content:
     try:
-        record = _DECODER.decode(payload or b"")
+        record = record_in(payload or b"")
         if record.kept is not None:
-            content.closings.append(_closing(record.kept))
+            content.closings.append(closing_of(record.kept))
     except (msgspec.DecodeError, ValueError):
         return content._replace(damaged=content.damaged + 1)
     if record.released is not None:
         content.released.append(record.released)
+    if record.continued is not None:
+        content.continued.append(record.continued)
+    if record.settled is not None:
+        content.settled.append(record.settled)
     return content
 
 
@@ -207,84 +181,6 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _payloads(data: bytes) -> Iterator[bytes | None]:
-    """Yield what each record holds; None for one whose checksum differs. A cut end is no record."""
-    place = len(MAGIC)
-    while place + _PREFIX.size <= len(data):
-        size, crc = _PREFIX.unpack_from(data, place)
-        place += _PREFIX.size
-        if place + size > len(data):
-            return
-        payload = data[place : place + size]
-        place += size
-        yield payload if zlib.crc32(payload) == crc else None
-
-
-def _framed(record: _Record) -> bytes:
-    try:
-        payload = _ENCODER.encode(record)
-    except UnicodeEncodeError:
-        payload = _ENCODER.encode(_storable(record))
-    return _PREFIX.pack(len(payload), zlib.crc32(payload)) + payload
-
-
-def _record(closing: Closing) -> _Record:
-    outcome, verdict = closing.outcome, closing.verdict
-    return _Record(
-        kept=_Kept(
-            closing.attempt_id,
-            closing.opening,
-            closing.ended,
-            outcome if isinstance(outcome, Reply) else None,
-            outcome if isinstance(outcome, Failure) else None,
-            verdict if isinstance(verdict, RetryAt) else None,
-            verdict if isinstance(verdict, GiveUp) else None,
-            verdict if isinstance(verdict, Stop) else None,
-            closing.billing,
-            closing.use,
-            *(closing.usage, closing.usage_from, closing.cost, closing.ttfb, closing.ttft, closing.sent),
-        )
-    )
-
-
-def _storable(record: _Record) -> _Record:
-    """Replace what a provider said by text that has a UTF-8 form; the database would do the same."""
-    kept = record.kept
-    if kept is None:
-        return record
-    reply, failure = kept.reply, kept.failure
-    if reply is not None:
-        reply = reply._replace(finish=_text(reply.finish), model=_text(reply.model), request_id=_text(reply.request_id))
-    if failure is not None:
-        failure = failure._replace(
-            message=_text(failure.message) or "", model=_text(failure.model), request_id=_text(failure.request_id)
-        )
-    stop = kept.stop and kept.stop._replace(message=_text(kept.stop.message) or "")
-    return _Record(kept=msgspec.structs.replace(kept, reply=reply, failure=failure, stop=stop))
-
-
-def _text(said: str | None) -> str | None:
-    return None if said is None else said.encode("utf-8", "replace").decode()
-
-
-def _closing(kept: _Kept) -> Closing:
-    outcome = kept.reply if kept.reply is not None else kept.failure
-    if outcome is None:
-        raise ValueError("a spilled attempt brought neither an answer nor a failure")
-    verdicts: Iterable[Verdict | None] = (kept.retry, kept.give_up, kept.stop, Succeed())
-    verdict = next(verdict for verdict in verdicts if verdict is not None)
-    return Closing(
-        kept.attempt_id,
-        kept.opening,
-        kept.ended,
-        outcome,
-        verdict,
-        kept.billing,
-        kept.use,
-        *(kept.usage, kept.usage_from, kept.cost, kept.ttfb, kept.ttft, kept.sent),
-    )
 
 
 def _write_whole(descriptor: int, data: bytes, place: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from batchrunner.core.errors import DatabaseError, DiskFullError
-from batchrunner.core.request import Closing, Release
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Release
 from batchrunner.runner import spill
 from batchrunner.runner.spill import Spill
 from batchrunner.store.base import Disk, Queue, TakenIn
@@ -31,9 +31,9 @@ class Storage:
         self.spilling = False
         """Whether answers go to the spill, and the database is left alone."""
         self.kept = 0
-        """Ends of attempts that are in the spill."""
+        """Ends of attempts, and continuations, that are in the spill."""
         self.lost = 0
-        """Ends of attempts that no disk took: their answers are gone."""
+        """Those that no disk took: their answers are gone."""
         self.notes: tuple[str, ...] = ()
         """What a person should know of the disk, and the run goes on with; each said once."""
         self._db = db
@@ -73,20 +73,20 @@ class Storage:
         """Note a fault; the first one is what is told."""
         self.fault = self.fault or error
 
-    def put_by(self, closings: Sequence[Closing], released: Sequence[Release]) -> None:
+    def put_by(self, closings: Sequence[Closing], released: Sequence[Release], beside: Beside = NOTHING_BESIDE) -> None:
         """Keep in the spill what the database did not take; it is on the disk when this returns, or counted as lost."""
         if not self.spilling:
             self.spilling = True
             self.disk.free_ballast()
-        if not closings and not released:
+        if not (closings or released or beside.continued or beside.settled):
             return
         try:
-            kept = self._spill.write(closings, released)
+            kept = self._spill.write(closings, released, beside)
         except OSError as error:
             kept = 0
             self.fail(self.disk.explained(error))
         self.kept += kept
-        self.lost += len(closings) - kept
+        self.lost += len(closings) + len(beside.continued) - kept
 
     def close(self) -> None:
         """Close the spill and give the ballast's room back."""
@@ -133,8 +133,13 @@ def _take_in(queue: Queue, path: str, now: int) -> TakenIn:
         ) from error
     total = TakenIn(strange=content.damaged)
     for start in range(0, max(len(content.closings), 1), AT_ONCE):
-        released = content.released if start == 0 else []
-        done = queue.take_in(content.closings[start : start + AT_ONCE], released, now)
+        first, last = start == 0, start + AT_ONCE >= len(content.closings)
+        done = queue.take_in(
+            content.closings[start : start + AT_ONCE],
+            content.released if first else [],
+            now,
+            Beside(content.continued if first else [], content.settled if last else []),
+        )
         total = TakenIn._make(map(sum, zip(total, done, strict=True)))
     try:
         if total.strange:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from batchrunner.core.attachments import Composed
-from batchrunner.core.attempt import Failure, Outcome, Reply
+from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.doubles import Doubles
@@ -24,6 +24,7 @@ from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import card_of
 from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
+from batchrunner.runner.steps import Steps
 
 _COMPOSED_SECONDS = 600.0
 """A call with files takes at least so long before it is given up: an hour of speech is not heard in two minutes."""
@@ -44,6 +45,7 @@ class Workers:
         dice: Callable[[], float],
         stopped: Callable[[RunLane, Stop], None],
         attaching: Attaching,
+        steps: Steps,
         ages: RowAges | None = None,
         keep_partial: bool = False,
     ) -> None:
@@ -56,6 +58,7 @@ class Workers:
         self.doubles = Doubles()
         """What keeps one answer from two requests."""
         self._attaching = attaching
+        self._steps = steps
         self._ages = ages
         self._keep_partial = keep_partial
 
@@ -74,6 +77,9 @@ class Workers:
         if not self._dispatcher.clear(ticket):
             self._dispatcher.release(ready)
             return
+        if opened.resumed is not None:
+            await self._steps.resume(ready)
+            return
         if opened.composed:
             await self._buy_composed(ready)
             return
@@ -81,7 +87,9 @@ class Workers:
         feed = BY_PATH[ticket.opening.head.endpoint].feed(opened.body)
         answer = await ticket.lane.transport.send(self._call(ticket.opening, opened), feed)
         reached("answered")
-        self._settle(ticket, opened, answer)
+        pending = self._settle(ticket, opened, answer)
+        if pending is not None:
+            await self._steps.begin(ticket, opened, pending, 0.0 if isinstance(answer, Failure) else answer.ttfb)
 
     async def _buy_composed(self, ready: Ready) -> None:
         """Make what is sent, from the body and the files that it refers to, and send it."""
@@ -100,13 +108,17 @@ class Workers:
 
     def _settle(
         self, ticket: Ticket, opened: Opened, answer: HttpReply | Failure, sent: Sendable | None = None
-    ) -> None:
+    ) -> Pending | None:
+        """Judge and record what came; return what goes on later instead of ending."""
         lane, opening, permit = ticket
         head = opening.head
         endpoint = BY_PATH[head.endpoint]
         outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
         if isinstance(outcome, Reply):
             outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
+        elif isinstance(outcome, Pending):
+            lane.gate.settle(permit, Reply(200, b"", None), self._clock.monotonic())
+            return outcome
         elif isinstance(answer, HttpReply) and answer.ttft is not None:
             outcome = outcome._replace(partial=answer.body)  # a stream that ended before its answer did
         now, monotonic = self._clock.now(), self._clock.monotonic()
@@ -122,12 +134,13 @@ class Workers:
             outcome,
             verdict,
             card=card_of(lane),
-            estimate=_estimate(lane, head, outcome),
+            estimate=_estimate(lane, head, outcome, None if sent is None else sent.composed.milliseconds),
             ended=now,
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,
             ttft=None if isinstance(answer, Failure) else answer.ttft,
         )
         self._ledger.record(closing if sent is None else closing._replace(sent=sent.digest))
+        return None
 
     def _call(self, opening: Opening, opened: Opened, composed: Composed | None = None) -> HttpCall:
         head = opening.head
@@ -169,13 +182,14 @@ def _hints(lane: RunLane, answer: HttpReply | Failure, outcome: Outcome, monoton
     return read_limits(answer.headers, answer.received, outcome)
 
 
-def _estimate(lane: RunLane, head: Head, outcome: Outcome) -> Usage | None:
+def _estimate(lane: RunLane, head: Head, outcome: Outcome, heard: int | None) -> Usage | None:
     """Estimate the usage of a good answer that came without any, or counts too little; None for every other outcome.
 
-    None also where nothing was estimated: such a call is billed by something else, and unknown is not zero.
+    Where nothing was estimated it is as long as the sound that was sent, in milliseconds, as its own header tells; else
+    None: unknown is not zero.
     """
     if isinstance(outcome, Failure) or (outcome.usage is not None and head.units is None):
         return None
-    if head.max_out == 0 and head.est_in == 0 and head.units is None:
-        return None
+    if head.est_in == 0 and head.units is None:
+        return None if heard is None else Usage(milliseconds=heard)
     return estimate_usage(outcome, head, BY_PATH[head.endpoint], lane.gate.calibrated_input(head.est_in))

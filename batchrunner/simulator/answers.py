@@ -13,7 +13,7 @@ import msgspec
 
 from batchrunner.simulator import catalogue, transcripts
 from batchrunner.simulator.bill import Units
-from batchrunner.simulator.calls import Call
+from batchrunner.simulator.calls import Call, paints_by_token
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, drawn_length, fraction, prose
 from batchrunner.simulator.tools import called
@@ -50,20 +50,22 @@ class Work:
 def plan(call: Call, settings: Settings) -> Work:
     """Draw the lengths of the texts that `call` asks for."""
     choices = _choices(call, settings)
-    output = sum(choice.tokens for choice in choices)
-    if call.milliseconds and not transcripts.counts_tokens(call.model, settings):
+    output = sum(choice.tokens for choice in choices) + call.fixed_output
+    heard = call.endpoint in transcripts.ENDPOINTS
+    if heard and not transcripts.counts_tokens(call.model, settings):
         output = 0  # billed by its seconds
+    measured = call.endpoint in ("speech", "videos") or (call.endpoint == "images" and not paints_by_token(call.model))
     reserved = output
     if settings.count_tokens == "max" and call.max_tokens is not None:
         reserved = call.max_tokens * len(choices)
     return Work(
         call=call,
         choices=choices,
-        input_tokens=call.input_tokens,
-        cached_tokens=int(call.input_tokens * settings.cached_share) if choices and not call.milliseconds else 0,
+        input_tokens=0 if measured else call.input_tokens,
+        cached_tokens=int(call.input_tokens * settings.cached_share) if choices and not heard else 0,
         output_tokens=output,
         admission_tokens=call.input_tokens + reserved,
-        units=Units(searches=1) if call.endpoint == "rerank" else None,
+        units=call.units,
     )
 
 
@@ -74,8 +76,14 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     """
     given, made = work.input_tokens, work.output_tokens
     endpoint, together = work.call.endpoint, settings.flavour == "together"
-    if work.call.milliseconds:
+    if endpoint in transcripts.ENDPOINTS:
         return transcripts.transcript_usage(work.call, settings, made)
+    if endpoint in ("speech", "videos") or (endpoint == "images" and not paints_by_token(work.call.model)):
+        return None
+    if endpoint == "images":
+        details = {"text_tokens": given, "image_tokens": 0}
+        total = given + made
+        return {"input_tokens": given, "output_tokens": made, "total_tokens": total, "input_tokens_details": details}
     if endpoint == "embeddings":
         return None if together else {"prompt_tokens": given, "total_tokens": given}
     if endpoint == "rerank":
@@ -135,7 +143,7 @@ def call_id(settings: Settings, endpoint: str, body_sha256: str, seen: int) -> s
 
 
 def _choices(call: Call, settings: Settings) -> tuple[Choice, ...]:
-    if call.milliseconds:
+    if call.endpoint in transcripts.ENDPOINTS:
         digest = digest_of(call.endpoint, settings.seed, call.model, call.body.get("sound"))
         return (Choice(digest, transcripts.spoken_tokens(call, settings), "stop"),)
     if call.endpoint not in ("chat", "completions"):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
 
 from batchrunner.simulator import catalogue, errors
+from batchrunner.simulator.bill import Units
 from batchrunner.simulator.errors import Refusal
 from batchrunner.simulator.parts import BadPartError, message_tokens
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import tokens_of
 
-Endpoint = Literal["chat", "completions", "embeddings", "rerank", "transcriptions", "translations"]
+Endpoint = Literal[
+    *("chat", "completions", "embeddings", "rerank"),
+    *("transcriptions", "translations", "images", "speech", "videos"),
+]
+Reader = Callable[[str, dict[str, Any], Settings], "Call | Refusal"]
 
 _MAX_TEXTS: Final = 2048
 _MAX_TOKENS_PER_REQUEST: Final = 300_000
@@ -36,12 +41,16 @@ class Call:
     """Answers wanted for each prompt."""
     streamed: bool = False
     """The answer is wanted as a stream of events."""
-    milliseconds: int = 0
-    """Of sound to listen to."""
+    fixed_output: int = 0
+    """Output tokens that nothing is drawn for: pictures count as so many."""
+    units: Units | None = None
+    """What it takes beside its tokens."""
 
 
-def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refusal:
-    """Judge a body as the provider would: JSON, model, then the endpoint's own rules."""
+def read_call(
+    endpoint: Endpoint, raw: bytes, settings: Settings, more: Mapping[str, Reader] | None = None
+) -> Call | Refusal:
+    """Judge a body as the provider would: JSON, model, then the endpoint's own rules; `more` are those of others."""
     try:
         body = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -56,7 +65,12 @@ def read_call(endpoint: Endpoint, raw: bytes, settings: Settings) -> Call | Refu
     refusal = judge_model(model, settings)
     if refusal is not None:
         return refusal
-    return _READERS[endpoint](model, body, settings)
+    return {**_READERS, **(more or {})}[endpoint](model, body, settings)
+
+
+def paints_by_token(model: str) -> bool:
+    """Whether pictures of a model are billed by tokens, as OpenAI's newer ones are."""
+    return model.startswith("gpt-image")
 
 
 def judge_model(model: str, settings: Settings) -> Refusal | None:
@@ -176,6 +190,7 @@ def _read_rerank(model: str, body: dict[str, Any], settings: Settings) -> Call |
         body=body,
         texts=texts,
         input_tokens=tokens_of(query) + sum(map(tokens_of, texts)),
+        units=Units(searches=1),
     )
 
 
@@ -217,7 +232,7 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_READERS: Final[dict[Endpoint, Callable[[str, dict[str, Any], Settings], Call | Refusal]]] = {
+_READERS: Final[dict[str, Reader]] = {
     "chat": _read_chat,
     "completions": _read_completion,
     "embeddings": _read_embedding,

@@ -47,6 +47,9 @@ TOGETHER: Final = (
     Model("Alibaba-NLP/gte-modernbert-base", "embedding", 8192, 0.008, dimensions=768),
     Model("Salesforce/Llama-Rank-V1", "rerank", 8192, 0.10),
     Model("openai/whisper-large-v3", "transcribe", 448),
+    Model("black-forest-labs/FLUX.1-schnell", "image", 512),
+    Model("cartesia/sonic-2", "audio", 8192),
+    Model("minimax/hailuo-02", "video", 8192),
 )
 
 OPENAI: Final = (
@@ -57,6 +60,9 @@ OPENAI: Final = (
     Model("text-embedding-ada-002", "embedding", 8192, 0.10, dimensions=1536),
     Model("whisper-1", "transcribe", 448),
     Model("gpt-4o-transcribe", "transcribe", 16_000, input=2.50, output=10.00),
+    Model("gpt-image-1", "image", 8192),
+    Model("dall-e-3", "image", 8192),
+    Model("tts-1", "audio", 4096),
 )
 
 _BY_ID: Final = {model.id: model for model in (*TOGETHER, *OPENAI)}

@@ -56,8 +56,6 @@ class Entry(msgspec.Struct, kw_only=True):
     """What it took beside its tokens; None if nothing, or if it is not billed."""
     charge: int | None = None
     """Pico-dollars; None if it is not billed, or its model has no price."""
-    milliseconds: int = 0
-    """Of sound, listened to and billed."""
     in_flight: int = 0
     """Calls in flight when it arrived, itself included."""
     written: bool | None = None
@@ -154,7 +152,7 @@ class Ledger:
     def stats(self) -> dict[str, Any]:
         """Totals as JSON types."""
         repeats = [count - 1 for count in self.duplicates().values()]
-        used = ("input_tokens", "cached_tokens", "output_tokens", "milliseconds")
+        used = ("input_tokens", "cached_tokens", "output_tokens")
         names = ("requests", "processed", "billed", *used, "retries")
         return {
             **{name: self.totals[name] for name in (*names, "written", "unwritten")},
@@ -199,7 +197,6 @@ class Ledger:
             self.totals["input_tokens"] += entry.input_tokens
             self.totals["cached_tokens"] += entry.cached_tokens
             self.totals["output_tokens"] += entry.output_tokens
-            self.totals["milliseconds"] += entry.milliseconds
             self._bill(entry)
 
     def _bill(self, entry: Entry) -> None:

@@ -10,33 +10,27 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, get_args
 
 import msgspec
 
-from batchrunner.simulator import answers, catalogue, errors, served, transcripts, verdicts
+from batchrunner.simulator import answers, asking, catalogue, errors, verdicts
 from batchrunner.simulator.answers import Work
-from batchrunner.simulator.calls import Call, Endpoint, read_call
+from batchrunner.simulator.calls import Call, Endpoint
 from batchrunner.simulator.errors import Refusal
 from batchrunner.simulator.faults import BODY_KINDS, STREAM_KINDS, WIRE_KINDS, check_kind, dice, draw_fault
 from batchrunner.simulator.headers import limit_headers, retry_after
 from batchrunner.simulator.ledger import Ledger
 from batchrunner.simulator.limits import Limiter
+from batchrunner.simulator.looks import Looks, is_look
+from batchrunner.simulator.routes import ROUTES, route_of
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.verdicts import Answer, Arrival, Verdict
 
 FaultFor = Callable[[int, str, bytes], str | None]
 """Given number, path and body of a call, names its fault; None leaves it to the settings."""
 
-_ROUTES: Final[Mapping[str, tuple[str, str]]] = {
-    "/chat/completions": ("POST", "chat"),
-    "/completions": ("POST", "completions"),
-    "/embeddings": ("POST", "embeddings"),
-    "/rerank": ("POST", "rerank"),
-    **{path: ("POST", endpoint) for path, endpoint in transcripts.ROUTES.items()},
-    "/models": ("GET", "models"),
-    "/v2/supported-models": ("GET", "supported_models"),
-}
 _ENDPOINTS: Final = frozenset(get_args(Endpoint))
 _LONG_AGO: Final = 64
 """So many answers ago a call is over, and what its caller was sent can be sent again (`double`)."""
@@ -65,6 +59,7 @@ class Provider:
         self._limiter = Limiter(self._settings)
         self._number = 0
         self._authorized = 0
+        self._looks = Looks()
         self._earlier: dict[str, deque[Verdict]] = {}
 
     @property
@@ -95,7 +90,7 @@ class Provider:
         requests the same connection carried before.
         """
         self._number += 1
-        bare, route = _route(path)
+        bare, route = route_of(path)
         sha256 = hashlib.sha256(body).hexdigest()
         arrival = Arrival(
             number=self._number,
@@ -119,7 +114,7 @@ class Provider:
         self.ledger.finish(number, written=written, now=self.now(), sent=sent)
 
     def _fault(self, arrival: Arrival) -> str | None:
-        if arrival.method != "POST":
+        if arrival.method != "POST" and not is_look(arrival.route):
             return None
         if self.fault_for is not None:
             kind = self.fault_for(arrival.number, arrival.path, arrival.body)
@@ -127,13 +122,17 @@ class Provider:
                 check_kind(kind)
                 return kind
         settings = self._settings
-        return draw_fault(
-            settings.faults,
-            seed=settings.seed,
-            by=settings.fault_by,
-            number=arrival.number,
-            body_sha256=arrival.sha256,
-            seen=arrival.seen,
+        return (
+            None
+            if arrival.method != "POST"
+            else draw_fault(
+                settings.faults,
+                seed=settings.seed,
+                by=settings.fault_by,
+                number=arrival.number,
+                body_sha256=arrival.sha256,
+                seen=arrival.seen,
+            )
         )
 
     def _dropped(self, fault: str | None, served_on_connection: int) -> Verdict | None:
@@ -150,9 +149,9 @@ class Provider:
         settings = self._settings
         if self.out():
             return self._refused(arrival, errors.overloaded(settings.flavour, settings.retry_after), fault="outage")
-        known = _ROUTES.get(arrival.route)
+        known = ROUTES.get(arrival.route)
         if known is None:
-            return self._refused(arrival, errors.unknown_path(arrival.method, arrival.path))
+            return self._look(arrival, fault)
         method, route = known
         if method != arrival.method:
             return self._refused(arrival, errors.wrong_method(arrival.method, arrival.path))
@@ -161,17 +160,22 @@ class Provider:
             return self._refused(arrival, refusal)
         if route not in _ENDPOINTS:
             return self._listed(route)
-        is_form = arrival.route in transcripts.ROUTES  # which has a cap of its own
-        if len(arrival.body) > settings.max_body_bytes and not is_form:
+        if len(arrival.body) > settings.max_body_bytes and not asking.is_form(arrival):  # a form has a cap of its own
             return self._refused(arrival, errors.too_large())
-        if is_form:
-            kind = arrival.headers.get("content-type", "")
-            call = transcripts.read_form(transcripts.ROUTES[arrival.route], kind, arrival.body, settings)
-        else:
-            call = read_call(route, arrival.body, settings)  # type: ignore[arg-type]  # one of _ENDPOINTS
+        call = asking.read(arrival, route, settings)  # type: ignore[arg-type]  # one of _ENDPOINTS
         if isinstance(call, Refusal):
             return self._refused(arrival, call)
         return self._admit(arrival, call, fault)
+
+    def _look(self, arrival: Arrival, fault: str | None) -> Verdict:
+        """A download, for which nobody needs a key, or a question after a job; else there is nothing there."""
+        if not is_look(arrival.route):
+            return self._refused(arrival, errors.unknown_path(arrival.method, arrival.path))
+        refusal = self._judge_key(arrival) if self._looks.needs_key(arrival.route) else None
+        if refusal is None and fault is not None and fault[:3].isdecimal():
+            refusal = self._injected(fault, "")
+        found = refusal or self._looks.find(arrival, self._settings, fault)
+        return self._refused(arrival, found, fault=fault) if isinstance(found, Refusal) else found
 
     def _judge_key(self, arrival: Arrival) -> Refusal | None:
         settings = self._settings
@@ -251,12 +255,16 @@ class Provider:
     def _served(self, arrival: Arrival, work: Work, fault: str | None) -> Verdict:
         settings, endpoint = self._settings, work.call.endpoint
         call_id = answers.call_id(settings, endpoint, arrival.sha256, arrival.seen)
-        answer = served.answer_to(work, settings, call_id=call_id, created=int(arrival.wall), echo=arrival.echo)
+        made = self._looks.make(work, settings, arrival, call_id)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
         if fault in STREAM_KINDS and not work.call.streamed:
             fault = None
-        verdict = verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra, settings)
+        verdict = verdicts.served(work, made.answer, answers.usage_of(work, settings), fault, extra, settings)
+        if made.sound is not None:
+            verdict = verdicts.as_bytes(verdict, *made.sound)
+        if made.free:
+            verdict = replace(verdict, billed=False)
         earlier = self._earlier.setdefault(endpoint, deque(maxlen=_LONG_AGO))
         if fault == "double" and len(earlier) == _LONG_AGO:
             return verdicts.doubled(verdict, earlier[0])
@@ -282,9 +290,3 @@ class Provider:
         if settings.tokens_per_second is not None and verdict.work is not None and not verdict.pieces:
             delay += verdict.work.output_tokens / settings.tokens_per_second
         return delay
-
-
-def _route(path: str) -> tuple[str, str]:
-    """The path without query, and the same without its version prefix; a base may be given with `/v1` or without."""
-    bare = path.partition("?")[0].rstrip("/") or "/"
-    return bare, bare[3:] if bare.startswith("/v1/") else bare

@@ -57,6 +57,15 @@ class Settings:
     cached_share: float = 0.0
     """Share of the input tokens reported as read from the provider's cache."""
 
+    url_seconds: float = 3600.0
+    """How long the address of a picture or a video holds; then 403, as storage services say."""
+    video_seconds: float = 3.0
+    """How long a video job takes."""
+    video_failures: float = 0.0
+    """Share of the video jobs that fail, at no cost."""
+    video_cost: float = 0.28
+    """Dollars that a video says it cost."""
+
     latency: float = 0.0
     """Mean seconds until an answer starts."""
     latency_jitter: float = 0.25
@@ -109,11 +118,21 @@ class Settings:
     def __post_init__(self) -> None:
         """Refuse what makes no sense, with a ValueError that names the field."""
         check_faults(self.faults)
-        for name in ("latency", "refusal_latency", "burst_seconds", "drip_interval", "output_spread", "retry_after"):
+        for name in (
+            "latency",
+            "refusal_latency",
+            "burst_seconds",
+            "drip_interval",
+            "output_spread",
+            "retry_after",
+            "url_seconds",
+            "video_seconds",
+            "video_cost",
+        ):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name}: {value} must be a number of at least 0")
-        for name in ("cached_share", "latency_jitter"):
+        for name in ("cached_share", "latency_jitter", "video_failures"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name}: {getattr(self, name)} must lie between 0 and 1")
         for name in ("requests_per_minute", "tokens_per_minute", "revoke_after", "credit_calls", "capacity"):

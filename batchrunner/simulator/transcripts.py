@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
+from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call, Endpoint, judge_model
 from batchrunner.simulator.errors import Refusal
 from batchrunner.simulator.forms import Field, read_fields
@@ -18,6 +19,7 @@ ROUTES: Final[dict[str, Endpoint]] = {
     "/audio/transcriptions": "transcriptions",
     "/audio/translations": "translations",
 }
+ENDPOINTS: Final = frozenset(ROUTES.values())
 MOST_BYTES: Final = {"together": 80_000_000, "openai": 25 * 1024 * 1024}
 """Of an upload."""
 _LONGEST: Final = 4 * 3600 * 1000
@@ -60,7 +62,7 @@ def read_form(endpoint: Endpoint, content_type: str, raw: bytes, settings: Setti
         body=body,
         texts=(),
         input_tokens=-(-heard * TOKENS_PER_SECOND // 1000) if counts_tokens(model, settings) else 0,
-        milliseconds=heard,
+        units=Units(milliseconds=heard),
     )
 
 
@@ -69,9 +71,14 @@ def counts_tokens(model: str, settings: Settings) -> bool:
     return settings.flavour == "openai" and "transcribe" in model
 
 
+def listened(call: Call) -> int:
+    """Milliseconds of what is listened to."""
+    return 0 if call.units is None else call.units.milliseconds
+
+
 def spoken_tokens(call: Call, settings: Settings) -> int:
     """The length of what is said."""
-    return max(_LEAST_WITH_ECHO if settings.echo else 1, call.milliseconds * _WORDS_TOKENS // 1000)
+    return max(_LEAST_WITH_ECHO if settings.echo else 1, listened(call) * _WORDS_TOKENS // 1000)
 
 
 def transcript_answer(call: Call, digest: bytes, tokens: int, opening: str) -> dict[str, Any] | str:
@@ -82,7 +89,7 @@ def transcript_answer(call: Call, digest: bytes, tokens: int, opening: str) -> d
         return {"text": text}
     if wanted == "text":
         return f"{text}\n"
-    segments = _segments(text, call.milliseconds)
+    segments = _segments(text, listened(call))
     if wanted == "srt":
         cues = (f"{n}\n{_stamp(a, ',')} --> {_stamp(b, ',')}\n{said}\n" for n, (a, b, said) in enumerate(segments, 1))
         return "\n".join(cues)
@@ -104,7 +111,7 @@ def transcript_usage(call: Call, settings: Settings, output: int) -> dict[str, A
     if settings.flavour == "together" or content_type_of(call) is not None:
         return None
     if not counts_tokens(call.model, settings):
-        return {"type": "duration", "seconds": -(-call.milliseconds // 1000)}
+        return {"type": "duration", "seconds": -(-listened(call) // 1000)}
     given = call.input_tokens
     return {
         "type": "tokens",
@@ -165,7 +172,7 @@ def _verbose(call: Call, text: str, segments: list[tuple[int, int, str]], *, dia
     answer: dict[str, Any] = {
         "task": "translate" if translated else "transcribe",
         "language": "english" if translated else call.body.get("language", "en"),
-        "duration": call.milliseconds / 1000,
+        "duration": listened(call) / 1000,
         "text": text,
         "segments": [_segment(n, *segment, diarized=diarized) for n, segment in enumerate(segments)],
     }
@@ -174,7 +181,7 @@ def _verbose(call: Call, text: str, segments: list[tuple[int, int, str]], *, dia
     if "word" in call.body["granularities"]:
         answer["words"] = words
     if speaker:
-        whole = {"id": 0, "start": 0.0, "end": call.milliseconds / 1000, "text": text, "words": words}
+        whole = {"id": 0, "start": 0.0, "end": listened(call) / 1000, "text": text, "words": words}
         answer["speaker_segments"] = [{**whole, **speaker}]
     return answer
 

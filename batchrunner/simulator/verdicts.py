@@ -18,10 +18,17 @@ from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
 from batchrunner.simulator.transcripts import content_type_of
 
-_LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+_LISTS: Final = {
+    "chat": "choices",
+    "completions": "choices",
+    "embeddings": "data",
+    "rerank": "results",
+    "images": "data",
+    "speech": "data",
+    "videos": "data",
+}
 _TEXT: Final = "text"
 """What takes the place of a list in a transcript."""
-
 
 CUT_STREAMS: Final = STREAM_KINDS - {"stream_comments"}
 """Faults after which a stream holds no whole answer."""
@@ -157,6 +164,13 @@ def served(
     return replace(good, body=ruined, usage=usage if fault == "odd_json" else None, pieces=())
 
 
+def as_bytes(verdict: Verdict, content_type: str, body: bytes) -> Verdict:
+    """A good answer that is no JSON; one that was spoiled stays as it is."""
+    if verdict.status not in (0, 200) or verdict.fault not in (None, *WIRE_KINDS, "keepalive_race"):
+        return verdict
+    return replace(verdict, content_type=content_type, body=body)
+
+
 def doubled(verdict: Verdict, earlier: Verdict) -> Verdict:
     """This call is done and billed, and gets the `earlier` answer to another call, id and all."""
     return replace(
@@ -213,7 +227,6 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         entry.input_tokens = work.input_tokens
         entry.cached_tokens = work.cached_tokens
         entry.output_tokens = work.output_tokens
-        entry.milliseconds = work.call.milliseconds
         entry.units = work.units
         tokens = (work.input_tokens, work.cached_tokens, work.output_tokens)
         entry.charge = charge(work.call.model, tokens, work.units)

@@ -10,7 +10,7 @@ from typing import Protocol
 from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Closing, Head, NewRequest, Opened, Opening, Release
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
@@ -70,11 +70,14 @@ class Queue(Protocol):
     def rescue(self, now: int) -> Rescue:
         """Take over from dead runners, as ``start`` does, without starting: so that an estimate counts their rows."""
 
-    def take_in(self, closings: Sequence[Closing], released: Sequence[Release], now: int) -> TakenIn:
+    def take_in(
+        self, closings: Sequence[Closing], released: Sequence[Release], now: int, beside: Beside = NOTHING_BESIDE
+    ) -> TakenIn:
         """Close attempts with what an earlier run put by beside the database; comes before ``rescue``.
 
         Idempotent: what is closed already is passed over. The first complete answer wins, as in ``commit``. An attempt
-        that an older copy of the database lacks is added, where its request is the same.
+        that an older copy of the database lacks is added, where its request is the same; a continuation of one is
+        ``strange``.
         """
 
     def start(self, info: RunnerInfo, now: int, accounts: dict[str, str]) -> tuple[int, Rescue]:
@@ -120,6 +123,7 @@ class Queue(Protocol):
         now: int,
         *,
         released: Sequence[Release] = (),
+        beside: Beside = NOTHING_BESIDE,
     ) -> list[Opened]:
         """Open and record in one transaction that is on the disk when this returns.
 
@@ -127,6 +131,10 @@ class Queue(Protocol):
         Closing writes the outcome only where the request is not finished yet: the first complete answer wins, a
         later one is kept as a wasted attempt. What was ``released`` leaves no trace, and its head may be opened again,
         by the same commit too. The rollups move in the same transaction.
+
+        What is ``continued`` beside them stays open: its continuation is kept and its request waits in the queue, or
+        stays running. A head that continues an attempt is opened by going on with it: nothing new is bought, and its
+        tries and attempts do not count up. ``settled`` ends continuations beside their closings, and lists their files.
         """
 
     def levels(self) -> list[BucketLevel]:
@@ -241,6 +249,10 @@ class Store(Queue, Loading, Verbs, Protocol):
 
 class Reader(Protocol):
     """Reads only: safe beside a live run."""
+
+    @property
+    def path(self) -> str:
+        """The database's real path."""
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""

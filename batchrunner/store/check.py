@@ -1,12 +1,15 @@
 """Looks at a database from outside: is everything in it what it should be?"""
 
+import hashlib
 import os
 import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from sqlalchemy import Connection
 
+from batchrunner.core.continuation import Artifact, folder_of
 from batchrunner.core.errors import DatabaseError
 from batchrunner.store import rollups, schema
 from batchrunner.store.ours import refuse_foreign_schema
@@ -17,6 +20,12 @@ MOST_FINDINGS = 20
 
 _ANSWERS = "SELECT request_id, crc, body FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
 _DISCARDED = "SELECT attempt_id, crc, body FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+_FILES = """SELECT sha256, type, max(size) AS size FROM artifacts WHERE sha256 > ? GROUP BY sha256, type
+ ORDER BY sha256 LIMIT 1000"""
+_ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id = c.request_id
+ LEFT JOIN attempts AS a ON a.id = c.attempt_id AND a.request_id = c.request_id
+ WHERE a.id IS NULL OR (a.ended IS NULL) <> (r.state IN ('queued', 'running'))
+ OR r.state NOT IN ('queued', 'running', 'cancelled')"""
 _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
  WHERE (r.state = 'succeeded') <> (p.request_id IS NOT NULL)"""
 
@@ -24,7 +33,8 @@ _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON 
 def check(path: str | os.PathLike[str]) -> list[str]:
     """Return what is wrong with a database, in words; an empty list where everything is as it should be.
 
-    Reads every page, every answer (against its checksum) and counts both rollups anew. Beside a live run it sees one
+    Reads every page, every answer (against its checksum), every file that answers brought (against its name) and counts
+    both rollups anew. Beside a live run it sees one
     consistent state per question. Raises DatabaseError for a file that can't be read at all.
     """
     with _reading(path) as session:
@@ -32,6 +42,7 @@ def check(path: str | os.PathLike[str]) -> list[str]:
             *_pages(session),
             *_damaged(session, _ANSWERS, "the answer of request"),
             *_damaged(session, _DISCARDED, "the discarded answer of attempt"),
+            *_files(session),
             *_consistency(session),
         ]
 
@@ -82,11 +93,37 @@ def _damaged(session: Session, pages: str, what: str) -> list[str]:
         after = page[-1][0]
 
 
+def _files(session: Session) -> list[str]:
+    """Compare the files in the artifacts folder with what the answers say of them."""
+    folder = Path(folder_of(session.path))
+    found: list[str] = []
+    after = ""
+    while True:
+        with session.read() as connection:
+            page = connection.exec_driver_sql(_FILES, (after,)).all()
+        files = [Artifact("", row.sha256, row.type, row.size, "") for row in page]
+        found.extend(finding for file in files if (finding := _file(folder, file)) is not None)
+        if not page:
+            return _shortened(found)
+        after = page[-1].sha256
+
+
+def _file(folder: Path, artifact: Artifact) -> str | None:
+    try:
+        with (folder / artifact.path).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"file {artifact.path} of the artifacts folder can't be read: {error.strerror}"
+    return None if digest == artifact.sha256 else f"file {artifact.path} of the artifacts folder is damaged"
+
+
 def _consistency(session: Session) -> list[str]:
     with session.read() as connection:
         (odd,) = connection.exec_driver_sql(_UNANSWERED).one()
+        (astray,) = connection.exec_driver_sql(_ASTRAY).one()
         return [
             *([f"{odd} requests are succeeded without an answer, or answered without being succeeded"] if odd else []),
+            *([f"{astray} continuations belong to no request that could go on with them"] if astray else []),
             *_differences(connection, "counts", rollups.STORED_COUNTS, rollups.RECOUNT_COUNTS),
             *_differences(connection, "totals", rollups.STORED_TOTALS, rollups.RECOUNT_TOTALS),
         ]

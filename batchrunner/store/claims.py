@@ -7,18 +7,28 @@ SQLite from choosing an index for that column.
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, func, literal_column, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, case, func, literal_column, select, text, tuple_
 
 from batchrunner.core.request import Head
 from batchrunner.store.base import Selection
 from batchrunner.store.rows import WITH_FILES, id_list
 from batchrunner.store.selecting import CHOSEN, listed, selected
-from batchrunner.store.tables import requests
+from batchrunner.store.tables import continuations, requests
 
-_HEAD = (
+_HEAD: tuple[ColumnElement[Any], ...] = (
     *(requests.c.id, requests.c.job_id, requests.c.model_id, requests.c.endpoint, requests.c.tag_set_id),
     *(requests.c.tries, requests.c.attempts, requests.c.priority, requests.c.est_in, requests.c.max_out),
     *(requests.c.digest, requests.c.units),
+    literal_column("0").label("continues"),
+)
+# A step of an attempt that is open already takes nothing from the lane's tokens: they were taken when it was bought.
+_GOES_ON = continuations.c.attempt_id.is_not(None)
+_DUE_HEAD: tuple[ColumnElement[Any], ...] = (
+    *_HEAD[:8],
+    case((_GOES_ON, 0), else_=requests.c.est_in),
+    case((_GOES_ON, 0), else_=requests.c.max_out),
+    *(requests.c.digest, requests.c.units),
+    func.coalesce(continuations.c.attempt_id, 0),
 )
 _IN_ORDER = (requests.c.priority, requests.c.id)
 _OF_LANE = (requests.c.job_id == bindparam("job_id"), requests.c.model_id == bindparam("lane_id"))
@@ -50,7 +60,8 @@ _WAITING = (
     requests.c.job_id.in_(listed("jobs")),
 )
 _DUE = (
-    select(*_HEAD)
+    select(*_DUE_HEAD)
+    .outerjoin_from(requests, continuations, continuations.c.request_id == requests.c.id)
     .where(*_WAITING, requests.c.not_before <= bindparam("now"))
     .order_by(requests.c.not_before)
     .limit(bindparam("limit"))

@@ -13,9 +13,10 @@ from sqlalchemy import Connection
 
 from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
-from batchrunner.core.request import Closing, Opened, Opening, Release
+from batchrunner.core.request import Closing, Head, Opened, Opening, Release, Resumption
 from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
+from batchrunner.store.continuing import give_back, resume_attempts
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list
@@ -83,38 +84,57 @@ def open_attempts(
 ) -> list[Opened]:
     """Write the attempts, set their requests running, return the bodies in the order asked.
 
+    A head that continues an attempt gets that one, with its continuation, instead of a new one.
     ``account`` gives the label of a lane's account. Raises RuntimeError for a request that is not queued, or was
     attempted since it was claimed: then nothing may be sent.
     """
+    resumed: dict[int, Head] = {}
     attempts: list[Any] = []
     fresh: dict[int, list[int]] = defaultdict(list)  # by the attempts that their heads know of
     counts: Counts = defaultdict(int)
     for attempt_id, (head, opened, rate_id, hold) in enumerate(openings, first_id):
-        request_id, job_id, lane_id, endpoint, tag_set_id, _, made, _, _, _, digest, _ = head
+        request_id, job_id, lane_id, endpoint, tag_set_id, _, made, _, _, _, digest, _, continues = head
+        counts[job_id, lane_id, "queued"] -= 1
+        counts[job_id, lane_id, "running"] += 1
+        if continues:
+            resumed[attempt_id - first_id] = head
+            continue
         attempts += attempt_id, request_id, made + 1, runner_id, job_id, lane_id, tag_set_id, endpoint
         attempts += account(lane_id), opened, rate_id, _money(hold), digest
         fresh[made].append(request_id)
-        counts[job_id, lane_id, "queued"] -= 1
-        counts[job_id, lane_id, "running"] += 1
     cursor = driver(connection)
     moved = sum(cursor.execute(_RUN, (runner_id, id_list(ids), made)).rowcount for made, ids in fresh.items())
-    if moved != len(openings):
-        raise RuntimeError(f"{len(openings) - moved} of {len(openings)} requests were not queued when they were opened")
+    new = len(openings) - len(resumed)
+    if moved != new:
+        raise RuntimeError(f"{new - moved} of {new} requests were not queued when they were opened")
+    going_on = resume_attempts(connection, list(resumed.values()), runner_id) if resumed else {}
     _ATTEMPT.execute(cursor, attempts)
     add_counts(connection, counts)
     asked = [opening.head.id for opening in openings]
     bodies = {row[0]: row for row in cursor.execute(_BODIES, (id_list(asked),))}
-    return [
+    every = [
         Opened(attempt_id, body, codec != 0)
         for attempt_id, (_, codec, body) in enumerate(map(bodies.__getitem__, asked), first_id)
     ]
+    return _resumed(every, resumed, going_on) if resumed else every
+
+
+def _resumed(opened: list[Opened], heads: Mapping[int, Head], resumptions: Mapping[int, Resumption]) -> list[Opened]:
+    """Put the attempts that go on in their places, instead of new ones."""
+    for place, head in heads.items():
+        opened[place] = Opened(head.continues, opened[place].body, resumed=resumptions[head.continues])
+    return opened
 
 
 def release_attempts(connection: Connection, released: Sequence[Release]) -> None:
     """Forget attempts that were never sent, and queue their requests as they were, unless a late answer finished them.
 
-    Raises RuntimeError for an attempt that is not open.
+    One that goes on stays open: it was bought before. Raises RuntimeError for an attempt that is not open.
     """
+    continuing = [release for release in released if release.head.continues]
+    if continuing:
+        give_back(connection, continuing)
+        released = [release for release in released if not release.head.continues]
     cursor = driver(connection)
     counts: Counts = defaultdict(int)
     gone = cursor.execute(_FORGET, (id_list([attempt_id for attempt_id, _ in released]),)).rowcount

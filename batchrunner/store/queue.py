@@ -8,9 +8,10 @@ from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Closing, Head, Lane, Opened, Opening, Release
+from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
 from batchrunner.store.base import ALL, BY_HAND, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
+from batchrunner.store.continuing import keep_continued, settle
 from batchrunner.store.driver import driver
 from batchrunner.store.health import mark_of
 from batchrunner.store.ledger import open_attempts, record_attempts, release_attempts
@@ -23,7 +24,7 @@ from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import attempts, buckets, counts, meta, models, rates, requests, runners
 from batchrunner.store.tables import jobs as job_table
 from batchrunner.store.tables import pauses as pause_table
-from batchrunner.store.takein import take_in
+from batchrunner.store.takein import take_in, take_in_continued
 from batchrunner.store.verbs import SqliteVerbs, sweep
 
 _KEEP_LEVEL = """INSERT INTO buckets (model_id, kind, level, at, paused_until) VALUES (?, ?, ?, ?, ?)
@@ -56,10 +57,15 @@ class SqliteQueue(SqliteVerbs):
         while self.sweep():
             pass
 
-    def take_in(self, closings: Sequence[Closing], released: Sequence[Release], now: int) -> TakenIn:
+    def take_in(
+        self, closings: Sequence[Closing], released: Sequence[Release], now: int, beside: Beside = NOTHING_BESIDE
+    ) -> TakenIn:
         """Close attempts with what an earlier run put by beside the database; see ``TakenIn``."""
         with self._session.write() as connection:
+            strange = take_in_continued(connection, beside.continued)
             done = take_in(connection, closings, released, now)
+            settle(connection, beside.settled)
+            done = done._replace(strange=done.strange + strange)
             newest = connection.execute(select(func.max(attempts.c.id))).scalar_one() or 0
         self._next_attempt = max(self._next_attempt, newest + 1)
         return done
@@ -145,6 +151,7 @@ class SqliteQueue(SqliteVerbs):
         now: int,
         *,
         released: Sequence[Release] = (),
+        beside: Beside = NOTHING_BESIDE,
     ) -> list[Opened]:
         """Open, record and release in one transaction that is on the disk when this returns.
 
@@ -157,9 +164,15 @@ class SqliteQueue(SqliteVerbs):
             if released:
                 release_attempts(connection, released)
                 reached("commit.released")
+            if beside.continued:
+                keep_continued(connection, beside.continued)
+                reached("commit.continued")
             if closings:
                 record_attempts(connection, closings, now, self._account)
                 reached("commit.recorded")
+            if beside.settled:
+                settle(connection, beside.settled)
+                reached("commit.settled")
             if self._cancelled:
                 sweep(connection)
             if openings:

@@ -84,6 +84,11 @@ class SqliteReader:
     def __init__(self, session: Session) -> None:
         self._session = session
 
+    @property
+    def path(self) -> str:
+        """The database's real path."""
+        return self._session.path
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()

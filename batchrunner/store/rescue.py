@@ -8,13 +8,20 @@ from batchrunner.core.attempt import Billing, FailureKind, Use
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.base import BY_HAND, Rescue, RunnerInfo
+from batchrunner.store.continuing import come_back
 from batchrunner.store.rollups import Counts, add_closed, add_counts
 from batchrunner.store.rows import id_list
 from batchrunner.store.selecting import listed
-from batchrunner.store.tables import attempts, meta, pauses, requests, runners
+from batchrunner.store.tables import attempts, continuations, meta, pauses, requests, runners
 
-_LOST = select(attempts.c.id, attempts.c.request_id, attempts.c.hold).where(
-    text("ended IS NULL"), attempts.c.continuation.is_(None)
+_OPEN = (
+    select(attempts.c.id, attempts.c.request_id, attempts.c.hold, continuations.c.attempt_id)
+    .outerjoin_from(
+        attempts,
+        continuations,
+        (continuations.c.request_id == attempts.c.request_id) & (continuations.c.attempt_id == attempts.c.id),
+    )
+    .where(text("attempts.ended IS NULL"))
 )
 _THESE = listed("ids")
 _CLOSE = (
@@ -72,9 +79,12 @@ def rescue(connection: Connection, now: int) -> Rescue:
     """Close what the dead left open as lost attempts, and queue their requests again with their tries unchanged.
 
     A lost attempt may have been billed: it keeps its hold, and its cost stays unknown. An attempt with a continuation
-    is not lost: it can go on without buying again. Reads the index of open attempts only, and is idempotent.
+    is not lost: it goes on without buying again. Reads the index of open attempts only, and is idempotent.
     """
-    lost = connection.execute(_LOST).all()
+    left = connection.execute(_OPEN).all()
+    lost = [row for row in left if row.attempt_id is None]
+    if len(lost) < len(left):
+        come_back(connection, [row.request_id for row in left if row.attempt_id is not None], now)
     if not lost:
         return Rescue(0, 0, 0, 0)
     attempt_ids = [row.id for row in lost]

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
@@ -33,6 +34,8 @@ _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN a
 _ANY_UNITS = "SELECT 1 FROM units LIMIT 1"
 _UNITS = f"""SELECT u.attempt_id, {", ".join(f"u.{name}" for name in OTHERS)}, u.stated_cost
  FROM json_each(?) AS j CROSS JOIN units AS u ON u.attempt_id = j.value"""  # noqa: S608 - made of constants
+_ARTIFACTS = """SELECT request_id, place, sha256, type, size, name FROM artifacts
+ WHERE request_id BETWEEN ? AND ? ORDER BY request_id, n"""
 _LANES = "SELECT id, provider, model FROM models"
 _RANGE = "SELECT first_id, last_id, extras FROM jobs WHERE id = ?"
 
@@ -74,6 +77,10 @@ class _Page:
         if extras and self.rows:
             ends = (self.rows[0][0], self.rows[-1][0])
             self._extras = dict(cursor.execute(_EXTRAS, ends))
+        self._artifacts: dict[int, tuple[Artifact, ...]] = {}
+        if self.rows:
+            for request_id, *facts in cursor.execute(_ARTIFACTS, (self.rows[0][0], self.rows[-1][0])):
+                self._artifacts[request_id] = (*self._artifacts.get(request_id, ()), Artifact(*facts))
         refused = [row[8] for row in self.rows if row[3] != "succeeded" and row[8] is not None]
         self._refusals: dict[int, Row] = {}
         if refused:
@@ -130,4 +137,5 @@ class _Page:
             self._extras.get(request_id),
             ttft,
             partial,
+            self._artifacts.get(request_id, ()),
         )

@@ -26,7 +26,7 @@ from batchrunner.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (

@@ -207,6 +207,35 @@ responses = table(
     Column("body", LargeBinary, nullable=False),
 )
 
+continuations = table(
+    "continuations",  # of attempts that are open, and go on without buying again
+    Column("request_id", Whole, ForeignKey(requests.c.id), primary_key=True, nullable=False, autoincrement=False),
+    whole("attempt_id"),
+    words("step"),
+    words("target"),
+    words("content_type"),
+    maybe_words("provider_request_id"),
+    whole("since"),
+    whole("steps"),
+    whole("misses"),
+    words("kept"),  # files that are there already, as JSON
+    Column("body", LargeBinary, nullable=False),
+    among("step", "poll", "fetch"),
+)
+
+artifacts = table(
+    "artifacts",  # what answers brought as files; the bytes are in a folder beside the database
+    Column("request_id", Whole, ForeignKey(requests.c.id), primary_key=True, nullable=False, autoincrement=False),
+    part("n"),
+    whole("attempt_id"),
+    words("place"),
+    words("sha256"),
+    words("type"),
+    whole("size"),
+    words("name"),
+    rowid=False,
+)
+
 discards = table(
     "discards",
     Column("attempt_id", Whole, ForeignKey(attempts.c.id), primary_key=True, nullable=False),

@@ -7,9 +7,10 @@ from sqlalchemy import Connection
 
 from batchrunner.core.attempt import Billing, FailureKind, Use
 from batchrunner.core.crashpoint import reached
-from batchrunner.core.request import Closing, Release
+from batchrunner.core.request import Closing, Continued, Release
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.base import TakenIn
+from batchrunner.store.continuing import keep_continued
 from batchrunner.store.driver import driver
 from batchrunner.store.ledger import record_attempts, release_attempts
 from batchrunner.store.rollups import add_closed
@@ -61,6 +62,21 @@ def take_in(connection: Connection, closings: Sequence[Closing], released: Seque
         record_attempts(connection, group, now, lambda _, label=account: label)  # type: ignore[misc]
     reached("takein.recorded")
     return TakenIn(taken, known, _release(connection, released), strange)
+
+
+def take_in_continued(connection: Connection, continued: Sequence[Continued]) -> int:
+    """Keep the continuations of attempts that are open still; return how many are of no attempt of this database."""
+    standing = _standing(connection, [one.attempt_id for one in continued])
+    newest = {one.attempt_id: one for one in continued if one.attempt_id in standing}
+    ours = [
+        one
+        for attempt_id, one in newest.items()
+        if (standing[attempt_id].request_id, standing[attempt_id].opened) == (one.opening.head.id, one.opening.opened)
+    ]
+    still = [one for one in ours if standing[one.attempt_id].is_open]
+    if still:
+        keep_continued(connection, still)
+    return len({one.attempt_id for one in continued}) - len(ours)
 
 
 def _standing(connection: Connection, attempt_ids: Sequence[int]) -> dict[int, _Standing]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.request import Lane, RequestState
 from batchrunner.core.usage import Usage
 
@@ -159,6 +160,8 @@ class ResultRow(NamedTuple):
     """Microseconds to the first token of a streamed answer."""
     partial: bool = False
     """Whether ``body`` is what had come of a streamed answer that broke off, and no answer."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Files that the answer brought, in its order."""
 
 
 class FailureGroup(NamedTuple):

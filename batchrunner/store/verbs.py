@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Update, func, insert, select, text, update
 
 from batchrunner.core.job import JobState
 from batchrunner.store.base import BY_HAND, Pause, Target
+from batchrunner.store.continuing import abandon, regain
 from batchrunner.store.pausing import standing
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.sqlite import Session
@@ -100,6 +101,7 @@ class SqliteVerbs:
             back = update(requests).where(requests.c.id.in_(some))
             values = {"state": "queued", "not_before": func.iif(requests.c.attempts == 0, 0, max(1, now)), "tries": 0}
             moved = _move(connection, back.values(values), "cancelled", "queued")
+            regain(connection, moved)
         if moved:
             self._taken_back[job_id] = max(moved) + 1
         return len(moved)
@@ -122,7 +124,10 @@ def _sweep_lane(connection: Connection, job_id: int, lane_id: int, waits: str, m
         .limit(most)
     )
     gone = update(requests).where(requests.c.id.in_(some)).values(state="cancelled", not_before=0)
-    return len(_move(connection, gone, "queued", "cancelled"))
+    moved = _move(connection, gone, "queued", "cancelled")
+    if moved and waits != "not_before = 0":
+        abandon(connection, moved)
+    return len(moved)
 
 
 def _move(connection: Connection, change: Update, before: str, after: str) -> list[int]:

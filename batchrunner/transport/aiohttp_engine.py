@@ -9,13 +9,13 @@ import functools
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import httpx
 import yarl
 from aiohttp import payload
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp.abc import AbstractResolver, AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
@@ -53,7 +53,10 @@ class AiohttpTransport(Engine):
         tls: ssl.SSLContext | None = None,
         proxy: str | None = None,
         connect_timeout: float = CONNECT_SECONDS,
+        resolver: Callable[[], AbstractResolver] | None = None,
     ) -> None:
+        """``resolver`` makes what finds addresses by name, once there is a loop; None: the system's."""
+        self._resolver = resolver or aiohttp.ThreadedResolver
         self._tls = tls
         self._proxy = proxy
         self._timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
@@ -114,7 +117,7 @@ class AiohttpTransport(Engine):
             limit=0,
             keepalive_timeout=IDLE_SECONDS,
             ttl_dns_cache=DNS_SECONDS,
-            resolver=aiohttp.ThreadedResolver(),
+            resolver=self._resolver(),
             socket_factory=life_sign_socket,
             ssl=self._tls or True,
         )

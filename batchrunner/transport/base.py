@@ -4,7 +4,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from batchrunner.core.attempt import Failure
-from batchrunner.core.http import Feed, HttpCall, HttpReply
+from batchrunner.core.http import Feed, Fetch, Fetched, HttpCall, HttpReply, Sink
 
 
 class Transport(Protocol):
@@ -15,6 +15,14 @@ class Transport(Protocol):
 
         A good answer goes through ``feed``, piece by piece, and comes back as the whole that it makes of it. Ends
         within the call's deadline. Raises nothing but cancellation.
+        """
+        ...
+
+    async def fetch(self, fetch: Fetch, sink: Sink) -> Fetched | Failure:
+        """Download a file without the key, in pieces into ``sink``; whole if Fetched comes back.
+
+        Nothing is downloaded from this machine (unless the provider is on it) or a private network. Ends within its
+        deadline. Raises cancellation, and what the sink raises.
         """
         ...
 

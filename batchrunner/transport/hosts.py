@@ -12,10 +12,12 @@ VISIBLE_ASCII = re.compile(r"[!-~]+")
 HOST = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~:@+=,-]+)*")
 PATH = re.compile(r"(/[a-z0-9][a-z0-9_-]*)+")
+TAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,255}")
 
 
 def normalise(base_url: str) -> str:
-    """Return the base URL as ``scheme://host[:port][/prefix]``, to which paths from ``/v1/`` on are appended.
+    """Return the base URL as ``scheme://host[:port][/prefix]``, to which paths from ``/v1/`` or ``/v2/`` on are
+    appended.
 
     A trailing ``/`` and a trailing ``/v1`` are dropped, since providers document their base both ways. Doing it twice
     changes nothing. Raises ConfigurationError for everything that could send the key or the prompts astray: user
@@ -37,16 +39,16 @@ def normalise(base_url: str) -> str:
     return f"{parts.scheme}://{_authority(parts.hostname or '', port, parts.scheme)}{prefix}"
 
 
-def join(base_url: str, path: str) -> str:
+def join(base_url: str, path: str, tail: str = "") -> str:
     """Put one of the registry's paths behind a normalised base URL, as text: nothing in a path can move the host.
 
-    Raises ConfigurationError for a path of any other shape.
+    ``tail`` is one more segment: an id that a provider gave. Raises ConfigurationError for any other shape.
     """
-    if not PATH.fullmatch(path):
+    if not PATH.fullmatch(path) or (tail and not TAIL.fullmatch(tail)):
         raise ConfigurationError(
             f"{path[:80]!r} is not the path of an endpoint", hint="paths look like /v1/chat/completions"
         )
-    return base_url + path
+    return f"{base_url}{path}/{tail}" if tail else base_url + path
 
 
 def host_label(url: str) -> str:

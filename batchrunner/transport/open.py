@@ -7,7 +7,7 @@ import httpx
 
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.transport.hosts import normalise
+from batchrunner.transport.hosts import is_loopback, normalise
 from batchrunner.transport.live import IDLE_SECONDS
 from batchrunner.transport.proxies import environment_proxy
 from batchrunner.transport.secret import Secret
@@ -42,7 +42,18 @@ def open_transport(  # noqa: PLR0913 - what settings say of a connection
     allow_files(connections + SPARE_FILES)
     tls = tls_context(ca_file) if base_url.startswith("https:") else None
     engine = AiohttpTransport(tls=tls, proxy=environment_proxy(base_url) if trust_env else None)
-    return HttpTransport(engine, base_url, key, max_response=max_response, clock=clock, idle=idle)
+    downloads = _download_engine(base_url, tls, trust_env=trust_env)
+    return HttpTransport(engine, base_url, key, max_response=max_response, clock=clock, idle=idle, downloads=downloads)
+
+
+def _download_engine(base_url: str, tls: ssl.SSLContext | None, *, trust_env: bool) -> httpx.AsyncBaseTransport:
+    """Return the engine for what answers point at. Behind a proxy it is the proxy that finds the addresses."""
+    from batchrunner.transport.addresses import PublicResolver
+    from batchrunner.transport.aiohttp_engine import AiohttpTransport
+
+    proxy = environment_proxy(base_url) if trust_env else None
+    near = is_loopback(httpx.URL(base_url).host)
+    return AiohttpTransport(tls=tls, proxy=proxy, resolver=None if proxy else lambda: PublicResolver(loopback=near))
 
 
 def tls_context(ca_file: str | None = None) -> ssl.SSLContext:

@@ -10,10 +10,11 @@ import httpx
 
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
-from batchrunner.core.http import Feed, HttpCall, HttpReply
+from batchrunner.core.http import Feed, Fetch, Fetched, HttpCall, HttpReply, Sink
 from batchrunner.transport.deadlines import Deadlines
+from batchrunner.transport.downloads import download
 from batchrunner.transport.failures import deadline_failure, failure_of, interrupted_failure, refusal_of, too_large
-from batchrunner.transport.hosts import host_label, join, normalise
+from batchrunner.transport.hosts import host_label, is_loopback, join, normalise
 from batchrunner.transport.live import IDLE_SECONDS, Live, Watch
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.wire import Answered, Engine, Head, Outgoing, Post, Whole
@@ -35,7 +36,7 @@ class HttpTransport:
     bodies not decompressed. The key goes out in ``Authorization`` and is cut out of what echoes it: answers are kept.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what settings say of a connection
         self,
         engine: httpx.AsyncBaseTransport,
         base_url: str,
@@ -44,8 +45,11 @@ class HttpTransport:
         max_response: int | None = None,
         clock: Clock | None = None,
         idle: float = IDLE_SECONDS,
+        downloads: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """``downloads`` is the engine of downloads, which knows no key; None: the same engine, in one process."""
         self._engine = engine
+        self._downloads = engine if downloads is None else downloads
         self._base_url = normalise(base_url)
         self._host = host_label(self._base_url)
         self._key = key
@@ -90,6 +94,7 @@ class HttpTransport:
     async def aclose(self) -> None:
         """Close all connections."""
         await self._engine.aclose()
+        await self._downloads.aclose()
 
     def interrupt(self) -> None:
         """End every call in flight now; each brings a Failure of kind ``interrupted``."""
@@ -103,7 +108,7 @@ class HttpTransport:
         self._deadlines.end_all()
 
     async def send(self, call: HttpCall, feed: Feed | None = None) -> HttpReply | Failure:
-        """POST a call and bring back a complete answer of any status but 3xx and 407, or a Failure.
+        """Send a call and bring back a complete answer of any status but 3xx and 407, or a Failure.
 
         An answer of status 200 goes through ``feed`` where there is one, and comes back as the whole that it makes of
         it. Ends within the call's deadline, and earlier where a stream falls silent. Raises nothing but cancellation,
@@ -120,6 +125,32 @@ class HttpTransport:
 
     def _cap(self, call: HttpCall) -> int:
         return self._max_response or call.max_response
+
+    async def fetch(self, fetch: Fetch, sink: Sink) -> Fetched | Failure:
+        """Download a file, by an engine of its own: nothing that goes there has seen the key.
+
+        Ends within its deadline. Raises cancellation, and what the sink raises.
+        """
+        host = host_label(fetch.url)
+        if self._interrupted:
+            return interrupted_failure(host, sent=False)
+        drops, scope = self._drops, anyio.CancelScope()
+        self._deadlines.watch(scope, anyio.current_time() + fetch.deadline)
+        near = is_loopback(httpx.URL(self._base_url).host)
+        try:
+            with scope:
+                return await download(self._downloads, fetch, sink, loopback=near, agent=_user_agent())
+        except httpx.RequestError as error:
+            return failure_of(error, host)
+        finally:
+            self._deadlines.forget(scope)
+        if self._was_dropped(drops):
+            return interrupted_failure(host, sent=True)
+        return deadline_failure(host, fetch.deadline, sent=True)
+
+    def _was_dropped(self, drops: int) -> bool:
+        """Whether all that was in flight was ended since there were so many drops."""
+        return self._interrupted or self._drops != drops
 
     async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
         """GET a path that costs nothing; otherwise as ``send``."""
@@ -196,11 +227,11 @@ class HttpTransport:
 
     def _request(self, call: HttpCall, body: Outgoing) -> httpx.Request:
         """Build a call's request; not in ``send``, in whose frame an error could show the fields, and so the key."""
-        fields = [
-            *self._headers_for(call).raw,
-            (b"X-Client-Request-Id", call.client_request_id.encode("ascii")),
-            (b"Content-Length", b"%d" % len(call.body)),
-        ]
+        fields = [*self._headers_for(call).raw, (b"X-Client-Request-Id", call.client_request_id.encode("ascii"))]
+        if call.method != "POST":
+            url = httpx.URL(join(self._base_url, call.path, call.tail))  # not kept: there is one for every job
+            return httpx.Request(call.method, url, headers=fields, stream=body)
+        fields.append((b"Content-Length", b"%d" % len(call.body)))
         return httpx.Request("POST", self._target(call.path)[0], headers=fields, stream=body)
 
     def _headers_for(self, call: HttpCall) -> httpx.Headers:

@@ -10,6 +10,7 @@ OUTAGE = {FailureKind.CONNECTION, FailureKind.TIMEOUT, FailureKind.SERVER_ERROR,
 SAYS_NOTHING = {
     FailureKind.STALE_CONNECTION,
     FailureKind.BAD_REPLY,
+    FailureKind.EXPIRED,
     FailureKind.LOST,
     FailureKind.INTERRUPTED,
     FailureKind.MISCONFIGURED,

@@ -33,6 +33,7 @@ FATE = {
     FailureKind.NO_CREDIT: STOPS,
     FailureKind.MODEL_UNAVAILABLE: STOPS,
     FailureKind.MISCONFIGURED: STOPS,
+    FailureKind.EXPIRED: NEVER,
     FailureKind.LOST: FREE,
     FailureKind.INTERRUPTED: AT_ONCE,
 }

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrunner.core.attempt import Billing, Failure, Reply
+from batchrunner.core.attempt import Billing, Failure, Pending, Reply
+from batchrunner.core.continuation import Step
 from batchrunner.core.http import HttpReply
-from batchrunner.endpoints.registry import ENDPOINTS
+from batchrunner.endpoints.registry import ENDPOINTS, FILED, POLLED
+from batchrunner.transport.hosts import join
 from tests.endpoints.replies import RECEIVED, generic, together
 
 CASES = Path(__file__).parent / "cases"
@@ -46,6 +48,9 @@ def mutated(draw, bodies):
 def check(endpoint, reply):
     for classify in (together, generic):
         outcome = endpoint.read(reply, classify)
+        if isinstance(outcome, Pending):
+            check_pending(endpoint, outcome, reply, classify)
+            continue
         if isinstance(outcome, Reply):
             assert reply.status == 200
             assert outcome.body == reply.body
@@ -63,6 +68,23 @@ def check(endpoint, reply):
         assert outcome.usage_raw is None or len(outcome.usage_raw) <= 4096
     text = endpoint.text(reply.body)
     assert text is None or text.encode() is not None
+
+
+def check_pending(endpoint, outcome, reply, classify):
+    """What goes on holds the answer, and can go on: with parts of it, or with a question."""
+    continuation = outcome.continuation
+    assert reply.status == 200
+    assert continuation.answer == reply.body
+    if continuation.step is Step.FETCH:
+        parts = FILED[endpoint.path].parts(continuation)
+        assert parts
+        assert all((part.url is None) is not (part.data is None) for part in parts)
+    else:
+        call = POLLED[endpoint.path].resume(continuation)
+        assert (call.method, call.tail) == ("GET", continuation.target)
+        assert join("https://host", call.path, call.tail).startswith("https://host/v2/videos/")
+        again = POLLED[endpoint.path].go_on(continuation, reply, classify)
+        assert isinstance(again, Pending)
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)

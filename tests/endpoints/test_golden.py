@@ -1,11 +1,13 @@
 """Bodies and replies as they were documented or seen on the wire; what is expected of each was written by hand."""
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply
+from batchrunner.core.attempt import Billing, Failure, FailureKind, Pending, Reply
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.http import HttpReply
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.registry import ENDPOINTS
@@ -43,7 +45,9 @@ def test_every_endpoint_has_cases():
 def test_the_body_gives_the_facts(folder):
     expected, _ = read(folder)
     facts = BY_NAME[folder.parent.name].inspect((folder / "body.json").read_bytes())
-    assert {"model": facts.model, "max_out": facts.max_out} == expected["facts"]
+    wanted = expected["facts"]
+    assert (facts.model, facts.max_out) == (wanted["model"], wanted["max_out"])
+    assert "units" not in wanted or facts.units == usage_of(wanted["units"])
     assert facts.est_in > 0 or facts.composed  # speech to text is not billed by tokens that anybody could foresee
 
 
@@ -64,6 +68,32 @@ def test_the_answer_is_read(folder):
         wanted["request_id"],
     )
     assert endpoint.text(outcome.body) == expected["text"]
+
+
+@pytest.mark.parametrize("folder", [f for f in FOLDERS if "pending" in read(f)[0]], ids=name_of)
+def test_what_goes_on_is_known(folder):
+    expected, reply = read(folder)
+    endpoint = BY_NAME[folder.parent.name]
+    outcome = endpoint.read(reply, CLASSIFIERS[expected["profile"]])
+    wanted = expected["pending"]
+    assert isinstance(outcome, Pending), outcome
+    continuation = outcome.continuation
+    assert (continuation.step, continuation.target) == (wanted["step"], wanted["target"])
+    assert continuation.answer == reply.body
+    assert continuation.request_id == wanted["request_id"]
+    assert outcome.not_before == RECEIVED + wanted["wait_us"]
+    if "parts" not in wanted:
+        return
+    parts = endpoint.parts(continuation)
+    assert [[part.place, part.url] for part in parts] == wanted["parts"]
+    for part in parts:
+        if part.data is not None:
+            assert hashlib.sha256(part.data()).hexdigest() == wanted["sha256"]
+    files = tuple(Artifact(part.place, "ab" * 32, "image/png", 5, "x.png") for part in parts)
+    whole = endpoint.whole(continuation, files)
+    assert whole.usage == usage_of(wanted["usage"])
+    assert (whole.status, whole.model, whole.request_id) == (200, wanted["model"], wanted["request_id"])
+    assert json.loads(whole.body) == wanted.get("body", json.loads(reply.body) if whole.body == reply.body else None)
 
 
 @pytest.mark.parametrize("folder", [f for f in FOLDERS if "failure" in read(f)[0]], ids=name_of)

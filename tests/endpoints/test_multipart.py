@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.attachments import Attached
+from batchrunner.core.attempt import Reply
+from batchrunner.core.http import HttpReply
+from batchrunner.core.usage import Usage
 from batchrunner.endpoints import multipart as forms
 from batchrunner.endpoints.base import BadBody
 from batchrunner.endpoints.multipart import FilePart, multipart
 from batchrunner.endpoints.registry import TRANSCRIPTIONS, TRANSLATIONS
-from batchrunner.endpoints.transcripts import answered_milliseconds, heard_milliseconds
+from tests.endpoints.replies import together
 from tests.media import wav
 
 
@@ -187,21 +190,10 @@ def test_a_file_that_is_there_twice_is_refused():
         ({"text": "", "duration": "NaN"}, None),
         ({"text": "", "duration": "long"}, None),
         ({"text": "", "usage": "a lot"}, None),
-        ("a text", None),
-        ([], None),
     ],
 )
-def test_the_length_that_an_answer_tells_is_whole_milliseconds_or_unknown(answer, expected):
-    assert answered_milliseconds(json.dumps(answer).encode()) == expected
-
-
-def test_what_the_answer_tells_goes_before_what_was_measured():
-    assert heard_milliseconds(b'{"text":"","duration":2.5}', 2400) == 2500
-    assert heard_milliseconds(b'{"text":""}', 2400) == 2400
-    assert heard_milliseconds(b'"1\\n00:00"', 2400) == 2400
-    assert heard_milliseconds(b'{"text":""}', None) is None
-
-
-@given(st.binary(max_size=100))
-def test_no_answer_makes_it_raise(body):
-    assert answered_milliseconds(body) is None
+def test_the_length_that_an_answer_tells_is_its_usage_in_whole_milliseconds(answer, expected):
+    reply = HttpReply(200, {"content-type": "application/json"}, json.dumps(answer).encode(), 1)
+    outcome = TRANSCRIPTIONS.read(reply, together)
+    assert isinstance(outcome, Reply)
+    assert outcome.usage == (None if expected is None else Usage(milliseconds=expected))

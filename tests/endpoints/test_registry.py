@@ -100,13 +100,13 @@ def test_a_path_finds_its_endpoint(path):
 def test_all_endpoints_are_listed_under_their_names():
     assert [endpoint.name for endpoint in ENDPOINTS] == [
         *("chat", "completions", "embeddings", "rerank"),
-        *("transcriptions", "translations"),
+        *("transcriptions", "translations", "images", "speech", "videos"),
     ]
 
 
 def test_a_refused_url_names_what_is_there():
     with pytest.raises(BadBody, match="/v1/chat/completions, /v1/completions, /v1/embeddings, /v1/rerank"):
-        resolve("/v1/images/generations")
+        resolve("/v1/images/edits")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from batchrunner.core.continuation import Artifact
 from batchrunner.core.errors import Problem
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import RequestState
@@ -56,6 +57,7 @@ class Made(NamedTuple):
     extras: bytes | None = None
     ttft: int | None = None
     partial: bool = False
+    artifacts: tuple[Artifact, ...] = ()
 
 
 def text_of(endpoint: str, body: bytes) -> str | None:

@@ -19,6 +19,7 @@ from batchrunner.runner.offload import InlineOffload
 from batchrunner.runner.report import Interrupt
 from batchrunner.runner.run import Run
 from batchrunner.simulator import Settings
+from batchrunner.simulator.bill import Units
 from tests.media import png, wav
 from tests.runner.world import MODEL, World
 
@@ -200,7 +201,7 @@ async def test_speech_goes_out_as_a_form_and_comes_back_as_text(world, files):
     assert texts["srt"] == bodies["srt"]
     assert lines["json"]["batchrunner"]["usage"] is None, "seconds are no tokens"
     assert lines["tokens"]["batchrunner"]["usage"]["input_tokens"] == 20
-    assert {entry.milliseconds for entry in world.provider.ledger.entries} == {2000}
+    assert {entry.units for entry in world.provider.ledger.entries} == {Units(milliseconds=2000)}
 
 
 async def test_a_url_is_sent_on_without_any_folder(world):

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply, Use
-from batchrunner.core.request import Closing, Head, Opening, Release
-from batchrunner.core.retry import GiveUp, RetryAt, Scope, Stop, Succeed
+from batchrunner.core.continuation import Artifact, Continuation, Step
+from batchrunner.core.request import Closing, Continued, Head, Opening, Release, Settled
+from batchrunner.core.retry import GiveUp, GoOn, RetryAt, Scope, Stop, Succeed
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.runner import spill
 from batchrunner.runner.spill import MAGIC, Spill
@@ -48,6 +49,18 @@ CLOSINGS = st.builds(
 )  # fmt: skip
 
 
+FILES = st.lists(st.builds(Artifact, *[st.text(max_size=8)] * 3, NUMBERS, st.text(max_size=8)), max_size=2).map(tuple)
+CONTINUATIONS = st.builds(
+    Continuation, st.sampled_from(Step), st.text(max_size=8), st.binary(max_size=64), st.text(max_size=8), WORDS,
+    NUMBERS, NUMBERS, NUMBERS, FILES,
+)  # fmt: skip
+CONTINUED = st.builds(
+    Continued, NUMBERS, st.just(Opening(HEAD, 7, None, 9)), CONTINUATIONS, st.builds(GoOn, NUMBERS, st.booleans())
+)
+METERS = st.lists(st.tuples(st.text(max_size=8), NUMBERS), max_size=2).map(tuple)
+SETTLED = st.builds(Settled, NUMBERS, NUMBERS, FILES, METERS)
+
+
 def answer(number: int, body: bytes = b"an answer") -> Closing:
     outcome = Reply(200, body, None)
     opening = Opening(HEAD._replace(id=number), 7, None, None)
@@ -56,22 +69,27 @@ def answer(number: int, body: bytes = b"an answer") -> Closing:
     )  # fmt: skip
 
 
-def written(folder: Path, closings: list[Closing], released: list[Release]) -> Path:
+def written(
+    folder: Path, closings: list[Closing], released: list[Release], beside: spill.Beside = spill.NOTHING_BESIDE
+) -> Path:
     kept = Spill(str(folder / "q.db"))
-    assert kept.write(closings, released) == len(closings)
+    assert kept.write(closings, released, beside) == len(closings) + len(beside.continued)
     kept.end()
     return folder / "q.db.spill"
 
 
 @given(
-    closings=st.lists(CLOSINGS, max_size=4), released=st.lists(st.builds(Release, NUMBERS, st.just(HEAD)), max_size=2)
+    closings=st.lists(CLOSINGS, max_size=4),
+    released=st.lists(st.builds(Release, NUMBERS, st.just(HEAD)), max_size=2),
+    continued=st.lists(CONTINUED, max_size=2),
+    settled=st.lists(SETTLED, max_size=2),
 )
-def test_what_comes_out_is_what_went_in(tmp_path_factory, closings, released):
+def test_what_comes_out_is_what_went_in(tmp_path_factory, closings, released, continued, settled):
     folder = tmp_path_factory.mktemp("spill")
-    if not closings and not released:
+    if not (closings or released or continued or settled):
         released = [Release(1, HEAD)]
-    content = spill.read(str(written(folder, closings, released)))
-    assert content == (closings, released, 0)
+    content = spill.read(str(written(folder, closings, released, spill.Beside(continued, settled))))
+    assert content == (closings, released, continued, settled, 0)
 
 
 def test_a_spill_of_a_version_that_knew_tokens_only_is_taken_in(tmp_path):

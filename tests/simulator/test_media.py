@@ -11,6 +11,7 @@ import pytest
 import together
 
 from batchrunner.simulator import Provider, Settings, serve
+from batchrunner.simulator.bill import Units
 from batchrunner.simulator.forms import read_fields
 from batchrunner.simulator.pictures import size_of, tokens_of_picture
 from tests.media import gif_head, jpeg_head, png, wav, webp_head
@@ -109,8 +110,8 @@ async def test_together_hears_and_translates(path):
         assert len(verbose.words) == 2
         if more:
             assert verbose.speaker_segments[0].speaker_id == "SPEAKER_00"
-    assert [entry.milliseconds for entry in provider.ledger.entries] == [9000, 9000]
-    assert provider.ledger.totals["milliseconds"] == 18_000
+    assert [entry.units for entry in provider.ledger.entries] == [Units(milliseconds=9000)] * 2
+    assert provider.ledger.units["milliseconds"] == 18_000
     assert {entry.usage is None for entry in provider.ledger.entries} == {True}
 
 
@@ -144,7 +145,7 @@ async def test_openai_hears_and_translates_in_every_format(path):
             assert (counted.usage.type, counted.usage.input_tokens) == ("tokens", 90)
             entry = provider.ledger.entries[-1]
             assert (entry.input_tokens, entry.output_tokens) == (90, counted.usage.output_tokens)
-    assert {entry.milliseconds for entry in provider.ledger.entries} == {9000}
+    assert {entry.units for entry in provider.ledger.entries} == {Units(milliseconds=9000)}
 
 
 def form(boundary: str = "b", **fields: bytes | tuple[str, bytes]) -> tuple[bytes, str]:
@@ -197,7 +198,7 @@ def test_together_takes_a_url_in_the_place_of_a_file(desk):
     # Its package refuses to send one, though its description has it.
     made = desk()
     assert hear(made, **FILE | {"file": b"https://example.com/talk.mp3"}).status == 200
-    assert made.ledger.entries[0].milliseconds > 1000
+    assert made.ledger.entries[0].units.milliseconds > 1000
 
 
 def test_together_listens_for_four_hours_at_most(desk):

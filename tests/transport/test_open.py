@@ -65,7 +65,8 @@ def proxies_used(monkeypatch):
 async def test_n26_proxies_of_the_environment_are_off_until_asked_for(proxies_used):
     open_transport("https://api.example.com", None, connections=1)
     open_transport("https://api.example.com", None, connections=1, trust_env=True)
-    assert proxies_used == [None, "http://user:pw@proxy.example:3128"]
+    proxy = "http://user:pw@proxy.example:3128"
+    assert proxies_used == [None, None, proxy, proxy], "calls and downloads go the same way"
 
 
 @pytest.mark.parametrize(
