@@ -7,13 +7,14 @@ from collections.abc import Callable
 import msgspec
 
 from batchrunner.core.job import Job
+from batchrunner.core.labels import label_of
 from batchrunner.core.request import RequestState
 from batchrunner.formats.base import Row, exact_usd, latency_ms
 
 COLUMNS = (
     "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
     "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "usage_from", "cost_usd",
-    "latency_ms", "attempts", "error_kind", "error_message", "job", "job_mark",
+    "latency_ms", "attempts", "error_kind", "error_class", "error_message", "job", "job_mark",
 )  # fmt: skip
 CRLF = "\r\n"
 """Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
@@ -69,7 +70,7 @@ class CsvExporter:
             (
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(finish), cell(row.model),
                 cell(row.endpoint), *(row.usage or NO_USAGE), row.usage_from, cost, latency_ms(row), row.attempts,
-                cell(row.failure), cell(row.message), cell(self._job), self._mark,
+                cell(row.failure), label_of(row.status, row.failure), cell(row.message), cell(self._job), self._mark,
             )
         )  # fmt: skip
         record = self._buffer.getvalue().removesuffix(CRLF) + "\n"

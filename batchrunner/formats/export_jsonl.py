@@ -8,6 +8,7 @@ from typing import NoReturn
 import msgspec
 
 from batchrunner.core.job import Job
+from batchrunner.core.labels import label_of
 from batchrunner.core.request import RequestState
 from batchrunner.formats.base import Row, exact_usd, latency_ms
 
@@ -108,7 +109,9 @@ def _response(row: Row) -> tuple[bytes, ...]:
 
 def _error(row: Row) -> bytes:
     message = (row.message or "").encode("utf-8", "replace").decode()  # a refusal may quote half a surrogate pair
-    return _encode({"code": row.failure or row.state, "message": message})
+    error = {"code": row.failure or row.state, "message": message}
+    name = label_of(row.status, row.failure)
+    return _encode(error if name is None else {**error, "sdk_class": name})
 
 
 def _is_json(body: bytes) -> bool:

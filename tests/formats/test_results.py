@@ -77,7 +77,7 @@ def test_a_refusal_has_the_response_and_the_error_and_what_was_never_sent_has_no
         "id": "batch_req_8",
         "custom_id": "b",
         "response": {"status_code": 400, "request_id": None, "body": {"error": {"message": "no"}}},
-        "error": {"code": "invalid_request", "message": "no"},
+        "error": {"code": "invalid_request", "message": "no", "sdk_class": "BadRequestError"},
         "batchrunner": ours,
     }
     nothing = {"line": 3, "state": "cancelled", "attempts": 0, "latency_ms": None, "usage_from": None, "billing": None}
