@@ -27,6 +27,7 @@ from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
 from batchrunner.runner.command import CommandNotifier
+from batchrunner.runner.judging import Wishes
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.parts import Parts
@@ -133,6 +134,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         classifier=partial(make_classifier, settings),
         gate=partial(make_gate, settings, dice or random.SystemRandom().random),
         patience=patience_of(settings),
+        wishes=Wishes(settings.repair, settings.raise_cap),
         notifier=make_notifier(settings),
     )
 

@@ -85,7 +85,8 @@ def _misplaced(sheet: Sheet) -> Iterator[str]:
             yield f"{sheet.label(key)} is {row.state} {'with' if key in answered else 'without'} an answer"
     for request_id, attempt_id, fingerprint in sheet.answers:
         row, attempt = sheet.rows[request_id], sheet.attempts.get(attempt_id)
-        if row.endpoint in WITH_FINGERPRINT and fingerprint != f"fp_{row.sha256[:12]}":
+        sent = (attempt and attempt.sent) or row.sha256
+        if row.endpoint in WITH_FINGERPRINT and fingerprint != f"fp_{sent[:12]}":
             yield f"{sheet.label(request_id)} holds the answer to another call ({fingerprint or 'no fingerprint'})"
         if attempt is None or attempt.request_id != request_id or attempt.outcome != "reply":
             yield f"{sheet.label(request_id)} holds the answer of attempt {attempt_id}, which brought it none"
@@ -114,7 +115,7 @@ def _miscounted(sheet: Sheet) -> Iterator[str]:
 
 def _differing(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
     where = f"call {call.number} of {sheet.label(attempt.request_id)}"
-    if sheet.rows[attempt.request_id].sha256 != call.body_sha256:
+    if not call.body_sha256.startswith(attempt.sent or sheet.rows[attempt.request_id].sha256):
         yield f"{where} carried another row's body"
     if attempt.outcome == "reply" and not (call.status == 200 and call.written and call.billed):
         yield f"{where} was not answered ({call.status}, {call.fault}), and we hold its answer"

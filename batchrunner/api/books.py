@@ -40,6 +40,8 @@ class Attempt(NamedTuple):
     rate_id: int | None
     hold: int | None
     cost: int | None
+    sent: str | None
+    """The first half of the SHA-256, in hex, of what was sent, where that is not the body that was loaded."""
 
 
 class Row(NamedTuple):
@@ -106,7 +108,7 @@ def _connect(db: Path) -> sqlite3.Connection:
 
 
 _ATTEMPTS = """SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
- rate_id, hold, cost FROM attempts ORDER BY id"""
+ rate_id, hold, cost, iif(patch IS NULL, NULL, lower(hex(sent_digest))) FROM attempts ORDER BY id"""
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = "SELECT request_id, attempt_id, body FROM responses"

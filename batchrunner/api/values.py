@@ -71,6 +71,11 @@ class Result:
         return BY_PATH[self.row.endpoint].text(self.row.body)
 
     @property
+    def flags(self) -> tuple[str, ...]:
+        """What is odd about the answer, such as ``cut_off`` or ``schema: $.a: ...``; empty where nothing is."""
+        return self.row.flags
+
+    @property
     def error(self) -> str | None:
         """The failure's kind and message."""
         return None if self.row.failure is None else f"{self.row.failure}: {self.row.message}"

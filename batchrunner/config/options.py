@@ -127,6 +127,14 @@ def _size(raw: object, _: Place) -> int:
     return number
 
 
+def _factor(raw: object, _: Place) -> float:
+    text = raw.strip().removesuffix("x") if isinstance(raw, str) else raw
+    factor = parse_rate(text)
+    if not 1 < factor <= 16:
+        raise ValueError("it must be greater than 1x and at most 16x")
+    return factor
+
+
 def _choice(*words: str) -> Parse:
     def parse(raw: object, _: Place) -> str:
         if isinstance(raw, str) and raw.strip() in words:
@@ -242,6 +250,8 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "confirm_above": Option(parse=lambda raw, _: parse_money(raw), example='"12.50"', default="1.00"),
     "grace": Option(parse=_duration(0, 86_400, "from 0s to 24h"), example='"60s"', default="60s"),
     "max_tries": Option(parse=_count(1, 100), example="5", default=5),
+    "repair": Option(parse=_count(0, 10), example="2", default=0),
+    "raise_cap": Option(parse=_factor, example='"2x"'),
     "on_pause": Option(parse=_choice("wait", "exit"), example='"wait"'),
     "until": Option(parse=lambda raw, _: parse_when(raw), example='"06:30"', in_files=False, in_environment=False),
     "run_for": Option(parse=_SPAN, example='"6h"', in_files=False, in_environment=False),

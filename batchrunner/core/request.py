@@ -90,6 +90,15 @@ class Opened(NamedTuple):
 
     attempt_id: int
     body: bytes
+    repairs: int = 0
+    """How often this request was asked again because its answer was not what it had asked for."""
+    raises: int = 0
+    """How often it was asked again with a higher output bound. Either way ``body`` is not the one that was loaded."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer is kept that this call is to better."""
+        return self.repairs + self.raises > 0
 
 
 class Release(NamedTuple):

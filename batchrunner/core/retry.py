@@ -45,7 +45,27 @@ class Stop(NamedTuple):
     message: str
 
 
-Verdict = Succeed | RetryAt | GiveUp | Stop
+class AskAgain(NamedTuple):
+    """The answer is kept, but it is not what was asked for: ask again, with another body."""
+
+    not_before: int
+    """Microseconds UTC; never 0."""
+    body: bytes
+    est_in: int
+    """Estimated input tokens of the new body."""
+    max_out: int | None
+    """The output bound that the new body sets."""
+    raised: bool = False
+    """Whether it asks for a longer answer, not for a better one."""
+
+
+class FallBack(NamedTuple):
+    """Asking again failed for good: the request succeeds with the answer that it had, which was paid for."""
+
+    kind: FailureKind
+
+
+Verdict = Succeed | RetryAt | GiveUp | Stop | AskAgain | FallBack
 
 _SUCCEED = Succeed()
 

@@ -14,7 +14,7 @@ from batchrunner.formats.base import Row, exact_usd, latency_ms
 COLUMNS = (
     "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
     "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "usage_from", "cost_usd",
-    "latency_ms", "attempts", "error_kind", "error_class", "error_message", "job", "job_mark",
+    "latency_ms", "attempts", "flags", "error_kind", "error_class", "error_message", "job", "job_mark",
 )  # fmt: skip
 CRLF = "\r\n"
 """Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
@@ -70,7 +70,8 @@ class CsvExporter:
             (
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(finish), cell(row.model),
                 cell(row.endpoint), *(row.usage or NO_USAGE), row.usage_from, cost, latency_ms(row), row.attempts,
-                cell(row.failure), label_of(row.status, row.failure), cell(row.message), cell(self._job), self._mark,
+                cell("; ".join(row.flags) or None), cell(row.failure), label_of(row.status, row.failure),
+                cell(row.message), cell(self._job), self._mark,
             )
         )  # fmt: skip
         record = self._buffer.getvalue().removesuffix(CRLF) + "\n"

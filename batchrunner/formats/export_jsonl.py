@@ -16,12 +16,13 @@ BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
     b',"error":%b,"batchrunner":{"job":%b,"line":%d,"state":%b,'
     b'"attempts":%d,"latency_ms":%b,%b,"usage":%b,'
-    b'"usage_from":%b,"billing":%b,"cost_usd":%b,"extras":%b%b'
+    b'"usage_from":%b,"billing":%b,"cost_usd":%b,"flags":%b,"extras":%b%b'
 )
 NAMES = b'"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b'
 RESPONSE = b'{"status_code":%d,"request_id":%b,"body":'
 USAGE = b'{"input_tokens":%d,"cached_tokens":%d,"output_tokens":%d,"reasoning_tokens":%d}'
 NULL = b"null"
+NO_FLAGS = b"[]"
 SUCCEEDED = RequestState.SUCCEEDED
 
 _check: Callable[[bytes], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
@@ -64,6 +65,7 @@ class JsonlExporter:
             _word(row.usage_from),
             _word(row.billing),
             NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
+            _encode(row.flags) if row.flags else NO_FLAGS,
             NULL if row.extras is None else one_line_json(row.extras),
             self._mark,
         )

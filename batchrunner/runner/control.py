@@ -91,8 +91,8 @@ def _take_back(store: Store, command: Retry, now: int) -> Steps:
 
 def _retry(store: Store, command: Retry, now: int) -> Steps:
     job = refuse_cancelled(_job(store, command.job))
-    kinds, ids, quarantined = command.kinds, command.custom_ids, command.quarantined
-    rows = store.retry(job.id, kinds=kinds, custom_ids=ids, quarantined=quarantined, now=now)
+    kinds, ids, quarantined, flagged = command.kinds, command.custom_ids, command.quarantined, command.flagged
+    rows = store.retry(job.id, kinds=kinds, custom_ids=ids, quarantined=quarantined, flagged=flagged, now=now)
     yield
     return Done(rows=rows, job=job)
 

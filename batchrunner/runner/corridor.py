@@ -12,6 +12,7 @@ from batchrunner.core.request import Closing, Opened
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.halts import Halts
+from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.parts import Parts
@@ -69,6 +70,7 @@ class Corridor:
         wake = self.claimer.wake
         self.dispatcher = Dispatcher(lanes, self.ledger, parts.clock, self._send, concurrency=concurrency, wake=wake)
         self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=paused)
+        self.judging = Judging(parts.wishes)
         self._workers = Workers(
             ledger=self.ledger,
             dispatcher=self.dispatcher,
@@ -76,6 +78,7 @@ class Corridor:
             clock=parts.clock,
             dice=parts.dice,
             stopped=self.halts.stop,
+            judging=self.judging,
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
         )
         self.doubles = self._workers.doubles

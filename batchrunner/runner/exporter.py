@@ -21,10 +21,14 @@ def check_target(job: Job, out: str, *, force: bool = False) -> None:
     check_path(out, _exporter(job, out), force=force)
 
 
-def export(reader: Reader, job: Job, out: str, *, force: bool = False) -> ExportSummary:
-    """Write a whole snapshot of a job's results, in input order; failures go beside them."""
+def export(reader: Reader, job: Job, out: str, *, force: bool = False, flagged: bool = False) -> ExportSummary:
+    """Write a whole snapshot of a job's results, in input order; failures go beside them.
+
+    ``flagged``: only the answers that are flagged.
+    """
     check_target(job, out, force=force)
-    return write(reader.results(job.id), out, _exporter(job, out), force=force)
+    rows = reader.results(job.id)
+    return write((row for row in rows if row.flags) if flagged else rows, out, _exporter(job, out), force=force)
 
 
 def _exporter(job: Job, out: str) -> Exporter:

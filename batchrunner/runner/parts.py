@@ -10,6 +10,7 @@ from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.base import Classifier
+from batchrunner.runner.judging import NO_WISHES, Wishes
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
@@ -39,6 +40,7 @@ class Parts:
     gate: Callable[[Lane, bytes | None, float], Gate]
     """Makes a lane's gate from what was learned of it, at a monotonic time."""
     patience: Patience = PATIENCE
+    wishes: Wishes = NO_WISHES
     notifier: Notifier | None = None
     suspended: Callable[[], float] = suspended_seconds
     """Seconds that the machine was suspended since it booted."""

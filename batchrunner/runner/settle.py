@@ -4,7 +4,7 @@ from batchrunner.core.attempt import Billing, Outcome, Reply, Use
 from batchrunner.core.estimate import tokens
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Closing, Head, Opening
-from batchrunner.core.retry import Verdict
+from batchrunner.core.retry import Succeed, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.endpoints.base import Endpoint
 
@@ -23,7 +23,7 @@ def close(  # noqa: PLR0913 - the parts of a closing
     """Return the closing of an attempt.
 
     A good answer without usage is priced by ``estimate`` and marked so; a failure that may have been billed keeps its
-    hold and has no cost of its own.
+    hold and has no cost of its own. An answer for which the request is asked again is wasted.
     """
     usage, usage_from = outcome.usage, UsageFrom.PROVIDER
     billing = Billing.BILLED if type(outcome) is Reply else outcome.billing  # type: ignore[union-attr]
@@ -32,7 +32,7 @@ def close(  # noqa: PLR0913 - the parts of a closing
     if usage is None:
         usage_from = UsageFrom.NONE
     cost = card.cost(usage) if card is not None and usage is not None and billing is Billing.BILLED else None
-    use = Use.USED if type(outcome) is Reply else Use.WASTED
+    use = Use.USED if type(outcome) is Reply and type(verdict) is Succeed else Use.WASTED
     return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb)
 
 

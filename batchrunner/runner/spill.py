@@ -17,7 +17,7 @@ import msgspec
 from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.request import Closing, Opening, Release
-from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed, Verdict
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
 
 MAGIC: Final = b"btchspl1"
@@ -27,7 +27,7 @@ _PREFIX: Final = struct.Struct("<II")
 
 
 class _Kept(msgspec.Struct, array_like=True, frozen=True):
-    """A closing as it is written. Of reply and failure one is set, of the three verdicts at most one."""
+    """A closing as it is written. Of reply and failure one is set, of the five verdicts at most one."""
 
     attempt_id: int
     opening: Opening
@@ -43,6 +43,8 @@ class _Kept(msgspec.Struct, array_like=True, frozen=True):
     usage_from: UsageFrom
     cost: int | None
     ttfb: float
+    again: AskAgain | None = None
+    fall_back: FallBack | None = None
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True):
@@ -246,6 +248,8 @@ def _record(closing: Closing) -> _Record:
             closing.usage_from,
             closing.cost,
             closing.ttfb,
+            verdict if isinstance(verdict, AskAgain) else None,
+            verdict if isinstance(verdict, FallBack) else None,
         )
     )
 
@@ -258,6 +262,7 @@ def _storable(record: _Record) -> _Record:
     reply, failure = kept.reply, kept.failure
     if reply is not None:
         reply = reply._replace(finish=_text(reply.finish), model=_text(reply.model), request_id=_text(reply.request_id))
+        reply = reply._replace(flags=tuple(_text(flag) or "" for flag in reply.flags))
     if failure is not None:
         failure = failure._replace(
             message=_text(failure.message) or "", model=_text(failure.model), request_id=_text(failure.request_id)
@@ -274,21 +279,13 @@ def _closing(kept: _Kept) -> Closing:
     outcome = kept.reply if kept.reply is not None else kept.failure
     if outcome is None:
         raise ValueError("a spilled attempt brought neither an answer nor a failure")
-    verdicts: Iterable[Verdict | None] = (kept.retry, kept.give_up, kept.stop, Succeed())
+    verdicts: Iterable[Verdict | None]
+    verdicts = (kept.retry, kept.give_up, kept.stop, kept.again, kept.fall_back, Succeed())
     verdict = next(verdict for verdict in verdicts if verdict is not None)
     return Closing(
-        kept.attempt_id,
-        kept.opening,
-        kept.ended,
-        outcome,
-        verdict,
-        kept.billing,
-        kept.use,
-        kept.usage,
-        kept.usage_from,
-        kept.cost,
-        kept.ttfb,
-    )
+        kept.attempt_id, kept.opening, kept.ended, outcome, verdict,
+        kept.billing, kept.use, kept.usage, kept.usage_from, kept.cost, kept.ttfb,
+    )  # fmt: skip
 
 
 def _write_whole(descriptor: int, data: bytes, place: int) -> int:

@@ -13,6 +13,7 @@ import msgspec
 
 from batchrunner.simulator import catalogue
 from batchrunner.simulator.calls import Call
+from batchrunner.simulator.forms import fitting, schema_of
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, drawn_length, fraction, prose
 
@@ -159,7 +160,8 @@ def _content(choice: Choice, call: Call, settings: Settings, echo: str) -> str:
     if not _wants_json(call):
         return prose(choice.digest, choice.tokens, opening=opening, whole=whole)
     inner = prose(choice.digest, max(1, choice.tokens - _JSON_FRAME_TOKENS), opening=opening, whole=whole)
-    text = msgspec.json.encode({"text": inner}).decode()
+    schema = schema_of(call.body.get("response_format"))
+    text = msgspec.json.encode({"text": inner}).decode() if schema is None else fitting(schema, inner)
     return text if whole else text[: min(len(text) - 2, choice.tokens * 4)]
 
 

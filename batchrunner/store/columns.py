@@ -3,6 +3,8 @@
 from typing import Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, MetaData, Table, Text, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateColumn
 
 metadata = MetaData(
     naming_convention={
@@ -54,6 +56,18 @@ def among(column: str, *values: str) -> CheckConstraint:
     as much as everything else that is done to them.
     """
     return CheckConstraint(" OR ".join(f"{column} = '{value}'" for value in values), name=column)
+
+
+def later(column: Column[Any]) -> Column[Any]:
+    """Declare a column that a migration added to its table: ``schema.create`` adds it in the same way."""
+    column.info["later"] = True
+    return column
+
+
+@compiles(CreateColumn, "sqlite")
+def _create_column(element: CreateColumn, compiler: Any, **options: Any) -> Any:
+    """Leave out what is added later, so that a new file's schema has the text of a migrated one's."""
+    return None if element.element.info.get("later") else compiler.visit_create_column(element, **options)
 
 
 def table(name: str, *parts: Any, rowid: bool = True) -> Table:

@@ -11,6 +11,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
+from batchrunner.store.again import retry_flagged
 from batchrunner.store.base import DuplicateIds
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, add_counts
@@ -212,13 +213,17 @@ class SqliteJobs:
         kinds: Sequence[str] = (),
         custom_ids: Sequence[str] = (),
         quarantined: bool = False,
+        flagged: bool = False,
         now: int,
     ) -> int:
         """Queue failed requests again, with their tries forgotten and their attempts kept; return how many.
 
         ``kinds`` and ``custom_ids`` narrow it down; with both, a request must match both. ``quarantined`` brings back
-        those that were set aside instead, and forgets the crashes that spoke against them.
+        those that were set aside instead, and forgets the crashes that spoke against them; ``flagged`` those that
+        succeeded with flags, whose answers are wasted then.
         """
+        if flagged:
+            return self._retry_flagged(job_id, text_list(custom_ids) if custom_ids else None, now)
         state = "quarantined" if quarantined else "failed"
         failed = select(requests.c.id).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
         values: dict[str, Any] = {}
@@ -232,11 +237,22 @@ class SqliteJobs:
         queue = queue.values(state="queued", not_before=max(1, now), tries=0, crashes=0, failure=None, attempt_id=None)
         with self._session.write() as connection:
             moved = connection.execute(per_lane.group_by(requests.c.model_id), values).all()
+            again = update(bodies).where(bodies.c.again.is_not(None), bodies.c.request_id.in_(failed))
+            connection.execute(again.values(again=None, repairs=0, raises=0), values)
             connection.execute(queue, values)
             moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
             moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
             add_counts(connection, moves)
         return sum(n for _, n in moved)
+
+    def _retry_flagged(self, job_id: int, custom_ids: str | None, now: int) -> int:
+        queued = 0
+        while True:
+            with self._session.write() as connection:
+                moved = retry_flagged(connection, job_id, custom_ids, now)
+            queued += moved
+            if not moved:
+                return queued
 
 
 def _names(name: str) -> Iterable[str]:

@@ -4,6 +4,7 @@ This is the hot path of the whole program, so its statements are strings that ta
 (``driver``), and what they are given are plain tuples. Everything that is not hot lives in ``queue``.
 """
 
+import json
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,8 @@ from sqlalchemy import Connection
 from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
 from batchrunner.core.request import Closing, Opened, Opening, Release
-from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed
+from batchrunner.store.again import ask_again, fall_back, with_bodies_of_their_own
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list
@@ -45,7 +47,7 @@ _STANDING = """SELECT a.id, a.request_id, a.ended IS NULL, a.outcome, r.state
  FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.id = j.value CROSS JOIN requests AS r ON r.id = a.request_id"""
 _CLOSE = """UPDATE attempts SET ended = ?, outcome = ?, failure = ?, status = ?, provider_request_id = ?,
  echoed_model = ?, billing = ?, use = ?, usage_from = ?, tin = ?, tcached = ?, tout = ?, treason = ?, usage_raw = ?,
- cost = ?, ttfb = ?, error = ? WHERE id = ?"""
+ cost = ?, ttfb = ?, error = ?, flags = ? WHERE id = ?"""
 _MOVE = """UPDATE requests SET state = ?, not_before = ?, tries = tries + ?, attempt_id = ?, failure = ?,
  runner_id = NULL WHERE id = ?"""
 _SUCCEED = ManyRows(
@@ -91,7 +93,9 @@ def open_attempts(
     add_counts(connection, counts)
     asked = [opening.head.id for opening in openings]
     bodies = dict(cursor.execute(_BODIES, (id_list(asked),)))
-    return [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
+    open_now = [Opened(attempt_id, bodies[request_id]) for attempt_id, request_id in enumerate(asked, first_id)]
+    tried = [request_id for made, ids in fresh.items() if made for request_id in ids]
+    return with_bodies_of_their_own(connection, open_now, asked, tried) if tried else open_now
 
 
 def release_attempts(connection: Connection, released: Sequence[Release]) -> None:
@@ -143,6 +147,8 @@ class _Group:
         self._successes: list[Any] = []
         self._responses: list[Any] = []
         self._discards: list[Row] = []
+        self._again: list[Row] = []
+        self._fallen: list[int] = []
         self._counts: Counts = defaultdict(int)
         self._totals: Totals = {}
 
@@ -157,7 +163,11 @@ class _Group:
                 self._discard(closing)
         else:
             if is_open and state == "running":
-                self._move(closing, request_id, verdict)
+                if isinstance(verdict, FallBack):
+                    self._fallen.append(request_id)
+                    self._count(closing, request_id, state, "succeeded")
+                else:
+                    self._move(closing, request_id, verdict)
             self._discard(closing)
         self._attempts.append(self._close(closing, use))
 
@@ -181,7 +191,9 @@ class _Group:
         self._successes += request_id, closing.attempt_id
         self._count(closing, request_id, state, "succeeded")
 
-    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop) -> None:
+    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop | AskAgain) -> None:
+        if isinstance(verdict, AskAgain):
+            self._again.append((verdict, request_id))
         to, not_before, tries, settles, failure = _follow(verdict, self._now)
         self._moves.append((to, not_before, tries, closing.attempt_id if settles else None, failure, request_id))
         self._count(closing, request_id, "running", to)
@@ -222,7 +234,7 @@ class _Group:
             tally(self._totals, key, usage, (cost or 0, hold or 0, unpriced))
         return (
             *(ended, kind, failure, outcome.status, _clean(outcome.request_id), _clean(outcome.model), paid, use),
-            *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, attempt_id),
+            *(usage_from, *tokens, outcome.usage_raw, cost, int(ttfb * 1e6), message, _flags(outcome), attempt_id),
         )
 
     def write(self, connection: Connection) -> None:
@@ -232,6 +244,8 @@ class _Group:
         cursor.executemany(_CLOSE, self._attempts)
         if self._moves:
             cursor.executemany(_MOVE, self._moves)
+        if self._again:
+            ask_again(cursor, self._again)
         _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
         _RESPONSE.execute(cursor, self._responses)
         if self._discards:
@@ -240,13 +254,17 @@ class _Group:
         add_totals(connection, self._totals)
         if self._late:
             add_closed(connection, self._late)  # as their rows say, which another runner opened
+        if self._fallen:
+            fall_back(connection, self._fallen)
 
 
-def _follow(verdict: RetryAt | GiveUp | Stop, now: int) -> tuple[str, int, int, bool, str | None]:
+def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain, now: int) -> tuple[str, int, int, bool, str | None]:
     """Return state, not_before, tries to add, whether this attempt settles the request, and its failure."""
     match verdict:
         case RetryAt(not_before, counts):
             return "queued", max(1, not_before), int(counts), False, None
+        case AskAgain(not_before):
+            return "queued", max(1, not_before), 0, False, None
         case GiveUp(kind):
             return "failed", 0, 0, True, kind.value
         case Stop():
@@ -258,6 +276,13 @@ def _named(outcome: Outcome) -> tuple[str, str | None, str | None]:
     if isinstance(outcome, Reply):
         return "reply", None, None
     return "failure", outcome.kind.value, _clean(outcome.message)
+
+
+def _flags(outcome: Outcome) -> str | None:
+    """Return the flags of an answer as they are stored; None where there are none, as of almost all."""
+    if type(outcome) is not Reply or not outcome.flags:
+        return None
+    return json.dumps([_clean(flag) for flag in outcome.flags], ensure_ascii=False)
 
 
 def _money(pico: int | None) -> int | None:

@@ -52,6 +52,8 @@ _WAITING_OR_FRESH = tuple(
     for index, waits in (("requests_ready", "not_before = 0"), ("requests_due", "not_before > 0"))
 )
 _QUEUED = select(requests.c.id).where(text("state = 'queued'")).order_by(requests.c.id).limit(PAGE)
+_FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL AND use = 'used'"
+_NO_STATES = ("total", "waiting", "flagged")
 
 
 class SqliteReader:
@@ -109,7 +111,8 @@ class SqliteReader:
             return Counts(
                 total=sum(found.values()),
                 waiting=connection.execute(waiting).scalar_one(),
-                **{state: found.get(state, 0) for state in Counts._fields if state not in ("total", "waiting")},
+                flagged=connection.exec_driver_sql(_FLAGGED, (job_id,)).scalar_one(),
+                **{state: found.get(state, 0) for state in Counts._fields if state not in _NO_STATES},
             )
 
     def results(self, job_id: int) -> Iterator[ResultRow]:

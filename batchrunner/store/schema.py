@@ -19,13 +19,13 @@ from sqlalchemy.dialects.sqlite import insert
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError, NewerDatabaseError
 from batchrunner.store.sqlite import Session, private, uri
-from batchrunner.store.tables import meta
+from batchrunner.store.tables import LATER, meta
 from batchrunner.store.views import VIEWS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (
@@ -75,6 +75,8 @@ def refuse_newer(path: str, connection: Connection) -> str | None:
 def create(connection: Connection) -> None:
     """Create every table and view in a new file, and stamp it."""
     meta.metadata.create_all(connection, checkfirst=False)
+    for statement in LATER:
+        connection.exec_driver_sql(statement)
     for view in VIEWS:
         connection.execute(text(view))
     connection.exec_driver_sql(_VERSION_TABLE)

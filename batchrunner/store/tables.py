@@ -8,7 +8,7 @@ A foreign key is declared only where its child column leads an index, so that no
 
 from sqlalchemy import REAL, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 
-from batchrunner.store.columns import Whole, among, key, maybe_whole, maybe_words, part, table, whole, words
+from batchrunner.store.columns import Whole, among, key, later, maybe_whole, maybe_words, part, table, whole, words
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled", "quarantined")
 
@@ -135,6 +135,9 @@ bodies = table(
     whole("codec", default=0),
     Column("extras", LargeBinary),  # before the body, so that reading it never walks a long body's overflow pages
     Column("data", LargeBinary, nullable=False),
+    later(Column("again", LargeBinary)),  # sent in place of ``data``, since an answer was not what had been asked for
+    later(whole("repairs", default=0)),
+    later(whole("raises", default=0)),
 )
 
 attempts = table(
@@ -175,6 +178,7 @@ attempts = table(
     Column("sent_digest", LargeBinary),
     maybe_words("patch"),
     maybe_words("error"),
+    later(maybe_words("flags")),  # a JSON list; NULL where there is nothing to say
     among("class", "live", "batch"),
     among("outcome", "reply", "failure", "lost"),
     among("billing", "billed", "not_billed", "unknown"),
@@ -187,6 +191,12 @@ attempts = table(
 )
 Index("attempts_open", attempts.c.runner_id, sqlite_where=text("ended IS NULL"))
 Index("attempts_request", attempts.c.request_id)
+Index(
+    "attempts_flagged",
+    attempts.c.job_id,
+    attempts.c.request_id,
+    sqlite_where=text("flags IS NOT NULL AND use = 'used'"),
+).ddl_if(callable_=lambda *_, **__: False)  # of a column that comes later: see ``LATER``
 
 responses = table(
     "responses",  # the key is the promise: the first complete answer wins
@@ -257,3 +267,12 @@ totals = table(
     CheckConstraint("n >= 0", name="n"),
     rowid=False,
 )
+
+LATER = (
+    "ALTER TABLE attempts ADD COLUMN flags TEXT",
+    "ALTER TABLE bodies ADD COLUMN again BLOB",
+    "ALTER TABLE bodies ADD COLUMN repairs INTEGER DEFAULT 0 NOT NULL",
+    "ALTER TABLE bodies ADD COLUMN raises INTEGER DEFAULT 0 NOT NULL",
+    "CREATE INDEX attempts_flagged ON attempts (job_id, request_id) WHERE flags IS NOT NULL AND use = 'used'",
+)
+"""What the migrations after the first one did to its tables, in their order and words: a new file gets it like that."""

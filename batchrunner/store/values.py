@@ -120,6 +120,8 @@ class Counts(NamedTuple):
     failed: int
     cancelled: int
     quarantined: int
+    flagged: int = 0
+    """Of the succeeded ones, those whose answer is flagged."""
 
 
 class ResultRow(NamedTuple):
@@ -154,6 +156,8 @@ class ResultRow(NamedTuple):
     cost: int | None
     """Pico-dollars of all this request's attempts whose cost is known; None where none is known."""
     extras: bytes | None
+    flags: tuple[str, ...] = ()
+    """What is odd about the answer."""
 
 
 class FailureGroup(NamedTuple):

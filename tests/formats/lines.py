@@ -53,6 +53,7 @@ class Made(NamedTuple):
     billing: str | None = "billed"
     cost: int | None = 1_100_000
     extras: bytes | None = None
+    flags: tuple[str, ...] = ()
 
 
 def text_of(endpoint: str, body: bytes) -> str | None:

@@ -27,8 +27,8 @@ from tests.store.making import heads, load
 NEXT = '''
 """Add a table, for a test."""
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "9001"
+down_revision = "{today}"
 branch_labels = depends_on = None
 def upgrade():
     op.execute("CREATE TABLE extra (id INTEGER PRIMARY KEY)")
@@ -37,6 +37,10 @@ def upgrade():
 def downgrade():
     pass
 '''
+
+
+TODAY = schema.HEAD
+"""What this release's program expects; the next one's expects 9001."""
 
 
 @pytest.fixture
@@ -57,9 +61,9 @@ def next_release(tmp_path, monkeypatch):
     def release(ending=""):
         folder = tmp_path / "migrations"
         shutil.copytree(schema.migrations(), folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "0002_next.py").write_text(NEXT.format(ending=ending))
+        (folder / "versions" / "9001_next.py").write_text(NEXT.format(ending=ending, today=TODAY))
         monkeypatch.setattr(schema, "migrations", lambda: folder)
-        monkeypatch.setattr(schema, "HEAD", "0002")
+        monkeypatch.setattr(schema, "HEAD", "9001")
         # Its tables.py, from which its own schema would be told, is not written yet.
         monkeypatch.setattr(database, "refuse_foreign_schema", lambda path, connection: None)
 
@@ -128,6 +132,17 @@ def sha256_of(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def test_a_database_of_the_first_release_becomes_one_of_this(path, tmp_path):
+    with closing(Session(str(path), writer_engine(str(path), new=True))) as session:
+        schema.upgrade(session, "0001")
+    assert "flags" not in objects(path)["table attempts"]
+    with open_store(path) as store:
+        load(store, 2)
+    open_store(tmp_path / "new.db").close()
+    assert objects(path) == objects(tmp_path / "new.db")
+    assert check(path) == []
+
+
 def test_an_older_database_is_copied_and_upgraded_with_all_that_is_in_it(path, next_release):
     with open_store(path) as store:
         job = load(store, 3)
@@ -139,9 +154,9 @@ def test_an_older_database_is_copied_and_upgraded_with_all_that_is_in_it(path, n
     with open_store(path) as store:
         assert len(heads(store, job)) == 3
         with store._session.read() as connection:
-            assert schema.revision(connection) == "0002"
+            assert schema.revision(connection) == "9001"
     assert objects(path).keys() - before.keys() == {"table extra"}
-    copy = Path(f"{path}.backup-0001")
+    copy = Path(f"{path}.backup-{TODAY}")
     assert objects(copy) == before
     assert copy.stat().st_mode & 0o777 == 0o600
     open_store(path).close()
@@ -166,16 +181,16 @@ def test_an_upgrade_that_fails_halfway_leaves_the_database_as_it_was(path, next_
         open_store(path)
     assert objects(path) == before
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(TODAY,)]
 
 
 def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     with open_store(path) as store:
         load(store, 2)
     next_release()
-    after_next = NEXT.replace('"0002"', '"0003"').replace('"0001"', '"0002"').replace("extra", "more")
+    after_next = NEXT.replace("{today}", "9001").replace('"9001"', '"9002"', 1).replace("extra", "more")
     after_next = after_next.replace("colour", "shape").format(ending="raise OSError('power')")
-    (tmp_path / "migrations" / "versions" / "0003_after_next.py").write_text(after_next)
+    (tmp_path / "migrations" / "versions" / "9002_after_next.py").write_text(after_next)
     with (
         closing(Session(str(path), writer_engine(str(path), new=False))) as session,
         pytest.raises(OSError, match="power"),
@@ -186,7 +201,7 @@ def test_each_migration_is_whole_or_not_there(path, tmp_path, next_release):
     assert "table more" not in found
     assert "shape" not in found["table jobs"]
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0002",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9001",)]
 
 
 def test_an_upgrade_without_room_for_the_copy_does_not_begin(path, next_release, monkeypatch):
@@ -238,7 +253,7 @@ from batchrunner.store import database, schema
 from batchrunner.store.database import open_store
 
 path, folder, *crashes = sys.argv[1:]
-schema.migrations, schema.HEAD = lambda: Path(folder), "0002"
+schema.migrations, schema.HEAD = lambda: Path(folder), "9001"
 database.refuse_foreign_schema = lambda path, connection: None
 old = Path(path).read_bytes()
 
@@ -260,7 +275,7 @@ for crash in crashes:
     assert upgrade(crash) == 137, crash
     assert upgrade("") == 0, crash
     rows = sqlite3.connect(path)
-    assert rows.execute("SELECT version_num FROM alembic_version").fetchone() == ("0002",), crash
+    assert rows.execute("SELECT version_num FROM alembic_version").fetchone() == ("9001",), crash
     assert rows.execute("SELECT count(*) FROM requests").fetchone() == (3,), crash
     assert rows.execute("SELECT count(*) FROM extra").fetchone() == (0,), crash
     assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",), crash
