@@ -7,6 +7,7 @@ import msgspec
 
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import PriceBook
+from batchrunner.endpoints.reasoning import Flat, flattened
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.store.base import CostRow, Counts, LaneRow, Pause, ResultRow, RunnerRow, Workload
 
@@ -65,10 +66,19 @@ class Result:
 
     @property
     def text(self) -> str | None:
-        """The answer's text; None where there is no answer or its format has none."""
+        """The answer's text without its reasoning; None where there is no answer or its format has none."""
+        return self._flat.text
+
+    @property
+    def reasoning(self) -> str | None:
+        """What was thought before the answer, wherever the provider put it; None where nothing is told."""
+        return self._flat.reasoning
+
+    @property
+    def _flat(self) -> Flat:
         if self.row.state != "succeeded" or self.row.body is None:
-            return None
-        return BY_PATH[self.row.endpoint].text(self.row.body)
+            return Flat(None, None)
+        return flattened(BY_PATH[self.row.endpoint], self.row.body)
 
     @property
     def flags(self) -> tuple[str, ...]:

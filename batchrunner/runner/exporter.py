@@ -4,6 +4,7 @@ from pathlib import Path
 
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
+from batchrunner.endpoints.reasoning import Flat, flattened
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.formats.base import Exporter, ExportSummary
 from batchrunner.formats.results import check_target as check_path
@@ -35,5 +36,5 @@ def _exporter(job: Job, out: str) -> Exporter:
     return exporter_for(out, job, text_of=_text)
 
 
-def _text(endpoint: str, body: bytes) -> str | None:
-    return BY_PATH[endpoint].text(body)
+def _text(endpoint: str, body: bytes) -> Flat:
+    return flattened(BY_PATH[endpoint], body)

@@ -7,6 +7,7 @@ from batchrunner.core.request import Closing, Head, Opening
 from batchrunner.core.retry import Succeed, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.endpoints.base import Endpoint
+from batchrunner.endpoints.reasoning import flattened
 
 
 def close(  # noqa: PLR0913 - the parts of a closing
@@ -41,5 +42,7 @@ def estimate_usage(reply: Reply, head: Head, endpoint: Endpoint, input_tokens: i
 
     ``input_tokens`` is the calibrated estimate of the request's input.
     """
-    text = endpoint.text(reply.body) if head.max_out != 0 else None
-    return Usage(input=input_tokens, output=tokens(text.encode()) if text else 0)
+    if head.max_out == 0:
+        return Usage(input=input_tokens)
+    written = [tokens(text.encode("utf-8", "replace")) for text in flattened(endpoint, reply.body) if text]
+    return Usage(input=input_tokens, output=sum(written))

@@ -151,11 +151,11 @@ def test_csv_has_one_row_for_every_finished_request(tmp_path):
     assert summary.errors is None
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == (
         ",".join(COLUMNS) + "\n"
-        '"x,""y""\nz",1,succeeded,yes,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,provider,0.0000011,'
+        '"x,""y""\nz",1,succeeded,yes,,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,provider,0.0000011,'
         "123,2,,,,,demo,de6af9f995527c51\n"
-        "b,2,failed,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,none,,123,1,,invalid_request,BadRequestError,no,"
+        "b,2,failed,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,none,,123,1,,invalid_request,BadRequestError,no,"
         "demo,de6af9f995527c51\n"
-        "c,3,cancelled,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,0,,,,,demo,de6af9f995527c51\n"
+        "c,3,cancelled,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,0,,,,,demo,de6af9f995527c51\n"
     )
 
 
@@ -184,7 +184,7 @@ def test_s9_other_cells_stay_as_they_are(cell):
 
 @pytest.mark.parametrize("body", [b'{"choices":[]}', b'{"choices":null}', b'{"data":[]}', b"[1]", b"x", b"[" * 5000])
 def test_an_answer_without_a_finish_reason_has_an_empty_cell(body):
-    made = exporter_for("x.csv", job(), text_of=lambda endpoint, reply: None)
+    made = exporter_for("x.csv", job(), text_of=lambda endpoint, reply: (None, None))
     assert next(csv.reader([made.line(Made(body=body)).decode()]))[COLUMNS.index("finish_reason")] == ""
 
 
