@@ -7,14 +7,25 @@ from batchrunner.endpoints.base import BadBody, Endpoint
 from batchrunner.endpoints.chat import Chat
 from batchrunner.endpoints.completions import Completions
 from batchrunner.endpoints.embeddings import Embeddings
+from batchrunner.endpoints.moderations import Moderations
 from batchrunner.endpoints.rerank import Rerank
+from batchrunner.endpoints.responses import Responses
+from batchrunner.endpoints.score import Score
 
 CHAT = Chat()
 COMPLETIONS = Completions()
 EMBEDDINGS = Embeddings()
 RERANK = Rerank()
 
-ENDPOINTS: tuple[Endpoint, ...] = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK)
+RESPONSES = Responses()
+MODERATIONS = Moderations()
+SCORE = Score()
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    *(CHAT, COMPLETIONS, EMBEDDINGS, RERANK),
+    *(RESPONSES, MODERATIONS),
+    *(SCORE, Rerank("/rerank"), Rerank("/v2/rerank")),
+)
 """All of them, in the order in which they are listed to people."""
 
 BY_PATH: Mapping[str, Endpoint] = MappingProxyType({endpoint.path: endpoint for endpoint in ENDPOINTS})

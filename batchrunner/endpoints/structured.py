@@ -12,6 +12,7 @@ from batchrunner.endpoints.facts import MOST_TOKENS
 from batchrunner.endpoints.patch import patch
 from batchrunner.endpoints.reasoning import apart
 from batchrunner.endpoints.redact import kept_message
+from batchrunner.endpoints.responses import RESPONSE
 from batchrunner.endpoints.schemas import Schemas
 
 MARK: Final = b'"json_'
@@ -180,5 +181,45 @@ def raised(body: bytes, factor: float) -> bytes | None:
     return patch(body, None, settings) if settings else None
 
 
-FORMS: Mapping[str, Structured] = MappingProxyType({"/v1/chat/completions": CHAT_FORMS})
+class _ResponsesText(msgspec.Struct, gc=False):
+    format: Format | None = None
+
+
+class _ResponsesBody(msgspec.Struct, gc=False):
+    input: msgspec.Raw
+    text: _ResponsesText | None = None
+
+
+_RESPONSES_BODY = msgspec.json.Decoder(_ResponsesBody)
+
+
+class ResponsesForms:
+    """OpenAI's ``text.format``, which has the schema beside the type."""
+
+    def wanted(self, body: bytes) -> Wanted | None:
+        """Return the form that a body asks for."""
+        try:
+            asked = _RESPONSES_BODY.decode(body).text
+        except UNREADABLE:
+            return None
+        return None if asked is None or asked.format is None else asked.format.wanted()
+
+    def texts(self, answer: bytes) -> list[str]:
+        """Return what the messages say, unless tools are called."""
+        items = load(RESPONSE, answer).output or ()
+        if any(item.type not in ("message", "reasoning") for item in items):
+            return []
+        return ["".join(item.texts()) for item in items if item.type == "message"]
+
+    def again(self, body: bytes, said: str, why: str) -> bytes:
+        """Append the answer as the assistant's, and what is wrong with it as the user's message."""
+        given = bytes(_RESPONSES_BODY.decode(body).input)
+        if given.startswith(b'"'):
+            given = b'[{"role":"user","content":%b}]' % given
+        return patch(body, None, (("input", appended(given, said, why)),))
+
+
+FORMS: Mapping[str, Structured] = MappingProxyType(
+    {"/v1/chat/completions": CHAT_FORMS, "/v1/responses": ResponsesForms()}
+)
 """By the endpoint's path; what is not in here has no form that can be asked for."""

@@ -13,7 +13,7 @@ import msgspec
 
 from batchrunner.simulator import catalogue
 from batchrunner.simulator.calls import Call
-from batchrunner.simulator.forms import fitting, schema_of
+from batchrunner.simulator.forms import fitting, format_of, schema_of
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, drawn_length, fraction, prose
 
@@ -70,6 +70,18 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     endpoint, together = work.call.endpoint, settings.flavour == "together"
     if endpoint == "embeddings":
         return None if together else {"prompt_tokens": given, "total_tokens": given}
+    if endpoint == "moderations":
+        return None
+    if endpoint == "score":
+        return {"prompt_tokens": given, "total_tokens": given, "completion_tokens": 0, "prompt_tokens_details": None}
+    if endpoint == "responses":
+        return {
+            "input_tokens": given,
+            "input_tokens_details": {"cached_tokens": work.cached_tokens, "cache_write_tokens": 0},
+            "output_tokens": made,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": given + made,
+        }
     if endpoint == "rerank":
         return (
             {"prompt_tokens": given, "completion_tokens": 0, "total_tokens": given}
@@ -122,14 +134,18 @@ def call_id(settings: Settings, endpoint: str, body_sha256: str, seen: int) -> s
     marks = digest_of("id", settings.seed, body_sha256, seen).hex()
     if settings.flavour == "together":
         return f"o{marks[:6]}-{marks[6:12]}-{marks[12:28]}"
-    prefix = {"chat": "chatcmpl-", "completions": "cmpl-"}.get(endpoint, "")
+    prefix = {"chat": "chatcmpl-", "completions": "cmpl-", "responses": "resp_", "moderations": "modr-"}.get(
+        endpoint, ""
+    )
     return f"{prefix}{marks[:29]}"
 
 
 def _choices(call: Call, settings: Settings) -> tuple[Choice, ...]:
-    if call.endpoint not in ("chat", "completions"):
+    if call.endpoint not in ("chat", "completions", "responses"):
         return ()
-    prompts: tuple[Any, ...] = (call.body.get("messages"),) if call.endpoint == "chat" else call.texts
+    prompts: tuple[Any, ...] = call.texts
+    if call.endpoint != "completions":
+        prompts = (call.body.get("messages" if call.endpoint == "chat" else "input"),)
     seed = call.body.get("seed")
     return tuple(
         _choice(digest_of(call.endpoint, settings.seed, call.model, prompt, seed, index), call, settings)
@@ -154,24 +170,25 @@ def _choice(digest: bytes, call: Call, settings: Settings) -> Choice:
     return Choice(digest, wanted, ended)
 
 
-def _content(choice: Choice, call: Call, settings: Settings, echo: str) -> str:
+def content_of(choice: Choice, call: Call, settings: Settings, echo: str) -> str:
+    """The text of one answer, in the form that was asked for."""
     opening = f"[echo {echo}] " if settings.echo else ""
     whole = choice.finish != "length"
     if not _wants_json(call):
         return prose(choice.digest, choice.tokens, opening=opening, whole=whole)
     inner = prose(choice.digest, max(1, choice.tokens - _JSON_FRAME_TOKENS), opening=opening, whole=whole)
-    schema = schema_of(call.body.get("response_format"))
+    schema = schema_of(format_of(call.body))
     text = msgspec.json.encode({"text": inner}).decode() if schema is None else fitting(schema, inner)
     return text if whole else text[: min(len(text) - 2, choice.tokens * 4)]
 
 
 def _wants_json(call: Call) -> bool:
-    wanted = call.body.get("response_format")
-    return call.endpoint == "chat" and isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema")
+    wanted = format_of(call.body)
+    return call.endpoint != "completions" and wanted.get("type") in ("json_object", "json_schema")
 
 
 def _chat_choice(index: int, choice: Choice, work: Work, settings: Settings, echo: str) -> dict[str, Any]:
-    message: dict[str, Any] = {"role": "assistant", "content": _content(choice, work.call, settings, echo)}
+    message: dict[str, Any] = {"role": "assistant", "content": content_of(choice, work.call, settings, echo)}
     answer: dict[str, Any] = {
         "index": index,
         "message": message,
@@ -190,7 +207,7 @@ def _chat_choice(index: int, choice: Choice, work: Work, settings: Settings, ech
 def _text_choice(index: int, choice: Choice, work: Work, settings: Settings, echo: str) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "index": index,
-        "text": _content(choice, work.call, settings, echo),
+        "text": content_of(choice, work.call, settings, echo),
         "finish_reason": choice.finish,
         "logprobs": None,
     }

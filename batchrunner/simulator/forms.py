@@ -10,6 +10,13 @@ _DEEP: Final = 12
 """Levels below which only what must be there is made."""
 
 
+def format_of(body: dict[str, Any]) -> dict[str, Any]:
+    """The format that a body asks its answer to have; empty where it asks for none."""
+    text = body.get("text")
+    wanted = text.get("format") if isinstance(text, dict) else body.get("response_format")
+    return wanted if isinstance(wanted, dict) else {}
+
+
 def schema_of(wanted: Any) -> dict[str, Any] | None:
     """The schema in a `response_format`, in OpenAI's or in Together's place for it; None where there is none."""
     if not isinstance(wanted, dict):

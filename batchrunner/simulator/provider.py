@@ -10,11 +10,11 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import msgspec
 
-from batchrunner.simulator import answers, catalogue, errors, vectors, verdicts
+from batchrunner.simulator import answers, catalogue, errors, neighbours, vectors, verdicts
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.calls import Call, Endpoint, read_call
 from batchrunner.simulator.errors import Refusal
@@ -33,6 +33,7 @@ _ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "/completions": ("POST", "completions"),
     "/embeddings": ("POST", "embeddings"),
     "/rerank": ("POST", "rerank"),
+    **neighbours.ROUTES,
     "/models": ("GET", "models"),
     "/v2/supported-models": ("GET", "supported_models"),
 }
@@ -157,7 +158,7 @@ class Provider:
         if self.out():
             return self._refused(arrival, errors.overloaded(settings.flavour, settings.retry_after), fault="outage")
         known = _ROUTES.get(arrival.route)
-        if known is None:
+        if known is None or (settings.flavour == "together" and arrival.route in neighbours.ROUTES):
             return self._refused(arrival, errors.unknown_path(arrival.method, arrival.path))
         method, route = known
         if method != arrival.method:
@@ -253,15 +254,16 @@ class Provider:
         settings, endpoint = self._settings, work.call.endpoint
         call_id = answers.call_id(settings, endpoint, arrival.sha256, arrival.seen)
         created = int(arrival.wall)
-        answer: dict[str, Any]
         if endpoint == "chat":
             answer = answers.chat_answer(work, settings, call_id=call_id, created=created, echo=arrival.echo)
         elif endpoint == "completions":
             answer = answers.completion_answer(work, settings, call_id=call_id, created=created, echo=arrival.echo)
         elif endpoint == "embeddings":
             answer = vectors.embedding_answer(work, settings)
-        else:
+        elif endpoint == "rerank":
             answer = vectors.rerank_answer(work, settings, call_id=call_id)
+        else:
+            answer = neighbours.answer(work, settings, call_id, created, arrival.echo)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
         verdict = verdicts.served(work, answer, answers.usage_of(work, settings), fault, extra)

@@ -15,7 +15,10 @@ from batchrunner.simulator.faults import UNANSWERED_KINDS, WHOLE_KINDS, WIRE_KIN
 from batchrunner.simulator.ledger import Entry
 from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
 
-_LISTS: Final = {"chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results"}
+_LISTS: Final = {
+    "chat": "choices", "completions": "choices", "embeddings": "data", "rerank": "results",
+    "responses": "output", "moderations": "results", "score": "data",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
