@@ -84,8 +84,9 @@ def care_of(settings: Settings) -> Care:
 
 
 def price_book(settings: Settings) -> PriceBook:
-    """Return the built-in prices with the user's on top."""
-    return load_prices(settings.price_files)
+    """Return the built-in prices with the providers' above them, and the user's on top."""
+    of_providers = [each.prices for each in settings.providers.values() if each.prices is not None]
+    return load_prices((*of_providers, *settings.price_files))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

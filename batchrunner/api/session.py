@@ -98,7 +98,7 @@ class Session(Reads):
         tags = self.settings.tags if tags is None else tags
         command = Load.of(path, options or self.settings.job, name=name, tags=tags, add=add)
         with tuned():
-            return control.load(self._store, SystemClock(), command, self._store.path)
+            return self._load(command)
 
     def retry(
         self,
@@ -115,11 +115,14 @@ class Session(Reads):
         which = {"quarantined": quarantined, "flagged": flagged}
         return self.do(Retry(job=job.id, kinds=tuple(kinds), custom_ids=tuple(custom_ids), **which)).rows
 
+    def _load(self, command: Load) -> Loaded:
+        return control.load(self._store, SystemClock(), command, self._store.path, self.settings.providers)
+
     def do(self, command: Command) -> Done:
         """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""
         if isinstance(command, Load):
             with tuned():
-                return Done(loaded=control.load(self._store, SystemClock(), command, self._store.path))
+                return Done(loaded=self._load(command))
         if isinstance(command, Pause | Resume | Cancel | Retry):
             return control.at_once(control.perform(self._store, command, SystemClock().now()))
         raise ConfigurationError(

@@ -47,8 +47,8 @@ def command(loaded: Loaded, file: str, purpose: str | None, as_json: bool) -> No
     from batchrunner.api import check
 
     try:
-        provider = loaded.settings.provider_named(loaded.settings.provider)
-        checked = check(file, loaded.settings.job, dialect=provider.quirks, purpose=purpose)
+        dialects = {name: provider.quirks for name, provider in loaded.settings.providers.items()}
+        checked = check(file, loaded.settings.job, dialects=dialects, purpose=purpose)
     except InputError as error:
         if as_json:
             print_json(_refused(error, file))

@@ -128,8 +128,7 @@ def _size(raw: object, _: Place) -> int:
 
 
 def _factor(raw: object, _: Place) -> float:
-    text = raw.strip().removesuffix("x") if isinstance(raw, str) else raw
-    factor = parse_rate(text)
+    factor = parse_rate(raw.strip().removesuffix("x") if isinstance(raw, str) else raw)
     if not 1 < factor <= 16:
         raise ValueError("it must be greater than 1x and at most 16x")
     return factor
@@ -294,6 +293,7 @@ PROVIDER_OPTIONS: Final[Mapping[str, Option]] = {
     "base_url": Option(parse=_base_url, example='"https://api.example.com"', echo=False),
     "key_env": Option(parse=_key_env, example='"EXAMPLE_API_KEY"', echo=False),
     "quirks": Option(parse=_choice("together", "openai", "generic"), example='"generic"'),
+    "prices": Option(parse=_path, example='"prices.toml"'),
     "deadline": Option(parse=_duration(1, 86_400, "from 1s to 24h"), example='"10m"'),
     **MODEL_OPTIONS,
 }

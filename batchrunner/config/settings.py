@@ -72,6 +72,8 @@ class ProviderSettings:
     limits: ModelLimits = field(default_factory=ModelLimits)
     """What holds for every model that has no limits of its own."""
     models: Mapping[str, ModelLimits] = field(default_factory=dict)
+    prices: Path | None = None
+    """A price file for what it offers; ``price_files`` stand above it."""
     deadline: float | None = None
     """Seconds for a whole call; None: derived from its output bound."""
     named_only_in: Path | None = None

@@ -53,6 +53,8 @@ class NewRequest(NamedTuple):
     """The line's ``metadata`` and unknown keys, as one JSON object."""
     tags: tuple[tuple[str, str], ...] = ()
     """Line tags, sorted by key."""
+    provider: str | None = None
+    """The configured provider that this line asks for by name; None: the job's."""
 
 
 class Head(NamedTuple):

@@ -52,27 +52,37 @@ class Checked:
     """(endpoint, field, requests, first line) of fields that nobody describes; they are sent as they are."""
 
 
-def check(path: str, options: JobOptions, *, dialect: str = "generic", purpose: str | None = None) -> Checked:
+def check(
+    path: str,
+    options: JobOptions,
+    *,
+    dialects: Mapping[str, str] = MappingProxyType({}),
+    purpose: str | None = None,
+) -> Checked:
     """Check a job file line by line. Raises InputError with the bad lines; nothing is stored.
 
-    ``dialect`` is whose rules the fields are looked at by (``together``, ``openai``, ``generic``), ``purpose`` the
-    other file that it is to be (one of ``PURPOSES``). Memory holds 8 bytes a line, to find a repeated custom_id.
+    ``dialects`` are the configured providers, and whose rules their fields are looked at by (``together``, ``openai``,
+    ``generic``); ``purpose`` is the other file that it is to be (one of ``PURPOSES``). Memory holds 8 bytes a line, to
+    find a repeated custom_id.
     """
     if purpose not in (None, *PURPOSES):
         raise ConfigurationError(f"a file can't be checked for {purpose!r}", hint=f"one of {', '.join(PURPOSES)}")
     with open_source(path) as file:
         if purpose == FINE_TUNE:
             return _check_examples(file)
-        return _Check(file, options, dialect, None if purpose is None else BATCHES[purpose]).checked()
+        return _Check(file, options, dialects, None if purpose is None else BATCHES[purpose]).checked()
 
 
 class _Check:
     """One look at one file."""
 
-    def __init__(self, file: Source, options: JobOptions, dialect: str, rules: BatchRules | None) -> None:
+    def __init__(
+        self, file: Source, options: JobOptions, dialects: Mapping[str, str], rules: BatchRules | None
+    ) -> None:
         self._file = file
-        self._options = options
-        self._dialect = dialect
+        self._dialects = dialects
+        self._provider = options.provider
+        self._compiler = Compiler(options, dialects)
         self._batch = None if rules is None else BatchFile(rules)
         self._bad, self._warned = Problems(), Problems()
         self._lanes: Counter[tuple[str, str]] = Counter()
@@ -81,10 +91,10 @@ class _Check:
         self._tokens = [0, 0, 0]
 
     def checked(self) -> Checked:
-        for line, request in _requests(self._file, self._options, self._bad.add):
+        for line, request in _requests(self._file, self._compiler, self._bad.add):
             self._count(request)
             self._look(line, request)
-        for problem in _repeated(self._file, self._options, self._seen):
+        for problem in _repeated(self._file, self._compiler, self._seen):
             self._bad.add(problem)
         if self._batch is not None:
             for problem in self._batch.size(self._file.size):
@@ -111,7 +121,8 @@ class _Check:
         self._tokens[2] += request.max_out is None
 
     def _look(self, line: Line, request: NewRequest) -> None:
-        looked = look(request.endpoint, _BODY.decode(request.body), self._dialect)
+        dialect = self._dialects.get(request.provider or self._provider, "generic")
+        looked = look(request.endpoint, _BODY.decode(request.body), dialect)
         for finding in looked.findings:
             top = finding.field.partition(".")[0].partition("[")[0]
             self._warned.add(Problem(line.number, line.body_column(top), str(finding)))
@@ -137,8 +148,7 @@ def _check_examples(file: Source) -> Checked:
     return Checked(path=file.path, requests=lines, by_lane=(), input_tokens=0, output_tokens=0, unbounded=0)
 
 
-def _requests(file: Source, options: JobOptions, bad: Callable[[Problem], None]) -> Iterator[tuple[Line, NewRequest]]:
-    compiler = Compiler(options)
+def _requests(file: Source, compiler: Compiler, bad: Callable[[Problem], None]) -> Iterator[tuple[Line, NewRequest]]:
     for line in iter_lines(file):
         request = line if isinstance(line, Problem) else compiler.request(line)
         if isinstance(request, Problem):
@@ -147,14 +157,14 @@ def _requests(file: Source, options: JobOptions, bad: Callable[[Problem], None])
             yield line, request
 
 
-def _repeated(file: Source, options: JobOptions, seen: "array[int]") -> Iterator[Problem]:
+def _repeated(file: Source, compiler: Compiler, seen: "array[int]") -> Iterator[Problem]:
     """Yield the lines that repeat a custom_id; reads the file again only where marks say that there may be one."""
     ordered = sorted(seen)
     suspects = {mark for mark, following in pairwise(ordered) if mark == following}
     if not suspects:
         return
     first: dict[str, int] = {}
-    for _, request in _requests(file, options, lambda _: None):
+    for _, request in _requests(file, compiler, lambda _: None):
         if _mark(request.custom_id) in suspects:
             line = first.setdefault(request.custom_id, request.line)
             if line != request.line:

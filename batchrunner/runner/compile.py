@@ -1,6 +1,7 @@
 """A line of a job file becomes a request: its endpoint is found, its body checked, changed on request, measured."""
 
 import hashlib
+from collections.abc import Collection
 
 from batchrunner.core.errors import ConfigurationError, Problem
 from batchrunner.core.job import JobOptions
@@ -19,10 +20,14 @@ def _named(endpoint: str) -> Endpoint:
 
 
 class Compiler:
-    """Compiles the lines of one file, in order. Raises ConfigurationError for an endpoint that there is none of."""
+    """Compiles the lines of one file, in order. Raises ConfigurationError for an endpoint that there is none of.
 
-    def __init__(self, options: JobOptions) -> None:
+    ``providers`` are the names that a line may ask for: a line can choose among configured hosts, and bring none.
+    """
+
+    def __init__(self, options: JobOptions, providers: Collection[str] = ()) -> None:
         self._options = options
+        self._providers = {options.provider, *providers}
         self._default = _named(options.endpoint) if options.endpoint else None
         self._settings = tuple((key, value.encode()) for key, value in options.settings)
         self._patches = bool(options.model or self._settings)
@@ -38,6 +43,8 @@ class Compiler:
             facts = endpoint.inspect(body)
         except BadBody as bad:
             return Problem(line.number, line.body_column(bad.field), bad.reason)
+        if line.provider is not None and line.provider not in self._providers:
+            return self._no_provider(line)
         digest = hashlib.sha256(body).digest()[:16]
         return NewRequest(
             line.number,
@@ -51,6 +58,15 @@ class Compiler:
             line.priority,
             line.extras,
             line.tags,
+            line.provider,
+        )
+
+    def _no_provider(self, line: Line) -> Problem:
+        known = ", ".join(sorted(self._providers))
+        return Problem(
+            line.number,
+            line.column("metadata"),
+            f'"metadata.provider": there is no provider {ascii(line.provider)[:80]}; configured: {known}',
         )
 
     def _endpoint(self, line: Line) -> Endpoint:

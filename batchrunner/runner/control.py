@@ -107,10 +107,10 @@ def refuse_cancelled(job: Job) -> Job:
     return job
 
 
-def load(store: Loading, clock: Clock, command: Load, db: str) -> Loaded:
+def load(store: Loading, clock: Clock, command: Load, db: str, providers: Collection[str]) -> Loaded:
     """Queue the file of a command, or find the job that it already is. Raises InputError, ConfigurationError."""
     _refuse_own_files(command.path, db)
-    loader = Loader(store, clock)
+    loader = Loader(store, clock, providers)
     done = loader.load(command.path, command.options, name=command.name, tags=command.tags, add=command.add)
     refuse_cancelled(done.job)
     return done
@@ -275,7 +275,7 @@ class Control:
         with anyio.CancelScope(shield=True):
             async with self._loading, BlockingPortal() as portal:
                 across = cast(Loading, Across(self._store, partial(self._across, live, portal)))
-                work = partial(load, across, self._clock, command, self._db)
+                work = partial(load, across, self._clock, command, self._db, self._providers)
                 loaded = await anyio.to_thread.run_sync(_caught, work)
         if isinstance(loaded, Exception):
             live.end_load()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +72,11 @@ def identity(source: JobSource, options: JobOptions) -> str:
 class Loader:
     """Loads job files into a store that this process may write to."""
 
-    def __init__(self, store: Loading, clock: Clock) -> None:
+    def __init__(self, store: Loading, clock: Clock, providers: Collection[str] = ()) -> None:
+        """``providers`` are the configured ones, which lines may ask for by name."""
         self._store = store
         self._clock = clock
+        self._providers = providers
 
     def load(
         self,
@@ -141,7 +143,7 @@ class Loader:
     def _fill(self, job: Job, file: Source, source: JobSource, key: str) -> Loaded:
         problems = Problems()
         try:
-            self._store_all(job.id, chunks(file, Compiler(job.options), problems), problems)
+            self._store_all(job.id, chunks(file, Compiler(job.options, self._providers), problems), problems)
             if problems.count:
                 raise problems.refuse(source.path)
             reached("load.seal")
@@ -176,7 +178,7 @@ class Loader:
     def _add(self, job: Job, file: Source, source: JobSource, options: JobOptions, key: str) -> Loaded:
         """Take the lines that are new, once the whole file is known to be sound."""
         counted, added = self._compare(job, file, options), 0
-        for chunk in chunks(file, Compiler(options), Problems()):
+        for chunk in chunks(file, Compiler(options, self._providers), Problems()):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
             fresh = [request for request in chunk if request.custom_id not in known]
             self._store.add(job.id, fresh)
@@ -195,7 +197,7 @@ class Loader:
 
     def _compare(self, job: Job, file: Source, options: JobOptions) -> "_Compared":
         problems, same, changed, new = Problems(), 0, 0, 0
-        for chunk in chunks(file, Compiler(options), problems):
+        for chunk in chunks(file, Compiler(options, self._providers), problems):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
             for request in chunk:
                 digest = known.get(request.custom_id)

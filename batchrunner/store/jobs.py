@@ -103,8 +103,9 @@ class SqliteJobs:
         queued: dict[int, int] = defaultdict(int)
         extra_lines = 0
         for key, one in enumerate(new, first):
-            line, custom_id, endpoint, model, body, digest, est_in, max_out, priority, extras, tags = one
-            lane_id = self._lanes.get((provider, model)) or self._lane(connection, provider, model)
+            line, custom_id, endpoint, model, body, digest, est_in, max_out, priority, extras, tags, own = one
+            host = own or provider
+            lane_id = self._lanes.get((host, model)) or self._lane(connection, host, model)
             tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)
             rows += key, job_id, line, custom_id, digest, endpoint, lane_id, tag_set_id, -priority, est_in, max_out
             data += key, extras, body
