@@ -30,6 +30,7 @@ from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
 from batchrunner.runner.artifacts import Artifacts
 from batchrunner.runner.command import CommandNotifier
+from batchrunner.runner.judging import Wishes
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.parts import Parts
@@ -86,8 +87,9 @@ def care_of(settings: Settings) -> Care:
 
 
 def price_book(settings: Settings) -> PriceBook:
-    """Return the built-in prices with the user's on top."""
-    return load_prices(settings.price_files)
+    """Return the built-in prices with the providers' above them, and the user's on top."""
+    of_providers = [each.prices for each in settings.providers.values() if each.prices is not None]
+    return load_prices((*of_providers, *settings.price_files))
 
 
 def attachments(settings: Settings) -> Attachments:
@@ -151,6 +153,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         classifier=partial(make_classifier, settings),
         gate=partial(make_gate, settings, dice or random.SystemRandom().random),
         patience=patience_of(settings),
+        wishes=Wishes(settings.repair, settings.raise_cap),
         notifier=make_notifier(settings),
         keep_partial=settings.keep_partial,
         attachments=attachments(settings),

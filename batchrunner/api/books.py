@@ -45,6 +45,8 @@ class Attempt(NamedTuple):
     """Whether it has a continuation: then it may be open while nobody works on it."""
     sent: str
     """First 32 hex digits of the SHA-256 of what was sent."""
+    patched: int
+    """Whether that was made of another body than the one that was loaded: the request was asked again."""
     usage: Usage
     """What was counted, in every unit; nothing where it is not known."""
 
@@ -80,9 +82,9 @@ class Sheet:
     def sent(self, attempt: Attempt) -> str:
         """Return the first hex digits of the SHA-256 of what an attempt sent; none where nobody can know them."""
         row = self.rows[attempt.request_id]
-        if not row.composed:
-            return row.sha256
-        return "" if attempt.outcome in (None, "lost") else attempt.sent
+        if row.composed and attempt.outcome in (None, "lost"):
+            return ""
+        return attempt.sent if row.composed or attempt.patched else row.sha256
 
     def label(self, request_id: int) -> str:
         """Return how people know a request."""
@@ -127,7 +129,7 @@ _UNITS = (
 )
 _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
  rate_id, hold, cost, EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = attempts.request_id
- AND c.attempt_id = attempts.id), lower(hex(sent_digest)), {", ".join(_UNITS)}, stated_cost
+ AND c.attempt_id = attempts.id), lower(hex(sent_digest)), patch IS NOT NULL, {", ".join(_UNITS)}, stated_cost
  FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
@@ -139,7 +141,7 @@ _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     *facts, stated = row
-    known, units = facts[:16], dict(zip(_UNITS, (amount or 0 for amount in facts[16:]), strict=True))
+    known, units = facts[:17], dict(zip(_UNITS, (amount or 0 for amount in facts[17:]), strict=True))
     given, cached, made = (amount or 0 for amount in known[8:11])
     return Attempt._make((*known, Usage(input=given, cached=cached, output=made, cost=stated, **units)))
 

@@ -12,8 +12,9 @@ from batchrunner.core.pricing import PriceBook, RateCard, pico_per_token
 from batchrunner.transport.models import fetch_models
 from batchrunner.wiring import Access, make_classifier, make_transport, price_book
 
-_LENGTHS = ("context_length", "max_model_len")
-"""How Together and vLLM call the context; OpenAI does not tell."""
+_LENGTHS = ("context_length", "max_model_len", "contextLength")
+"""How Together, vLLM and Together's newer catalogue (there it is text) call the context; OpenAI does not tell."""
+_MOST_DIGITS = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +53,32 @@ async def catalogue(loaded: Loaded, provider: str, *, clock: Clock | None = None
 
 
 def _model(entry: Mapping[str, Any], provider: str, book: PriceBook, now: int) -> Model | None:
-    name = entry.get("id")
+    newer = "displayType" in entry or "contextLength" in entry
+    name = entry.get("name" if newer else "id")  # the newer catalogue's ids are its own: requests go by name
     if not isinstance(name, str) or not name:
         return None
-    kind = entry.get("type")
-    lengths = (entry.get(field) for field in _LENGTHS)
+    kind = entry.get("displayType" if newer else "type")
+    lengths = (_length(entry.get(field)) for field in _LENGTHS)
     pricing = entry.get("pricing")
     prices = pricing if isinstance(pricing, dict) else {}
     return Model(
         id=name,
         type=kind if isinstance(kind, str) else None,
-        context=next((length for length in lengths if type(length) is int and length > 0), None),
-        listed=(_pico(prices.get("input")), _pico(prices.get("cached_input")), _pico(prices.get("output"))),
+        context=next((length for length in lengths if length), None),
+        listed=(
+            _pico(prices.get("input")),
+            _pico(prices.get("cachedInput" if newer else "cached_input")),
+            _pico(prices.get("output")),
+        ),
         card=book.card(provider, name, now),
     )
+
+
+def _length(told: object) -> int | None:
+    """Read a number of tokens, as a number or as text; None: none that can be true."""
+    if type(told) is str and told.isascii() and told.isdecimal() and len(told) <= _MOST_DIGITS:
+        told = int(told)
+    return told if type(told) is int and told > 0 else None
 
 
 def _pico(price: object) -> int | None:

@@ -84,11 +84,19 @@ class Queue:
             return await _run(held.plan(chosen, selection), progress)
 
     async def retry(
-        self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
+        self,
+        job: Ref,
+        *,
+        kinds: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+        quarantined: bool = False,
+        flagged: bool = False,
     ) -> int:
-        """Queue failed requests again, all or by kind or id, or those in quarantine; return how many."""
-        asked = self._asking(verbs.retry, _ref(job), kinds=kinds, custom_ids=custom_ids, quarantined=quarantined)
-        return (await asked).rows
+        """Queue failed requests again, all or by kind or id, or those in quarantine, or those with a flagged answer;
+        return how many.
+        """
+        which = {"kinds": kinds, "custom_ids": custom_ids, "quarantined": quarantined, "flagged": flagged}
+        return (await self._asking(verbs.retry, _ref(job), **which)).rows
 
     async def pause(
         self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None, reason: str = ""
@@ -186,10 +194,17 @@ class BlockingQueue:
         return self._wait(partial(self._queue.run, *jobs, limit=limit, progress=progress))
 
     def retry(
-        self, job: Ref, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
+        self,
+        job: Ref,
+        *,
+        kinds: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+        quarantined: bool = False,
+        flagged: bool = False,
     ) -> int:
         """See ``Queue.retry``."""
-        return self._wait(partial(self._queue.retry, job, kinds=kinds, custom_ids=custom_ids, quarantined=quarantined))
+        asked = partial(self._queue.retry, kinds=kinds, custom_ids=custom_ids, quarantined=quarantined, flagged=flagged)
+        return self._wait(partial(asked, job))
 
     def pause(
         self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None, reason: str = ""

@@ -54,10 +54,13 @@ class Reads:
         for row in self._reader.results(self.job(ref).id):
             yield Result(row)
 
-    def export(self, ref: str | Job, out: str, *, force: bool = False) -> ExportSummary:
-        """Write what is there of a job's results; failures go beside them. Raises ConfigurationError."""
+    def export(self, ref: str | Job, out: str, *, force: bool = False, flagged: bool = False) -> ExportSummary:
+        """Write what is there of a job's results; failures go beside them. Raises ConfigurationError.
+
+        ``flagged``: only the answers that are flagged.
+        """
         with tuned():
-            return export(self._reader, self.job(ref), out, force=force)
+            return export(self._reader, self.job(ref), out, force=force, flagged=flagged)
 
     def failures(self, ref: str | Job) -> list[FailureGroup]:
         """Return a job's failures by kind and status, most frequent first."""

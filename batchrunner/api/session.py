@@ -110,14 +110,23 @@ class Session(Reads):
 
     def _load(self, command: Load) -> Loaded:
         with tuned():
-            return control.load(self._store, SystemClock(), command, self._store.path, attachments(self.settings))
+            db, files = self._store.path, attachments(self.settings)
+            return control.load(self._store, SystemClock(), command, db, files, self.settings.providers)
 
     def retry(
-        self, job: Job, *, kinds: Sequence[str] = (), custom_ids: Sequence[str] = (), quarantined: bool = False
+        self,
+        job: Job,
+        *,
+        kinds: Sequence[str] = (),
+        custom_ids: Sequence[str] = (),
+        quarantined: bool = False,
+        flagged: bool = False,
     ) -> int:
-        """Queue failed requests again, all or by kind or id, or those in quarantine; return how many."""
-        again = Retry(job=job.id, kinds=tuple(kinds), custom_ids=tuple(custom_ids), quarantined=quarantined)
-        return self.do(again).rows
+        """Queue failed requests again, all or by kind or id, or those in quarantine, or those with a flagged answer;
+        return how many.
+        """
+        which = {"quarantined": quarantined, "flagged": flagged}
+        return self.do(Retry(job=job.id, kinds=tuple(kinds), custom_ids=tuple(custom_ids), **which)).rows
 
     def do(self, command: Command) -> Done:
         """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""

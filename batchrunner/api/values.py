@@ -7,6 +7,7 @@ import msgspec
 
 from batchrunner.core.continuation import Artifact
 from batchrunner.core.job import Job
+from batchrunner.endpoints.reasoning import Flat, flattened
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.store.base import CostRow, Counts, LaneRow, Pause, ResultRow, RunnerRow
 
@@ -65,10 +66,24 @@ class Result:
 
     @property
     def text(self) -> str | None:
-        """The answer's text; None where there is no answer or its format has none."""
+        """The answer's text without its reasoning; None where there is no answer or its format has none."""
+        return self._flat.text
+
+    @property
+    def reasoning(self) -> str | None:
+        """What was thought before the answer, wherever the provider put it; None where nothing is told."""
+        return self._flat.reasoning
+
+    @property
+    def _flat(self) -> Flat:
         if self.row.state != "succeeded" or self.row.body is None:
-            return None
-        return BY_PATH[self.row.endpoint].text(self.row.body)
+            return Flat(None, None)
+        return flattened(BY_PATH[self.row.endpoint], self.row.body)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What is odd about the answer, such as ``cut_off`` or ``schema: $.a: ...``; empty where nothing is."""
+        return self.row.flags
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:

@@ -179,9 +179,12 @@ def retry(  # noqa: PLR0913 - each narrows down what is tried again
     custom_ids: Sequence[str] = (),
     quarantined: bool = False,
     cancelled: bool = False,
+    flagged: bool = False,
     wait: bool = False,
 ) -> Done:
-    """Queue failed requests of a job again, all or by kind or id; or those in quarantine; or its cancelled ones."""
+    """Queue failed requests of a job again, all or by kind or id; or those in quarantine; or its cancelled ones; or
+    those whose answers are flagged (which are wasted then: they were paid for).
+    """
 
     def make(read: Reads) -> Command:
         return Retry(
@@ -190,6 +193,7 @@ def retry(  # noqa: PLR0913 - each narrows down what is tried again
             custom_ids=tuple(custom_ids),
             quarantined=quarantined,
             cancelled=cancelled,
+            flagged=flagged,
         )
 
     return ask(loaded, make, wait=wait)

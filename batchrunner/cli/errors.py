@@ -13,6 +13,7 @@ from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import command_line, one_line
 from batchrunner.config import Loaded
 from batchrunner.core.attempt import FailureKind
+from batchrunner.core.labels import label_of
 
 if TYPE_CHECKING:
     from batchrunner.store.base import FailureGroup
@@ -97,10 +98,7 @@ def _facts(group: "FailureGroup") -> dict[str, Any]:
 
 def _label(group: "FailureGroup") -> str:
     """Return the name under which the official SDKs raise the same error."""
-    from batchrunner.endpoints.labels import label
-
-    known = group.kind in FailureKind.__members__.values()
-    return label(group.status, FailureKind(group.kind) if known else None)
+    return label_of(group.status, group.kind) or ""
 
 
 def _show(groups: list["FailureGroup"]) -> None:

@@ -32,7 +32,7 @@ def job_facts(job: Job) -> dict[str, Any]:
 
 
 def count_facts(counts: Counts) -> dict[str, int]:
-    """Return the requests by state; ``waiting`` is part of ``queued``."""
+    """Return the requests by state; ``waiting`` is part of ``queued``, ``flagged`` of ``succeeded``."""
     return dict(counts._asdict())
 
 

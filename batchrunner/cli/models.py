@@ -31,8 +31,9 @@ EXIT_CODES: Final = {
 @verb()
 @provider_options
 @click.option("--search", metavar="TEXT", help="Only models whose id or type holds this.")
+@click.option("--type", "kind", metavar="TYPE", help="Only models of this type: chat, embedding, rerank, image ...")
 @json_option
-def command(loaded: Loaded, search: str | None, as_json: bool) -> int:
+def command(loaded: Loaded, search: str | None, kind: str | None, as_json: bool) -> int:
     """Ask the provider what models it has: type, context and price. It costs nothing.
 
     Prices are the provider's, in dollars per million tokens; `booked` is what our price book prices a call by today.
@@ -40,6 +41,7 @@ def command(loaded: Loaded, search: str | None, as_json: bool) -> int:
     \b
     Examples:
       batchrunner models
+      batchrunner models --type embedding
       batchrunner models --provider openai --search embedding
       batchrunner models --json
     """
@@ -49,7 +51,7 @@ def command(loaded: Loaded, search: str | None, as_json: bool) -> int:
     found = anyio.run(partial(catalogue, loaded, settings.provider))
     if isinstance(found, Failure):
         return tell_failure(found, settings.provider)
-    shown = [model for model in found if _fits(model, search)]
+    shown = [model for model in found if _fits(model, search, kind)]
     if as_json:
         facts = [_facts(model) for model in shown]
         print_json({"schema": "batchrunner.models/1", "provider": settings.provider, "models": facts})
@@ -57,6 +59,9 @@ def command(loaded: Loaded, search: str | None, as_json: bool) -> int:
         headers = ("model", "type", "context", "in $/M", "cached $/M", "out $/M", "booked in/out")
         table(headers, [_cells(model) for model in shown], right=(2, 3, 4, 5))
     talk(f"{plural(len(shown), 'model')} of {settings.provider}", quiet=settings.quiet)
+    if kind is not None and not shown:
+        types = sorted({model.type for model in found if model.type})
+        talk(f"its types are: {one_line(', '.join(types) or 'not told', 200)}", quiet=settings.quiet)
     return ExitCode.OK
 
 
@@ -68,7 +73,9 @@ def tell_failure(failure: Failure, provider: str) -> int:
     return EXIT_CODES.get(failure.kind, ExitCode.UNAVAILABLE)
 
 
-def _fits(model: "Model", search: str | None) -> bool:
+def _fits(model: "Model", search: str | None, kind: str | None) -> bool:
+    if kind is not None and (model.type or "").casefold() != kind.casefold():
+        return False
     return not search or search.casefold() in f"{model.id} {model.type or ''}".casefold()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from batchrunner.cli.hardening import leaks
-from batchrunner.cli.params import COUNT_OR_AUTO, DURATION, RATE_OR_AUTO, SETTING, SIZE, TAG
+from batchrunner.cli.params import COUNT, COUNT_OR_AUTO, DURATION, RATE_OR_AUTO, SETTING, SIZE, TAG
 from batchrunner.cli.render import talk
 from batchrunner.config import Loaded, load_here
 from batchrunner.transport.hosts import host_label
@@ -104,6 +104,17 @@ pause_options = _stack(
     click.option("--notify", metavar="CMD|URL", help="Tell of pauses and of the end: JSON on stdin, or by POST."),
 )
 
+judging_options = _stack(
+    click.option(
+        "--repair",
+        type=COUNT,
+        help="Ask again, at most so often, where an answer is not the JSON that was asked for; each costs a call.",
+    ),
+    click.option(
+        "--raise-cap", metavar="FACTOR", help="Ask once more, with a higher max_tokens, for answers cut off: 2x."
+    ),
+)
+
 wait_option = _stack(
     click.option("--wait", is_flag=True, help="Queue behind the runner that holds the database."),
     click.option("--db-timeout", metavar="TIME", help="Wait for another program in the database.  [default: 60s]"),
@@ -116,7 +127,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
-    "until", "run_for", "give_up_after", "row_timeout", "poll_for", "notify",
+    "repair", "raise_cap", "until", "run_for", "give_up_after", "row_timeout", "poll_for", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
     "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "idle_timeout", "keep_partial", "stream",
     "attachments",

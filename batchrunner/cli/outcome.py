@@ -14,6 +14,7 @@ from batchrunner.core.attempt import FailureKind
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
+from batchrunner.runner.tally import Tally
 
 ADVICE = {
     FailureKind.AUTH: "the key was refused: check the variable that holds it, then run the same command again",
@@ -75,6 +76,8 @@ def tell_outcome(
         _tell_exported(exported, quiet=quiet)
     for status in held.statuses(jobs):
         talk(_standing(status), quiet=quiet)
+        if status.counts.flagged:
+            talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
         if status.counts.failed + status.counts.quarantined:
             talk(f"  look: {_command('errors', status.job.name, held)}", quiet=quiet)
             talk(f"  again: {_command('retry', status.job.name, held)}", quiet=quiet)
@@ -110,10 +113,15 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
         talk(f"{rows} at once older than 10 min, the longest call took {duration(report.tail.longest)}", quiet=quiet)
     seconds = (report.ended - report.started) / SECOND
     talk(
-        f"{plural(tally.succeeded, 'request')} succeeded, {tally.failed:,} failed,"
+        f"{plural(tally.succeeded, 'request')} succeeded{_flagged(tally)}, {tally.failed:,} failed,"
         f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
         quiet=quiet,
     )
+
+
+def _flagged(tally: Tally) -> str:
+    flagged = f" ({tally.flagged:,} flagged)" if tally.flagged else ""
+    return f"{flagged}, {tally.asked_again:,} asked again" if tally.asked_again else flagged
 
 
 def tail_text(tail: Tail) -> str:
@@ -156,6 +164,8 @@ def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:
 def _standing(status: JobStatus) -> str:
     counts, costs = status.counts, status.costs
     line = f"job {status.job.id} ({status.job.name}): {counts.succeeded:,} of {counts.total:,} succeeded"
+    if counts.flagged:
+        line += f" ({counts.flagged:,} flagged)"
     if counts.failed:
         line += f", {counts.failed:,} failed"
     if costs is None:

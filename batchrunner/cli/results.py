@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", metavar="OUT", default="-", show_default=True, help="A .jsonl or .csv file, or - for stdout."
 )
+@click.option("--flagged", is_flag=True, help="Only answers that are flagged: cut off, empty, not valid JSON ...")
 @click.option("--force", is_flag=True, help="Replace a file that this job did not write.")
-def command(loaded: Loaded, job: str, output: str, force: bool) -> None:
+def command(loaded: Loaded, job: str, output: str, flagged: bool, force: bool) -> None:
     """Export a job's answers in input order, as far as they are there.
 
     JSONL lines have the shape of OpenAI's batch output, and one key more, `batchrunner`, with attempts, usage and cost.
@@ -30,13 +31,14 @@ def command(loaded: Loaded, job: str, output: str, force: bool) -> None:
     Examples:
       batchrunner results quickstart > out.jsonl
       batchrunner results quickstart -o out.csv
+      batchrunner results quickstart --flagged | jq -c .batchrunner.flags
       batchrunner results 1 | jq -r .response.body.choices[0].message.content
     """
     from batchrunner.api import reads
 
     with reads(loaded) as queue:
         found = queue.job(job)
-        summary = queue.export(found, output, force=force)
+        summary = queue.export(found, output, force=force, flagged=flagged)
     for line in _told(loaded, found.name, summary):
         talk(line, quiet=loaded.settings.quiet)
 

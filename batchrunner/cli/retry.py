@@ -23,6 +23,7 @@ from batchrunner.core.attempt import FailureKind
 )
 @click.option("--id", "ids", metavar="CUSTOM_ID", multiple=True, help="Only this request; may be repeated.")
 @click.option("--quarantined", is_flag=True, help="Those that were set aside for being there at every crash instead.")
+@click.option("--flagged", is_flag=True, help="Those with a flagged answer, which is replaced and stays paid for.")
 @click.option("--cancelled", is_flag=True, help="Take a cancel back: queue what it cancelled.")
 @wait_option
 @json_option
@@ -33,6 +34,7 @@ def command(
     kinds: tuple[str, ...],
     ids: tuple[str, ...],
     quarantined: bool,
+    flagged: bool,
     cancelled: bool,
     wait: bool,
     as_json: bool,
@@ -47,17 +49,19 @@ def command(
       batchrunner retry quickstart --kind timeout --kind server_error
       batchrunner retry quickstart --id row-17
       batchrunner retry quickstart --quarantined
+      batchrunner retry quickstart --flagged
       batchrunner retry quickstart --cancelled
     """
     from batchrunner.api import verbs
 
     if cancelled and (kinds or ids):
         raise click.UsageError("--cancelled takes back all that was cancelled: leave --kind and --id out")
-    if cancelled and quarantined:
-        raise click.UsageError("--cancelled and --quarantined are two things: give one after the other")
-    done = verbs.retry(
-        loaded, job, kinds=kinds, custom_ids=ids, quarantined=quarantined, cancelled=cancelled, wait=wait
-    )
+    if cancelled + quarantined + flagged > 1:
+        raise click.UsageError("--cancelled, --quarantined and --flagged are apart: give one after the other")
+    if flagged and kinds:
+        raise click.UsageError("--kind is of failures, and a flagged answer is none: leave it out")
+    which = {"quarantined": quarantined, "flagged": flagged, "cancelled": cancelled}
+    done = verbs.retry(loaded, job, kinds=kinds, custom_ids=ids, **which, wait=wait)
     found, queued = done.job, done.rows
     assert found is not None  # noqa: S101 - for the type checker: a retry is of a job
     if as_json:

@@ -11,7 +11,15 @@ from batchrunner.cli import interrupts
 from batchrunner.cli.confirm import confirm
 from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.live import Mode, choose, show
-from batchrunner.cli.options import job_options, limit_options, pause_options, provider_options, verb, wait_option
+from batchrunner.cli.options import (
+    job_options,
+    judging_options,
+    limit_options,
+    pause_options,
+    provider_options,
+    verb,
+    wait_option,
+)
 from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tail_text, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT
 from batchrunner.cli.pauses import tell_pauses
@@ -32,6 +40,7 @@ HANGUP_SEEN = 0.5
 @click.option("--sample", type=COUNT, help="Work on N random rows only.")
 @provider_options
 @limit_options
+@judging_options
 @pause_options
 @job_options
 @wait_option

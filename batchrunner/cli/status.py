@@ -184,6 +184,8 @@ def _next(loaded: Loaded, status: "JobStatus", runner: "RunnerRow | None", now: 
     if counts.failed + counts.quarantined:
         lines.append(f"look:  {command_line(loaded, 'errors', name)}")
         lines.append(f"again: {command_line(loaded, 'retry', name)}")
+    if counts.flagged:
+        lines.append(f"odd:   {command_line(loaded, 'results', name, '--flagged')}")
     if counts.succeeded:
         lines.append(f"get:   {command_line(loaded, 'results', name, '-o', 'out.jsonl')}")
     return lines

@@ -16,9 +16,8 @@ from batchrunner.config.options import (
     Given,
     Layer,
     Option,
-    Place,
-    provider_name,
 )
+from batchrunner.config.parsers import Place, provider_name
 from batchrunner.core.errors import ConfigurationError
 
 _LARGEST: Final = 1024 * 1024

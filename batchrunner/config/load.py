@@ -18,8 +18,8 @@ from batchrunner.config.options import (
     PROVIDER_OPTIONS,
     Given,
     Layer,
-    Place,
 )
+from batchrunner.config.parsers import Place
 from batchrunner.config.providers import BUILT_IN, build_providers, built_in, refuse_redirects
 from batchrunner.config.settings import AUTO, ModelLimits, Origin, ProviderSettings, Settings
 from batchrunner.core.errors import ConfigurationError

@@ -104,6 +104,7 @@ def _provider(name: str, values: Mapping[tuple[str, ...], Given], project_file: 
         quirks=own.get("quirks", "generic"),
         limits=ModelLimits.given({limit: own[limit] for limit in MODEL_OPTIONS if limit in own}),
         models=MappingProxyType({model: ModelLimits.given(limits) for model, limits in models.items()}),
+        prices=own.get("prices"),
         deadline=own.get("deadline"),
         named_only_in=project_file if _is_hearsay(name, values) else None,
     )

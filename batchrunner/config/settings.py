@@ -72,6 +72,8 @@ class ProviderSettings:
     limits: ModelLimits = field(default_factory=ModelLimits)
     """What holds for every model that has no limits of its own."""
     models: Mapping[str, ModelLimits] = field(default_factory=dict)
+    prices: Path | None = None
+    """A price file for what it offers; ``price_files`` stand above it."""
     deadline: float | None = None
     """Seconds for a whole call; None: derived from its output bound."""
     named_only_in: Path | None = None
@@ -109,6 +111,10 @@ class Settings:
     """Seconds that calls in flight get to finish after the first Ctrl-C."""
     max_tries: int = 5
     """Failures that count against a row before it is given up."""
+    repair: int = 0
+    """How often a request is asked again whose answer does not have the form that it asked for."""
+    raise_cap: float | None = None
+    """By how much the output bound is multiplied, once, for an answer that was cut off; None: it stays as it is."""
     on_pause: OnPause | None = None
     """What a pause does to a run; None: outages and quotas are waited for, what a person has to act on ends it."""
     until: str | None = None

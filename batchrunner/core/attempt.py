@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from batchrunner.core.continuation import Continuation
+from batchrunner.core.flags import Flags
 from batchrunner.core.usage import Usage
 
 
@@ -65,6 +66,8 @@ class Reply(NamedTuple):
     """The model as the provider echoed it."""
     request_id: str | None = None
     """The provider's id of this request."""
+    flags: Flags = ()
+    """What is odd about it; see ``core.flags``."""
 
 
 class Failure(NamedTuple):

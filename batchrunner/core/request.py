@@ -62,6 +62,8 @@ class NewRequest(NamedTuple):
     """Whether what is sent is made of ``body`` at send time, with local files that it refers to, or as a form."""
     files: int = 0
     """How many local files it refers to."""
+    provider: str | None = None
+    """The configured provider that this line asks for by name; None: the job's."""
 
 
 class Head(NamedTuple):
@@ -118,6 +120,15 @@ class Opened(NamedTuple):
     """Whether what is sent has yet to be made of the body."""
     resumed: Resumption | None = None
     """Set where the attempt was bought before: nothing is sent but its next step."""
+    repairs: int = 0
+    """How often this request was asked again because its answer was not what it had asked for."""
+    raises: int = 0
+    """How often it was asked again with a higher output bound. Either way ``body`` is not the one that was loaded."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer is kept that this call is to better."""
+        return self.repairs + self.raises > 0
 
 
 class Release(NamedTuple):

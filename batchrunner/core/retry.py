@@ -54,7 +54,27 @@ class GoOn(NamedTuple):
     """Whether its worker goes on at once: the request stays running, and only a crash sends it back to the queue."""
 
 
-Verdict = Succeed | RetryAt | GiveUp | Stop
+class AskAgain(NamedTuple):
+    """The answer is kept, but it is not what was asked for: ask again, with another body."""
+
+    not_before: int
+    """Microseconds UTC; never 0."""
+    body: bytes
+    est_in: int
+    """Estimated input tokens of the new body."""
+    max_out: int | None
+    """The output bound that the new body sets."""
+    raised: bool = False
+    """Whether it asks for a longer answer, not for a better one."""
+
+
+class FallBack(NamedTuple):
+    """Asking again failed for good: the request succeeds with the answer that it had, which was paid for."""
+
+    kind: FailureKind
+
+
+Verdict = Succeed | RetryAt | GiveUp | Stop | AskAgain | FallBack
 """What ends an attempt; ``GoOn`` does not."""
 
 _SUCCEED = Succeed()

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import msgspec
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome, Reply
+from batchrunner.core.flags import Flags
 from batchrunner.core.http import HttpReply
 from batchrunner.endpoints.base import Classifier
 from batchrunner.endpoints.redact import kept_body, kept_message, redact
@@ -56,6 +57,8 @@ class Form(NamedTuple, Generic[A]):
     judge: Callable[[A], str | None]
     """Returns the finish reason, None where the format has none; raises Misshapen."""
     counted: Callable[[msgspec.Raw], Counted]
+    flags: Callable[[A], Flags] | None = None
+    """Returns what is odd about a good answer; None where nothing can be."""
 
 
 def read_answer(reply: HttpReply, classify: Classifier, form: Form[A]) -> Outcome:
@@ -85,6 +88,7 @@ def read_answer(reply: HttpReply, classify: Classifier, form: Form[A]) -> Outcom
         finish,
         name_of(answer.model),
         request_id(answer.id, reply.headers),
+        () if form.flags is None else form.flags(answer),
     )
 
 

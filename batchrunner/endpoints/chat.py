@@ -11,7 +11,7 @@ from batchrunner.core.estimate import tokens
 from batchrunner.core.http import Feed, HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Form, load, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
-from batchrunner.endpoints.choices import Choices, has_message, judge
+from batchrunner.endpoints.choices import Choices, flags, has_message, judge
 from batchrunner.endpoints.facts import (
     Bound,
     Generation,
@@ -81,7 +81,7 @@ def _judge(answer: Choices) -> str:
     return judge(answer, has_message)
 
 
-_FORM = Form("a chat completion", msgspec.json.Decoder(Choices), _judge, generated)
+_FORM = Form("a chat completion", msgspec.json.Decoder(Choices), _judge, generated, flags)
 
 
 class Chat:

@@ -9,7 +9,7 @@ from batchrunner.core.estimate import tokens
 from batchrunner.core.http import Feed, HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Form, load, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
-from batchrunner.endpoints.choices import Choices, has_text, judge
+from batchrunner.endpoints.choices import Choices, flags, has_text, judge
 from batchrunner.endpoints.facts import Count, Generation, bound, decode, keys, may_stream, refuse_repeats
 from batchrunner.endpoints.streams import text_stream
 from batchrunner.endpoints.texts import texts
@@ -39,7 +39,7 @@ def _judge(answer: Choices) -> str:
     return judge(answer, has_text)
 
 
-_FORM = Form("a completion", msgspec.json.Decoder(Choices), _judge, generated)
+_FORM = Form("a completion", msgspec.json.Decoder(Choices), _judge, generated, flags)
 
 
 class Completions:

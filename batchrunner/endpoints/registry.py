@@ -8,7 +8,10 @@ from batchrunner.endpoints.chat import Chat
 from batchrunner.endpoints.completions import Completions
 from batchrunner.endpoints.embeddings import Embeddings
 from batchrunner.endpoints.images import Images
+from batchrunner.endpoints.moderations import Moderations
 from batchrunner.endpoints.rerank import Rerank
+from batchrunner.endpoints.responses import Responses
+from batchrunner.endpoints.score import Score
 from batchrunner.endpoints.speech import Speech
 from batchrunner.endpoints.transcripts import Transcripts
 from batchrunner.endpoints.videos import Videos
@@ -23,16 +26,22 @@ IMAGES = Images()
 SPEECH = Speech()
 VIDEOS = Videos()
 
+RESPONSES = Responses()
+MODERATIONS = Moderations()
+SCORE = Score()
+
 ENDPOINTS: tuple[Endpoint, ...] = (
     *(CHAT, COMPLETIONS, EMBEDDINGS, RERANK),
+    *(RESPONSES, MODERATIONS),
     *(TRANSCRIPTIONS, TRANSLATIONS, IMAGES, SPEECH, VIDEOS),
+    *(SCORE, Rerank("/rerank"), Rerank("/v2/rerank")),
 )
 """All of them, in the order in which they are listed to people."""
 
 BY_PATH: Mapping[str, Endpoint] = MappingProxyType({endpoint.path: endpoint for endpoint in ENDPOINTS})
 """The endpoints by their path, as it is stored with every request."""
 COMPOSING: Mapping[str, Composing] = MappingProxyType(
-    {endpoint.path: endpoint for endpoint in (CHAT, TRANSCRIPTIONS, TRANSLATIONS)}
+    {endpoint.path: endpoint for endpoint in (CHAT, RESPONSES, TRANSCRIPTIONS, TRANSLATIONS)}
 )
 """Those whose bodies may refer to local files, or are no JSON when they are sent."""
 FILED: Mapping[str, BringsFiles] = MappingProxyType({each.path: each for each in (IMAGES, SPEECH, VIDEOS)})

@@ -51,11 +51,13 @@ _FORM = Form("a ranking", msgspec.json.Decoder(_Ranking), _judge, _count)
 
 
 class Rerank:
-    """Reranking as Together and vLLM (in Jina's format) speak it."""
+    """Reranking as Together and vLLM (in Jina's format) speak it; vLLM has it at three paths."""
 
-    path = "/v1/rerank"
     name = "rerank"
     streams = False
+
+    def __init__(self, path: str = "/v1/rerank") -> None:
+        self.path = path
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, query and documents (texts or objects); raises BadBody.

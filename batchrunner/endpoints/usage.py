@@ -86,6 +86,43 @@ def generated(raw: msgspec.Raw) -> Counted:
     return Counted(usage, _kept(raw))
 
 
+class _Responded(msgspec.Struct, gc=False):
+    input_tokens: int
+    output_tokens: int
+    input_tokens_details: _Cached | None = None
+    output_tokens_details: _Reasoning | None = None
+
+
+_RESPONDED = msgspec.json.Decoder(_Responded)
+
+
+def responded(raw: msgspec.Raw) -> Counted:
+    """Read the usage of a response (OpenAI): as ``generated``, under other names.
+
+    Figures that can't be read make the usage unknown, and details that can't be read count as none.
+    """
+    if not raw:
+        return NOT_COUNTED
+    try:
+        sent = _RESPONDED.decode(raw)
+    except (ValueError, RecursionError):
+        return _respond_loosely(raw)
+    inner, outer = sent.input_tokens_details, sent.output_tokens_details
+    cached = inner.cached_tokens if inner is not None else None
+    reasoning = outer.reasoning_tokens if outer is not None else None
+    return Counted(_checked(sent.input_tokens, cached or 0, sent.output_tokens, reasoning or 0), _kept(raw))
+
+
+def _respond_loosely(raw: msgspec.Raw) -> Counted:
+    sent = _object(raw) or {}
+    asked, answered = _whole(sent.get("input_tokens")), _whole(sent.get("output_tokens"))
+    if asked is None or answered is None:
+        return Counted(None, _kept(raw))
+    cached = _detail(sent, "input_tokens_details", "cached_tokens") or 0
+    reasoning = _detail(sent, "output_tokens_details", "reasoning_tokens") or 0
+    return Counted(_checked(asked, cached, answered, reasoning), _kept(raw))
+
+
 def consumed(raw: msgspec.Raw, first: str, second: str) -> Counted:
     """Read the usage of an answer that generates nothing: the tokens under ``first``, else under ``second``."""
     sent = _object(raw)

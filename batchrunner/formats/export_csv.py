@@ -7,15 +7,16 @@ from collections.abc import Callable
 import msgspec
 
 from batchrunner.core.job import Job
+from batchrunner.core.labels import label_of
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import TOKENS, Usage
 from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms, links
 
 COLUMNS = (
-    "custom_id", "line", "state", "text", "finish_reason", "model", "endpoint",
+    "custom_id", "line", "state", "text", "reasoning", "finish_reason", "model", "endpoint",
     "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
     "images", "pixels", "seconds", "characters", "searches", "usage_from", "cost_usd",
-    "latency_ms", "attempts", "error_kind", "error_message", "job", "job_mark",
+    "latency_ms", "attempts", "flags", "error_kind", "error_class", "error_message", "job", "job_mark",
 )  # fmt: skip
 CRLF = "\r\n"
 """Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
@@ -23,8 +24,8 @@ NO_USAGE = (None,) * 9
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """OWASP, CSV injection: what a spreadsheet takes for a formula when a cell begins with it."""
 
-Text = Callable[[str, bytes], str | None]
-"""Returns the text of an endpoint's answer, or None where it has none."""
+Text = Callable[[str, bytes], tuple[str | None, str | None]]
+"""Returns the text of an endpoint's answer and the reasoning apart from it, or None where there is none."""
 
 
 class _Choice(msgspec.Struct):
@@ -69,16 +70,19 @@ class CsvExporter:
         """Return a row as one record."""
         cell = self._cell
         succeeded = row.state == RequestState.SUCCEEDED and row.body is not None
-        text = self._text_of(row.endpoint, row.body) if succeeded and row.body is not None else None
+        text, reasoning = None, None
+        if succeeded and row.body is not None:
+            text, reasoning = self._text_of(row.endpoint, row.body)
         if row.artifacts:
             text = "\n".join(links(row, self._artifacts))
         finish = finish_reason(row.body) if succeeded and row.body is not None else None
         cost = None if row.cost is None else exact_usd(row.cost)
         self._writer.writerow(
             (
-                cell(row.custom_id), row.line, str(row.state), cell(text), cell(finish), cell(row.model),
-                cell(row.endpoint), *_amounts(row.usage), row.usage_from, cost, latency_ms(row), row.attempts,
-                cell(row.failure), cell(row.message), cell(self._job), self._mark,
+                cell(row.custom_id), row.line, str(row.state), cell(text), cell(reasoning), cell(finish),
+                cell(row.model), cell(row.endpoint), *_amounts(row.usage), row.usage_from, cost,
+                latency_ms(row), row.attempts, cell("; ".join(row.flags) or None), cell(row.failure),
+                label_of(row.status, row.failure), cell(row.message), cell(self._job), self._mark,
             )
         )  # fmt: skip
         record = self._buffer.getvalue().removesuffix(CRLF) + "\n"

@@ -8,6 +8,7 @@ from typing import NoReturn
 import msgspec
 
 from batchrunner.core.job import Job
+from batchrunner.core.labels import label_of
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms, links
@@ -16,7 +17,7 @@ BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
     b',"error":%b,"batchrunner":{"job":%b,"line":%d,"state":%b,'
     b'"attempts":%d,"latency_ms":%b,%b,"usage":%b,'
-    b'"usage_from":%b,"billing":%b,"cost_usd":%b,"extras":%b%b'
+    b'"usage_from":%b,"billing":%b,"cost_usd":%b,"flags":%b,"extras":%b%b'
 )
 NAMES = b'"provider":%b,"model":%b,"echoed_model":%b,"endpoint":%b'
 RESPONSE = b'{"status_code":%d,"request_id":%b,"body":'
@@ -30,6 +31,7 @@ UNIT_KEYS = {
 """What units are called in results, where it is not as everywhere else."""
 NO_UNITS = Usage()[TOKENS:]
 NULL = b"null"
+NO_FLAGS = b"[]"
 SUCCEEDED = RequestState.SUCCEEDED
 
 _check: Callable[[bytes], msgspec.Raw] = msgspec.json.Decoder(msgspec.Raw).decode
@@ -74,6 +76,7 @@ class JsonlExporter:
             _word(row.usage_from),
             _word(row.billing),
             NULL if cost is None else b'"%b"' % exact_usd(cost).encode(),
+            _encode(row.flags) if row.flags else NO_FLAGS,
             NULL if row.extras is None else one_line_json(row.extras),
             self._told(row),
         )
@@ -150,7 +153,9 @@ def _response(row: Row) -> tuple[bytes, ...]:
 
 def _error(row: Row) -> bytes:
     message = (row.message or "").encode("utf-8", "replace").decode()  # a refusal may quote half a surrogate pair
-    return _encode({"code": row.failure or row.state, "message": message})
+    error = {"code": row.failure or row.state, "message": message}
+    name = label_of(row.status, row.failure)
+    return _encode(error if name is None else {**error, "sdk_class": name})
 
 
 def _is_json(body: bytes) -> bool:

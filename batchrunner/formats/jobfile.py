@@ -75,6 +75,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     """From ``metadata.priority``."""
     raw: bytes
     """The whole line, for the columns of what is found wrong with it later."""
+    provider: str | None = None
+    """From ``metadata.provider``, unchecked: which there are is the configuration's business."""
 
     def column(self, key: str) -> int:
         """Return the column of a key's value in the line itself, such as ``url``; 1 where it has no such key."""
@@ -110,7 +112,9 @@ def parse_line(raw: bytes, number: int, name: Callable[[bytes], str] = first_nam
     custom_id, url = _identity(raw, found)
     _refuse_twice(raw, body)
     keys = frozenset(found["body"]) if url is None else NO_KEYS
-    return Line(number, custom_id or name(body), url, body, keys, *_beside(raw, found), raw)
+    extras, tags, priority = _beside(raw, found)
+    provider = None if extras is None else _provider(raw, found.get("metadata"))
+    return Line(number, custom_id or name(body), url, body, keys, extras, tags, priority, raw, provider)
 
 
 def _four(raw: bytes, number: int) -> Line | None:
@@ -260,6 +264,14 @@ def _tags(raw: bytes, metadata: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 def _bad_tag(raw: bytes, key: str, reason: str) -> LineProblem:
     tags_at = value_at(raw, "tags", value_at(raw, "metadata"))
     return LineProblem(reason, value_at(raw, key, tags_at) + 1)
+
+
+def _provider(raw: bytes, metadata: dict[str, Any] | None) -> str | None:
+    provider = None if metadata is None else metadata.get("provider")
+    if provider is not None and type(provider) is not str:
+        at = value_at(raw, "provider", value_at(raw, "metadata"))
+        raise LineProblem('"metadata.provider" must be the name of a configured provider', at + 1)
+    return provider
 
 
 def _priority(raw: bytes, metadata: dict[str, Any]) -> int:

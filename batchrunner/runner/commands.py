@@ -127,13 +127,14 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
 
 
 class Retry(msgspec.Struct, tag="retry", frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Queue failed requests of a job again, or those in quarantine, or its cancelled ones."""
+    """Queue failed requests of a job again, or those in quarantine, with a flagged answer, or its cancelled ones."""
 
     job: int
     kinds: tuple[Short, ...] = ()
     custom_ids: tuple[Text, ...] = ()
     quarantined: bool = False
     cancelled: bool = False
+    flagged: bool = False
 
 
 Command = Pause | Resume | Cancel | Tune | Load | Retry

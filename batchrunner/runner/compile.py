@@ -1,7 +1,7 @@
 """A line of a job file becomes a request: its endpoint is found, its body checked, changed on request, measured."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from batchrunner.core.attachments import Attachments, NoAttachments, Unattachable, Wanted
 from batchrunner.core.errors import ConfigurationError, Problem
@@ -24,11 +24,15 @@ class Compiler:
     """Compiles the lines of one file, in order. Raises ConfigurationError for an endpoint that there is none of.
 
     Local files that a line refers to are looked at (never read whole): one that could not be sent is a Problem now.
+    ``providers`` are the names that a line may ask for: a line can choose among configured hosts, and bring none.
     """
 
-    def __init__(self, options: JobOptions, attachments: Attachments | None = None) -> None:
+    def __init__(
+        self, options: JobOptions, attachments: Attachments | None = None, providers: Collection[str] = ()
+    ) -> None:
         self._options = options
         self._attachments = attachments or NoAttachments()
+        self._providers = {options.provider, *providers}
         self._default = _named(options.endpoint) if options.endpoint else None
         self._settings = tuple((key, value.encode()) for key, value in options.settings)
         self._patches = bool(options.model or self._settings)
@@ -49,6 +53,8 @@ class Compiler:
             return Problem(line.number, line.body_column(bad.field), bad.reason)
         if facts.files and (problem := self._missing(line, facts.files)) is not None:
             return problem
+        if line.provider is not None and line.provider not in self._providers:
+            return self._no_provider(line)
         digest = hashlib.sha256(body).digest()[:16]
         return NewRequest(
             line.number,
@@ -65,6 +71,15 @@ class Compiler:
             facts.units,
             facts.composed,
             len(facts.files),
+            line.provider,
+        )
+
+    def _no_provider(self, line: Line) -> Problem:
+        known = ", ".join(sorted(self._providers))
+        return Problem(
+            line.number,
+            line.column("metadata"),
+            f'"metadata.provider": there is no provider {ascii(line.provider)[:80]}; configured: {known}',
         )
 
     def _missing(self, line: Line, files: Sequence[Wanted]) -> Problem | None:

@@ -92,8 +92,8 @@ def _take_back(store: Store, command: Retry, now: int) -> Steps:
 
 def _retry(store: Store, command: Retry, now: int) -> Steps:
     job = refuse_cancelled(_job(store, command.job))
-    kinds, ids, quarantined = command.kinds, command.custom_ids, command.quarantined
-    rows = store.retry(job.id, kinds=kinds, custom_ids=ids, quarantined=quarantined, now=now)
+    kinds, ids, quarantined, flagged = command.kinds, command.custom_ids, command.quarantined, command.flagged
+    rows = store.retry(job.id, kinds=kinds, custom_ids=ids, quarantined=quarantined, flagged=flagged, now=now)
     yield
     return Done(rows=rows, job=job)
 
@@ -108,10 +108,12 @@ def refuse_cancelled(job: Job) -> Job:
     return job
 
 
-def load(store: Loading, clock: Clock, command: Load, db: str, attachments: Attachments | None = None) -> Loaded:
+def load(
+    store: Loading, clock: Clock, command: Load, db: str, attachments: Attachments | None, providers: Collection[str]
+) -> Loaded:
     """Queue the file of a command, or find the job that it already is. Raises InputError, ConfigurationError."""
     refuse_own_files(command.path, db)
-    loader = Loader(store, clock, attachments)
+    loader = Loader(store, clock, attachments, providers)
     done = loader.load(command.path, command.options, name=command.name, tags=command.tags, add=command.add)
     refuse_cancelled(done.job)
     return done
@@ -276,7 +278,8 @@ class Control:
         with anyio.CancelScope(shield=True):
             async with self._loading, BlockingPortal() as portal:
                 across = cast(Loading, Across(self._store, partial(self._across, live, portal)))
-                work = partial(load, across, self._clock, command, self._db, self._attachments)
+                known = self._attachments, self._providers
+                work = partial(load, across, self._clock, command, self._db, *known)
                 loaded = await anyio.to_thread.run_sync(_caught, work)
         if isinstance(loaded, Exception):
             live.end_load()

@@ -13,6 +13,7 @@ from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.halts import Halts
+from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.parts import Parts
@@ -72,6 +73,7 @@ class Corridor:
         wake = self.claimer.wake
         self.dispatcher = Dispatcher(lanes, self.ledger, parts.clock, self._send, concurrency=concurrency, wake=wake)
         self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=paused)
+        self.judging = Judging(parts.wishes)
         self._workers = Workers(
             ledger=self.ledger,
             dispatcher=self.dispatcher,
@@ -81,6 +83,7 @@ class Corridor:
             stopped=self.halts.stop,
             attaching=Attaching(parts.attachments, parts.file_offload or parts.offload),
             steps=self._steps(faulted),
+            judging=self.judging,
             ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
             keep_partial=parts.keep_partial,
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from batchrunner.core.continuation import folder_of
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
+from batchrunner.endpoints.reasoning import Flat, flattened
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.formats.base import Exporter, ExportSummary
 from batchrunner.formats.results import check_target as check_path
@@ -23,13 +24,16 @@ def check_target(job: Job, out: str, *, force: bool = False) -> None:
     check_path(out, _exporter(job, out), force=force)
 
 
-def export(reader: Reader, job: Job, out: str, *, force: bool = False) -> ExportSummary:
+def export(reader: Reader, job: Job, out: str, *, force: bool = False, flagged: bool = False) -> ExportSummary:
     """Write a whole snapshot of a job's results, in input order; failures go beside them.
 
-    Files that answers brought stay where they are: each line has their paths, relative to the folder of ``out``.
+    ``flagged``: only the answers that are flagged. Files that answers brought stay where they are: each line has their
+    paths, relative to the folder of ``out``.
     """
     check_target(job, out, force=force)
-    return write(reader.results(job.id), out, _exporter(job, out, _seen_from(out, reader.path)), force=force)
+    rows = reader.results(job.id)
+    exporter = _exporter(job, out, _seen_from(out, reader.path))
+    return write((row for row in rows if row.flags) if flagged else rows, out, exporter, force=force)
 
 
 def _exporter(job: Job, out: str, artifacts: str = "") -> Exporter:
@@ -41,5 +45,5 @@ def _seen_from(out: str, db: str) -> str:
     return os.path.relpath(folder_of(db), Path.cwd() if out == "-" else Path(out).resolve().parent)
 
 
-def _text(endpoint: str, body: bytes) -> str | None:
-    return BY_PATH[endpoint].text(body)
+def _text(endpoint: str, body: bytes) -> Flat:
+    return flattened(BY_PATH[endpoint], body)

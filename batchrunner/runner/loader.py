@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +76,20 @@ def identity(source: JobSource, options: JobOptions) -> str:
 class Loader:
     """Loads job files into a store that this process may write to."""
 
-    def __init__(self, store: Loading, clock: Clock, attachments: Attachments | None = None) -> None:
-        """``attachments`` are the local files that lines may refer to; None: they may not."""
+    def __init__(
+        self,
+        store: Loading,
+        clock: Clock,
+        attachments: Attachments | None = None,
+        providers: Collection[str] = (),
+    ) -> None:
+        """``attachments`` are the local files that lines may refer to; None: they may not. ``providers`` are the
+        configured ones, which lines may ask for by name.
+        """
         self._store = store
         self._clock = clock
         self._attachments = attachments
+        self._providers = providers
 
     def load(
         self,
@@ -122,7 +131,7 @@ class Loader:
         return self._fill(job, file, source, key)
 
     def _compiler(self, options: JobOptions) -> Compiler:
-        return Compiler(options, self._attachments)
+        return Compiler(options, self._attachments, self._providers)
 
     def _fingerprint(self, file: Source) -> JobSource:
         """Hash the file, unless a job was loaded from it and size and modification time are as they were."""

@@ -12,6 +12,7 @@ from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.base import Classifier
 from batchrunner.runner.artifacts import Artifacts
+from batchrunner.runner.judging import NO_WISHES, Wishes
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
@@ -42,6 +43,7 @@ class Parts:
     gate: Callable[[Lane, bytes | None, float], Gate]
     """Makes a lane's gate from what was learned of it, at a monotonic time."""
     patience: Patience = PATIENCE
+    wishes: Wishes = NO_WISHES
     notifier: Notifier | None = None
     keep_partial: bool = False
     """Whether what had come of a streamed answer is kept where its row fails for good."""

@@ -93,7 +93,8 @@ class Run:
             raise fault
         report = await self._report()
         await self._tell_end(end_facts(report))
-        return replace(report, problems=(*parts.storage.notes, *self._bell.problems))
+        judged = self._corridor.judging.problems if self._corridor is not None else ()
+        return replace(report, problems=(*parts.storage.notes, *judged, *self._bell.problems))
 
     def _begin(self) -> int:
         self.parts.storage.prepare()

@@ -4,9 +4,10 @@ from batchrunner.core.attempt import Billing, Outcome, Reply, Use
 from batchrunner.core.estimate import tokens
 from batchrunner.core.pricing import RateCard, cost_of
 from batchrunner.core.request import Closing, Head, Opening
-from batchrunner.core.retry import Verdict
+from batchrunner.core.retry import Succeed, Verdict
 from batchrunner.core.usage import Usage, UsageFrom, units_value
 from batchrunner.endpoints.base import Endpoint
+from batchrunner.endpoints.reasoning import flattened
 from batchrunner.endpoints.units import completed
 
 
@@ -25,7 +26,7 @@ def close(  # noqa: PLR0913 - the parts of a closing
     """Return the closing of an attempt.
 
     A good answer that does not count enough is priced by ``estimate`` and marked so; a failure that may have been
-    billed keeps its hold and has no cost of its own.
+    billed keeps its hold and has no cost of its own. An answer for which the request is asked again is wasted.
     """
     usage, usage_from = outcome.usage, UsageFrom.PROVIDER
     billing = Billing.BILLED if type(outcome) is Reply else outcome.billing  # type: ignore[union-attr]
@@ -34,7 +35,7 @@ def close(  # noqa: PLR0913 - the parts of a closing
     if usage is None:
         usage_from = UsageFrom.NONE
     cost = cost_of(card, usage) if usage is not None and billing is Billing.BILLED else None
-    use = Use.USED if type(outcome) is Reply else Use.WASTED
+    use = Use.USED if type(outcome) is Reply and type(verdict) is Succeed else Use.WASTED
     return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb, ttft)
 
 
@@ -49,5 +50,8 @@ def estimate_usage(reply: Reply, head: Head, endpoint: Endpoint, input_tokens: i
         return completed(reply.usage, asked)
     if asked is not None and (asked.images or asked.milliseconds or asked.characters):
         return asked
-    text = endpoint.text(reply.body) if head.max_out != 0 else None
-    return (asked or Usage())._replace(input=input_tokens, output=tokens(text.encode()) if text else 0)
+    asked = (asked or Usage())._replace(input=input_tokens)
+    if head.max_out == 0:
+        return asked
+    written = [tokens(text.encode("utf-8", "replace")) for text in flattened(endpoint, reply.body) if text]
+    return asked._replace(output=sum(written))

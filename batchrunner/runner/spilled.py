@@ -9,14 +9,14 @@ import msgspec
 
 from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.request import Closing, Continued, Opening, Release, Settled
-from batchrunner.core.retry import GiveUp, RetryAt, Stop, Succeed, Verdict
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
 
 _PREFIX: Final = struct.Struct("<II")
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
-    """A closing as it is written. Of reply and failure one is set, of the three verdicts at most one."""
+    """A closing as it is written. Of reply and failure one is set, of the five verdicts at most one."""
 
     attempt_id: int
     opening: Opening
@@ -34,6 +34,8 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
     ttfb: float
     ttft: float | None = None
     sent: bytes | None = None
+    again: AskAgain | None = None
+    fall_back: FallBack | None = None
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -92,6 +94,8 @@ def record_of(closing: Closing) -> Record:
             closing.billing,
             closing.use,
             *(closing.usage, closing.usage_from, closing.cost, closing.ttfb, closing.ttft, closing.sent),
+            verdict if isinstance(verdict, AskAgain) else None,
+            verdict if isinstance(verdict, FallBack) else None,
         )
     )
 
@@ -108,6 +112,7 @@ def _storable(record: Record) -> Record:
     reply, failure = kept.reply, kept.failure
     if reply is not None:
         reply = reply._replace(finish=_text(reply.finish), model=_text(reply.model), request_id=_text(reply.request_id))
+        reply = reply._replace(flags=tuple(_text(flag) or "" for flag in reply.flags))
     if failure is not None:
         failure = failure._replace(
             message=_text(failure.message) or "", model=_text(failure.model), request_id=_text(failure.request_id)
@@ -125,7 +130,8 @@ def closing_of(kept: Kept) -> Closing:
     outcome = kept.reply if kept.reply is not None else kept.failure
     if outcome is None:
         raise ValueError("a spilled attempt brought neither an answer nor a failure")
-    verdicts: Iterable[Verdict | None] = (kept.retry, kept.give_up, kept.stop, Succeed())
+    verdicts: Iterable[Verdict | None]
+    verdicts = (kept.retry, kept.give_up, kept.stop, kept.again, kept.fall_back, Succeed())
     verdict = next(verdict for verdict in verdicts if verdict is not None)
     return Closing(
         kept.attempt_id,

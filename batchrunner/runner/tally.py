@@ -4,10 +4,10 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from batchrunner.core.attempt import Billing, Failure
+from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.clock import MINUTE, SECOND
 from batchrunner.core.request import Closing
-from batchrunner.core.retry import GiveUp, RetryAt, Succeed
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Succeed
 from batchrunner.core.usage import UsageFrom
 
 
@@ -19,6 +19,10 @@ class Tally:
     succeeded: int = 0
     failed: int = 0
     retried: int = 0
+    asked_again: int = 0
+    """Answers that were put by for a better or a longer one."""
+    flagged: int = 0
+    """Of those that succeeded, the ones whose answer is flagged."""
     tokens_in: int = 0
     tokens_out: int = 0
     recorded: int = 0
@@ -57,6 +61,12 @@ class Tally:
         verdict = closing.verdict
         if isinstance(verdict, Succeed):
             self.succeeded += 1
+            self.flagged += isinstance(closing.outcome, Reply) and bool(closing.outcome.flags)
+        elif isinstance(verdict, FallBack):
+            self.succeeded += 1
+            self.flagged += 1
+        elif isinstance(verdict, AskAgain):
+            self.asked_again += 1
         elif isinstance(verdict, GiveUp):
             self.failed += 1
         elif isinstance(verdict, RetryAt):
@@ -79,7 +89,7 @@ class Tally:
             self.unpriced += 1
         elif closing.billing is Billing.UNKNOWN:
             self.possibly_billed += cost
-        elif isinstance(closing.outcome, Failure):
+        elif closing.use is Use.WASTED:
             self.wasted += cost
         elif closing.usage_from is UsageFrom.PROVIDER:
             self.recorded += cost

@@ -13,12 +13,13 @@ from batchrunner.core.estimate import deadline
 from batchrunner.core.hints import LimitHints
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
-from batchrunner.core.retry import GiveUp, RetryAt, RetryPolicy, Stop, Verdict
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, RetryPolicy, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.runner.attaching import Attaching, Sendable
 from batchrunner.runner.dispatcher import Dispatcher
+from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import card_of
@@ -48,6 +49,7 @@ class Workers:
         steps: Steps,
         ages: RowAges | None = None,
         keep_partial: bool = False,
+        judging: Judging | None = None,
     ) -> None:
         self._ledger = ledger
         self._dispatcher = dispatcher
@@ -61,6 +63,7 @@ class Workers:
         self._steps = steps
         self._ages = ages
         self._keep_partial = keep_partial
+        self._judging = judging or Judging()
 
     async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -122,10 +125,15 @@ class Workers:
         elif isinstance(answer, HttpReply) and answer.ttft is not None:
             outcome = outcome._replace(partial=answer.body)  # a stream that ended before its answer did
         now, monotonic = self._clock.now(), self._clock.monotonic()
+        again: AskAgain | None = None
+        if isinstance(outcome, Reply) and self._judging.concerns(opened, outcome):
+            outcome, again = self._judging.judge(head.endpoint, opened, outcome, now)
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
-        verdict = self._judge(ticket, outcome, now)
+        verdict = again or self._judge(ticket, outcome, now)
         if self._ages is not None:
             verdict = self._ages.judge(opening, outcome, verdict)
+        if isinstance(verdict, GiveUp) and opened.answered:
+            verdict = FallBack(verdict.kind)
         if isinstance(outcome, Failure) and not (self._keep_partial and isinstance(verdict, GiveUp)):
             outcome = outcome._replace(partial=None)
         closing = close(

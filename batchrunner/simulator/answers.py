@@ -14,6 +14,7 @@ import msgspec
 from batchrunner.simulator import catalogue, transcripts
 from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call, paints_by_token
+from batchrunner.simulator.fitting import fitting, format_of, schema_of
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, drawn_length, fraction, prose
 from batchrunner.simulator.tools import called
@@ -78,14 +79,14 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
     endpoint, together = work.call.endpoint, settings.flavour == "together"
     if endpoint in transcripts.ENDPOINTS:
         return transcripts.transcript_usage(work.call, settings, made)
-    if endpoint in ("speech", "videos") or (endpoint == "images" and not paints_by_token(work.call.model)):
+    if _is_uncounted(work.call, together=together):
         return None
-    if endpoint == "images":
-        details = {"text_tokens": given, "image_tokens": 0}
-        total = given + made
-        return {"input_tokens": given, "output_tokens": made, "total_tokens": total, "input_tokens_details": details}
+    if endpoint in ("images", "responses"):
+        return _itemized(work)
     if endpoint == "embeddings":
-        return None if together else {"prompt_tokens": given, "total_tokens": given}
+        return {"prompt_tokens": given, "total_tokens": given}
+    if endpoint == "score":
+        return {"prompt_tokens": given, "total_tokens": given, "completion_tokens": 0, "prompt_tokens_details": None}
     if endpoint == "rerank":
         return (
             {"prompt_tokens": given, "completion_tokens": 0, "total_tokens": given}
@@ -104,6 +105,25 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
             "rejected_prediction_tokens": 0,
         }
     return usage
+
+
+def _is_uncounted(call: Call, *, together: bool) -> bool:
+    """Whether answers say nothing of what they used."""
+    if call.endpoint == "images":
+        return not paints_by_token(call.model)
+    return call.endpoint in ("moderations", "speech", "videos") or (call.endpoint == "embeddings" and together)
+
+
+def _itemized(work: Work) -> dict[str, Any]:
+    """Usage under the names of OpenAI's newer endpoints."""
+    given, made = work.input_tokens, work.output_tokens
+    usage: dict[str, Any] = {"input_tokens": given, "output_tokens": made, "total_tokens": given + made}
+    if work.call.endpoint == "images":
+        return usage | {"input_tokens_details": {"text_tokens": given, "image_tokens": 0}}
+    return usage | {
+        "input_tokens_details": {"cached_tokens": work.cached_tokens, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
 
 
 def chat_answer(work: Work, settings: Settings, *, call_id: str, created: int, echo: str) -> dict[str, Any]:
@@ -138,7 +158,9 @@ def call_id(settings: Settings, endpoint: str, body_sha256: str, seen: int) -> s
     marks = digest_of("id", settings.seed, body_sha256, seen).hex()
     if settings.flavour == "together":
         return f"o{marks[:6]}-{marks[6:12]}-{marks[12:28]}"
-    prefix = {"chat": "chatcmpl-", "completions": "cmpl-"}.get(endpoint, "")
+    prefix = {"chat": "chatcmpl-", "completions": "cmpl-", "responses": "resp_", "moderations": "modr-"}.get(
+        endpoint, ""
+    )
     return f"{prefix}{marks[:29]}"
 
 
@@ -146,9 +168,11 @@ def _choices(call: Call, settings: Settings) -> tuple[Choice, ...]:
     if call.endpoint in transcripts.ENDPOINTS:
         digest = digest_of(call.endpoint, settings.seed, call.model, call.body.get("sound"))
         return (Choice(digest, transcripts.spoken_tokens(call, settings), "stop"),)
-    if call.endpoint not in ("chat", "completions"):
+    if call.endpoint not in ("chat", "completions", "responses"):
         return ()
-    prompts: tuple[Any, ...] = (call.body.get("messages"),) if call.endpoint == "chat" else call.texts
+    prompts: tuple[Any, ...] = call.texts
+    if call.endpoint != "completions":
+        prompts = (call.body.get("messages" if call.endpoint == "chat" else "input"),)
     seed = call.body.get("seed")
     return tuple(
         _choice(digest_of(call.endpoint, settings.seed, call.model, prompt, seed, index), call, settings)
@@ -173,24 +197,26 @@ def _choice(digest: bytes, call: Call, settings: Settings) -> Choice:
     return Choice(digest, wanted, ended)
 
 
-def _content(choice: Choice, call: Call, settings: Settings, echo: str) -> str:
+def content_of(choice: Choice, call: Call, settings: Settings, echo: str) -> str:
+    """The text of one answer, in the form that was asked for."""
     opening = f"[echo {echo}] " if settings.echo else ""
     whole = choice.finish != "length"
     if not _wants_json(call):
         return prose(choice.digest, choice.tokens, opening=opening, whole=whole)
     inner = prose(choice.digest, max(1, choice.tokens - _JSON_FRAME_TOKENS), opening=opening, whole=whole)
-    text = msgspec.json.encode({"text": inner}).decode()
+    schema = schema_of(format_of(call.body))
+    text = msgspec.json.encode({"text": inner}).decode() if schema is None else fitting(schema, inner)
     return text if whole else text[: min(len(text) - 2, choice.tokens * 4)]
 
 
 def _wants_json(call: Call) -> bool:
-    wanted = call.body.get("response_format")
-    return call.endpoint == "chat" and isinstance(wanted, dict) and wanted.get("type") in ("json_object", "json_schema")
+    wanted = format_of(call.body)
+    return call.endpoint != "completions" and wanted.get("type") in ("json_object", "json_schema")
 
 
 def _chat_choice(index: int, choice: Choice, work: Work, settings: Settings, echo: str) -> dict[str, Any]:
     together = settings.flavour == "together"
-    content = _content(choice, work.call, settings, echo)
+    content = content_of(choice, work.call, settings, echo)
     calls = called(work.call, choice.digest, content)
     message: dict[str, Any] = {"role": "assistant", "content": content}
     answer: dict[str, Any] = {
@@ -215,7 +241,7 @@ def _chat_choice(index: int, choice: Choice, work: Work, settings: Settings, ech
 def _text_choice(index: int, choice: Choice, work: Work, settings: Settings, echo: str) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "index": index,
-        "text": _content(choice, work.call, settings, echo),
+        "text": content_of(choice, work.call, settings, echo),
         "finish_reason": choice.finish,
         "logprobs": None,
     }

@@ -18,6 +18,7 @@ from batchrunner.simulator.text import tokens_of
 Endpoint = Literal[
     *("chat", "completions", "embeddings", "rerank"),
     *("transcriptions", "translations", "images", "speech", "videos"),
+    *("responses", "moderations", "score"),
 ]
 Reader = Callable[[str, dict[str, Any], Settings], "Call | Refusal"]
 
@@ -194,6 +195,38 @@ def _read_rerank(model: str, body: dict[str, Any], settings: Settings) -> Call |
     )
 
 
+def _read_response(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
+    given = body.get("input")
+    if not isinstance(given, str | list) or not given:
+        return Refusal(400, "Missing required parameter: 'input'.", code="missing_required_parameter", param="input")
+    most = body.get("max_output_tokens")
+    if most is not None and (not _is_int(most) or most < 16):
+        return Refusal(400, "'max_output_tokens' must be an integer of at least 16", param="max_output_tokens")
+    items = [{"content": given}] if isinstance(given, str) else given
+    call = Call(endpoint="responses", model=model, body=body, texts=(), input_tokens=sum(map(message_tokens, items)))
+    return _with_sampling(call, settings, default_max=most)
+
+
+def _read_moderation(model: str, body: dict[str, Any], _: Settings) -> Call | Refusal:
+    given = body.get("input")
+    if not isinstance(given, str | list) or given == []:
+        return Refusal(400, "'input' is missing", param="input")
+    texts = (given,) if isinstance(given, str) else tuple(map(_document_text, given))
+    tokens = sum(map(tokens_of, texts))
+    return Call(endpoint="moderations", model=model, body=body, texts=texts, input_tokens=tokens)
+
+
+def _read_score(model: str, body: dict[str, Any], _: Settings) -> Call | Refusal:
+    one, other = (value if isinstance(value, list) else [value] for value in (body.get("text_1"), body.get("text_2")))
+    if not one or not other or not all(isinstance(text, str) for text in one + other):
+        return Refusal(400, "'text_1' and 'text_2' must be texts or lists of texts")
+    if len(one) > 1 and len(one) != len(other):
+        return Refusal(400, "Input lengths must be either 1:1, 1:N or N:N")
+    pairs = tuple(zip(one * len(other) if len(one) == 1 else one, other, strict=True))
+    tokens = sum(tokens_of(left) + tokens_of(right) for left, right in pairs)
+    return Call(endpoint="score", model=model, body=body, texts=pairs, input_tokens=tokens)
+
+
 def _texts(value: Any) -> tuple[Any, ...] | None:
     """One text, texts, token numbers, or lists of token numbers, as a tuple; None if it is nothing of the kind."""
     if isinstance(value, str):
@@ -237,4 +270,7 @@ _READERS: Final[dict[str, Reader]] = {
     "completions": _read_completion,
     "embeddings": _read_embedding,
     "rerank": _read_rerank,
+    "responses": _read_response,
+    "moderations": _read_moderation,
+    "score": _read_score,
 }

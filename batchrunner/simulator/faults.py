@@ -42,6 +42,7 @@ BODY_KINDS: Final = frozenset(
     {
         *("truncated_json", "empty200", "html200", "null200", "array200", "deep200", "no_choices", "no_finish"),
         *("status204", "status205", "status999"),
+        *("not_json", "off_schema", "blank", "cut_off"),
         *("no_usage", "null_usage", "absurd_usage", "same_id", "double", "absurd_limits", "odd_json", "billed500"),
     }
 )

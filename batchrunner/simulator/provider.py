@@ -15,7 +15,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from batchrunner.simulator import answers, asking, catalogue, errors, verdicts
+from batchrunner.simulator import answers, asking, catalogue, errors, neighbours, verdicts
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.calls import Call, Endpoint
 from batchrunner.simulator.errors import Refusal
@@ -149,7 +149,7 @@ class Provider:
         settings = self._settings
         if self.out():
             return self._refused(arrival, errors.overloaded(settings.flavour, settings.retry_after), fault="outage")
-        known = ROUTES.get(arrival.route)
+        known = None if self._is_foreign(arrival.route) else ROUTES.get(arrival.route)
         if known is None:
             return self._look(arrival, fault)
         method, route = known
@@ -166,6 +166,9 @@ class Provider:
         if isinstance(call, Refusal):
             return self._refused(arrival, call)
         return self._admit(arrival, call, fault)
+
+    def _is_foreign(self, route: str) -> bool:
+        return self._settings.flavour == "together" and route in neighbours.ROUTES
 
     def _look(self, arrival: Arrival, fault: str | None) -> Verdict:
         """A download, for which nobody needs a key, or a question after a job; else there is nothing there."""

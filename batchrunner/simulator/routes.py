@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from batchrunner.simulator import transcripts
+from batchrunner.simulator import neighbours, transcripts
 
 ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     "/chat/completions": ("POST", "chat"),
@@ -16,6 +16,7 @@ ROUTES: Final[Mapping[str, tuple[str, str]]] = {
     **{path: ("POST", endpoint) for path, endpoint in transcripts.ROUTES.items()},
     "/audio/speech": ("POST", "speech"),
     "/v2/videos": ("POST", "videos"),
+    **neighbours.ROUTES,
     "/models": ("GET", "models"),
     "/v2/supported-models": ("GET", "supported_models"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from batchrunner.simulator import answers, transcripts, vectors
+from batchrunner.simulator import answers, neighbours, transcripts, vectors
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.settings import Settings
 
@@ -24,3 +24,5 @@ def answer_to(work: Work, settings: Settings, *, call_id: str, created: int, ech
             (choice,) = work.choices
             opening = f"[echo {echo}] " if settings.echo else ""
             return transcripts.transcript_answer(work.call, choice.digest, choice.tokens, opening)
+        case _:
+            return neighbours.answer(work, settings, call_id, created, echo)

@@ -35,7 +35,9 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
 
     `items` is the key of the answer's list (`choices`, `data`, `results`).
     """
-    if fault == "no_choices":
+    if fault in ("not_json", "off_schema", "blank", "cut_off"):
+        _write_badly(answer[items], fault)
+    elif fault == "no_choices":
         answer[items] = []
     elif fault == "no_finish":
         for item in answer[items]:
@@ -43,10 +45,8 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
                 item.pop("finish_reason", None)
     elif fault == "same_id":
         answer["id"] = SAME_ID
-    if fault == "no_usage":
-        return None
-    if fault == "null_usage":
-        answer["usage"] = None
+    if fault in ("no_usage", "null_usage"):
+        answer |= {"usage": None} if fault == "null_usage" else {}
         return None
     if fault == "absurd_usage":
         answer["usage"] = _ABSURD_USAGES[len(str(answer)) % len(_ABSURD_USAGES)]
@@ -54,6 +54,20 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
     if usage is not None:
         answer["usage"] = usage
     return usage
+
+
+def _write_badly(items: list[dict[str, Any]], fault: str) -> None:
+    """Give choices texts that are not what was asked for; their length stays what is billed."""
+    for item in items if isinstance(items, list) else ():  # a transcript has a text in its place
+        place = item["message"] if isinstance(item.get("message"), dict) else item
+        field = "content" if "content" in place else "text"
+        if field not in place:
+            continue
+        if fault == "cut_off":
+            item["finish_reason"] = "length"
+            place[field] = place[field][: len(place[field]) // 2]
+        else:
+            place[field] = {"not_json": "Certainly! Here you are.", "off_schema": '{"unasked": [1, 2]}'}.get(fault, "")
 
 
 def ruined_body(fault: str | None, body: bytes) -> bytes:

@@ -19,13 +19,10 @@ from batchrunner.simulator.spoiled import ABSURD_LIMITS, ruined_body, spoil
 from batchrunner.simulator.transcripts import content_type_of
 
 _LISTS: Final = {
-    "chat": "choices",
-    "completions": "choices",
-    "embeddings": "data",
-    "rerank": "results",
-    "images": "data",
-    "speech": "data",
-    "videos": "data",
+    **dict.fromkeys(("chat", "completions"), "choices"),
+    **dict.fromkeys(("embeddings", "score", "images", "speech", "videos"), "data"),
+    **dict.fromkeys(("rerank", "moderations"), "results"),
+    "responses": "output",
 }
 _TEXT: Final = "text"
 """What takes the place of a list in a transcript."""

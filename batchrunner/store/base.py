@@ -207,9 +207,12 @@ class Loading(Protocol):
         kinds: Sequence[str] = (),
         custom_ids: Sequence[str] = (),
         quarantined: bool = False,
+        flagged: bool = False,
         now: int,
     ) -> int:
-        """Queue failed requests again, or those in quarantine, with their tries forgotten; return how many."""
+        """Queue failed requests again, or those in quarantine, or those with a flagged answer (which is wasted then),
+        with their tries forgotten; return how many.
+        """
 
 
 class Verbs(Protocol):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, MetaData, Table, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Integer, MetaData, Table, Text, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateColumn, ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
@@ -44,6 +44,17 @@ def added(column: Column[Any]) -> Column[Any]:
 def added_columns(table: Table) -> list[Column[Any]]:
     """Return the columns that a table was not created with, in the order in which they were added."""
     return [column for column in table.columns if ADDED in column.info]
+
+
+def added_index(index: Index) -> Index:
+    """Mark an index that a migration added: new files get it after such columns, which it may be one of."""
+    index.info[ADDED] = True
+    return index.ddl_if(callable_=lambda *_, **__: False)
+
+
+def added_indexes(table: Table) -> list[Index]:
+    """Return the indexes that a table was not created with."""
+    return [index for index in table.indexes if ADDED in index.info]
 
 
 def words(name: str, *parts: Any, default: str | None = None) -> Column[str]:

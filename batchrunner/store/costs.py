@@ -9,7 +9,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.base import CostRow
-from batchrunner.store.tables import jobs, models, totals
+from batchrunner.store.moneytables import totals
+from batchrunner.store.tables import jobs, models
 
 _KEYS: dict[str, ColumnElement[Any]] = {
     "model": models.c.model,

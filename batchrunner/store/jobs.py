@@ -12,8 +12,10 @@ from sqlalchemy.dialects.sqlite import insert
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
 from batchrunner.core.usage import units_text
+from batchrunner.store.again import retry_flagged
 from batchrunner.store.base import DuplicateIds
 from batchrunner.store.driver import ManyRows, driver
+from batchrunner.store.moneytables import counts
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.rows import (
     COMPOSED,
@@ -27,7 +29,7 @@ from batchrunner.store.rows import (
 )
 from batchrunner.store.selecting import listed
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import bodies, counts, jobs, models, requests, tag_sets
+from batchrunner.store.tables import bodies, jobs, models, requests, tag_sets
 
 DISCARDED_AT_ONCE = 10_000
 """Rows that one transaction of ``discard`` deletes."""
@@ -112,12 +114,13 @@ class SqliteJobs:
         queued: dict[int, int] = defaultdict(int)
         extra_lines = 0
         for key, one in enumerate(new, first):
-            line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags, units, *sent_as = one
-            lane_id = self._lanes.get((provider, model)) or self._lane(connection, provider, model)
+            line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags, units, *more = one
+            composed, files, own = more
+            host = own or provider
+            lane_id = self._lanes.get((host, model)) or self._lane(connection, host, model)
             tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)
             told = units and units_text(units)
             rows += key, job_id, line, custom_id, digest, path, lane_id, tag_set_id, -priority, est_in, max_out, told
-            composed, files = sent_as
             data += key, (WITH_FILES if files else COMPOSED) if composed else 0, extras, body
             queued[lane_id] += 1
             extra_lines += extras is not None
@@ -224,13 +227,17 @@ class SqliteJobs:
         kinds: Sequence[str] = (),
         custom_ids: Sequence[str] = (),
         quarantined: bool = False,
+        flagged: bool = False,
         now: int,
     ) -> int:
         """Queue failed requests again, with their tries forgotten and their attempts kept; return how many.
 
         ``kinds`` and ``custom_ids`` narrow it down; with both, a request must match both. ``quarantined`` brings back
-        those that were set aside instead, and forgets the crashes that spoke against them.
+        those that were set aside instead, and forgets the crashes that spoke against them; ``flagged`` those that
+        succeeded with flags, whose answers are wasted then.
         """
+        if flagged:
+            return self._retry_flagged(job_id, text_list(custom_ids) if custom_ids else None, now)
         state = "quarantined" if quarantined else "failed"
         failed = select(requests.c.id).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
         values: dict[str, Any] = {}
@@ -244,11 +251,22 @@ class SqliteJobs:
         queue = queue.values(state="queued", not_before=max(1, now), tries=0, crashes=0, failure=None, attempt_id=None)
         with self._session.write() as connection:
             moved = connection.execute(per_lane.group_by(requests.c.model_id), values).all()
+            again = update(bodies).where(bodies.c.again.is_not(None), bodies.c.request_id.in_(failed))
+            connection.execute(again.values(again=None, repairs=0, raises=0), values)
             connection.execute(queue, values)
             moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
             moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
             add_counts(connection, moves)
         return sum(n for _, n in moved)
+
+    def _retry_flagged(self, job_id: int, custom_ids: str | None, now: int) -> int:
+        queued = 0
+        while True:
+            with self._session.write() as connection:
+                moved = retry_flagged(connection, job_id, custom_ids, now)
+            queued += moved
+            if not moved:
+                return queued
 
 
 def _names(name: str) -> Iterable[str]:

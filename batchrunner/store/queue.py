@@ -11,17 +11,19 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
 from batchrunner.store.base import ALL, BY_HAND, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
+from batchrunner.store.closings import record_attempts
 from batchrunner.store.continuing import keep_continued, settle
 from batchrunner.store.driver import driver
 from batchrunner.store.health import mark_of
-from batchrunner.store.ledger import open_attempts, record_attempts, release_attempts
+from batchrunner.store.ledger import open_attempts, release_attempts
 from batchrunner.store.lock import Held
+from batchrunner.store.moneytables import counts, rates
 from batchrunner.store.pausing import held
 from batchrunner.store.rescue import register, rescue
 from batchrunner.store.rows import rate_columns
 from batchrunner.store.selecting import of_jobs, selected
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import attempts, buckets, counts, meta, models, rates, requests, runners
+from batchrunner.store.tables import attempts, buckets, meta, models, requests, runners
 from batchrunner.store.tables import jobs as job_table
 from batchrunner.store.tables import pauses as pause_table
 from batchrunner.store.takein import take_in, take_in_continued

@@ -24,11 +24,12 @@ from batchrunner.store.base import (
     Workload,
 )
 from batchrunner.store.costs import costs
+from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
 from batchrunner.store.rows import job_value, workload_units
 from batchrunner.store.selecting import of_jobs, selected, told
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import attempts, buckets, counts, models, pauses, requests, runners
+from batchrunner.store.tables import attempts, buckets, models, pauses, requests, runners
 from batchrunner.store.tables import jobs as job_table
 
 PAGE = 10_000
@@ -76,6 +77,8 @@ _UNITS = tuple(
     for place in _PLACES
 )
 _QUEUED = select(requests.c.id).where(text("state = 'queued'")).order_by(requests.c.id).limit(PAGE)
+_FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL AND use = 'used'"
+_NO_STATES = ("total", "waiting", "flagged")
 
 
 class SqliteReader:
@@ -138,7 +141,8 @@ class SqliteReader:
             return Counts(
                 total=sum(found.values()),
                 waiting=connection.execute(waiting).scalar_one(),
-                **{state: found.get(state, 0) for state in Counts._fields if state not in ("total", "waiting")},
+                flagged=connection.exec_driver_sql(_FLAGGED, (job_id,)).scalar_one(),
+                **{state: found.get(state, 0) for state in Counts._fields if state not in _NO_STATES},
             )
 
     def results(self, job_id: int) -> Iterator[ResultRow]:

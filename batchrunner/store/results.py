@@ -1,5 +1,6 @@
 """Results in input order, page by page: a page is one short read transaction, so a live run's journal stays small."""
 
+import json
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +22,7 @@ PAGE = 1_000
 
 _PAGE = """SELECT r.id, r.line, r.custom_id, r.state, r.endpoint, r.model_id, r.attempts, r.failure, r.attempt_id,
  a.status, a.error, a.provider_request_id, a.echoed_model, a.opened, a.ended, a.tin, a.tcached, a.tout, a.treason,
- a.usage_from, a.billing, a.cost, a.ttft, p.body, p.crc
+ a.usage_from, a.billing, a.cost, a.ttft, a.flags, p.body, p.crc
  FROM requests AS r NOT INDEXED
  LEFT JOIN attempts AS a ON a.id = r.attempt_id
  LEFT JOIN responses AS p ON p.request_id = r.id
@@ -99,7 +100,8 @@ class _Page:
         # fmt: off
         (
             request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, status, message,
-            provider_id, echoed, opened, ended, tin, cached, tout, reason, usage_from, billing, cost, ttft, body, crc,
+            provider_id, echoed, opened, ended, tin, cached, tout, reason, usage_from, billing, cost, ttft, flags,
+            body, crc,
         ) = row
         # fmt: on
         partial = False
@@ -138,4 +140,5 @@ class _Page:
             ttft,
             partial,
             self._artifacts.get(request_id, ()),
+            () if flags is None else tuple(map(str, json.loads(flags))),
         )

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from batchrunner.core.clock import DAY
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.driver import driver
+from batchrunner.store.moneytables import TOTALS_KEY, TOTALS_SUMS
 from batchrunner.store.rows import id_list
-from batchrunner.store.tables import TOTALS_KEY, TOTALS_SUMS
 
 CountKey = tuple[int, int, str]
 """Job, lane, state."""

@@ -13,12 +13,20 @@ from batchrunner.core.usage import OTHERS, Usage
 COMPOSED, WITH_FILES = 1, 2
 """The ``codec`` of a body that is not what is sent, but what that is made of at send time; 0: it is sent as it is."""
 
+MOST_MONEY = 2**56
+"""Pico-dollars, 72,000 dollars: a call that would cost more has no known cost. A sum holds 9.2 million dollars."""
+
 Tags = tuple[tuple[str, str], ...]
 
 
 def id_list(ids: Sequence[int]) -> str:
     """Return ids as the JSON list that SQLite's ``json_each`` reads."""
     return "[" + ",".join(map(str, ids)) + "]"
+
+
+def storable(pico: int | None) -> int | None:
+    """Return an amount of money as it is stored: None where it can't be true."""
+    return pico if pico is None or pico < MOST_MONEY else None
 
 
 def text_list(texts: Sequence[str]) -> str:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, text
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.schema import CreateIndex
 
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError, NewerDatabaseError
-from batchrunner.store.columns import AddColumn, added_columns
+from batchrunner.store.columns import AddColumn, added_columns, added_indexes
 from batchrunner.store.sqlite import Session, private, uri
 from batchrunner.store.tables import meta
 from batchrunner.store.views import VIEWS
@@ -26,7 +27,7 @@ from batchrunner.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (
@@ -79,6 +80,8 @@ def create(connection: Connection) -> None:
     for table in meta.metadata.sorted_tables:
         for column in added_columns(table):
             connection.execute(AddColumn(column))
+        for index in added_indexes(table):
+            connection.execute(CreateIndex(index))
     for view in VIEWS:
         connection.execute(text(view))
     connection.exec_driver_sql(_VERSION_TABLE)

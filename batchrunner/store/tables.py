@@ -8,8 +8,21 @@ A foreign key is declared only where its child column leads an index, so that no
 
 from sqlalchemy import REAL, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 
+import batchrunner.store.moneytables  # noqa: F401 - its tables are of this schema, too
 from batchrunner.core.usage import OTHERS
-from batchrunner.store.columns import Whole, added, among, key, maybe_whole, maybe_words, part, table, whole, words
+from batchrunner.store.columns import (
+    Whole,
+    added,
+    added_index,
+    among,
+    key,
+    maybe_whole,
+    maybe_words,
+    part,
+    table,
+    whole,
+    words,
+)  # fmt: skip
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled", "quarantined")
 
@@ -137,6 +150,9 @@ bodies = table(
     whole("codec", default=0),
     Column("extras", LargeBinary),  # before the body, so that reading it never walks a long body's overflow pages
     Column("data", LargeBinary, nullable=False),
+    added(Column("again", LargeBinary)),  # sent in place of ``data``, since an answer was not what had been asked for
+    added(whole("repairs", default=0)),
+    added(whole("raises", default=0)),
 )
 
 attempts = table(
@@ -178,6 +194,7 @@ attempts = table(
     maybe_words("patch"),
     maybe_words("error"),
     added(maybe_whole("ttft")),  # microseconds to the first token of a streamed answer
+    added(maybe_words("flags")),  # a JSON list; NULL where there is nothing to say
     among("class", "live", "batch"),
     among("outcome", "reply", "failure", "lost"),
     among("billing", "billed", "not_billed", "unknown"),
@@ -190,6 +207,14 @@ attempts = table(
 )
 Index("attempts_open", attempts.c.runner_id, sqlite_where=text("ended IS NULL"))
 Index("attempts_request", attempts.c.request_id)
+added_index(
+    Index(
+        "attempts_flagged",
+        attempts.c.job_id,
+        attempts.c.request_id,
+        sqlite_where=text("flags IS NOT NULL AND use = 'used'"),
+    )
+)
 
 units = table(
     "units",  # what an attempt used beside plain tokens; most have no row here, and pay nothing for those that do
@@ -243,58 +268,4 @@ discards = table(
     whole("codec", default=0),
     Column("body", LargeBinary, nullable=False),
     added(whole("partial", default=0)),  # 1: what had come of a streamed answer that broke off
-)
-
-rates = table(
-    "rates",
-    key(),
-    Column("digest", LargeBinary, nullable=False),
-    words("provider"),
-    words("model"),
-    words("class", default="live"),
-    whole("valid_from"),
-    words("card"),  # the whole frozen card as JSON
-    UniqueConstraint("digest"),
-)
-
-prices = table(
-    "prices",
-    key(),
-    words("names"),
-    words("provider"),
-    words("meter"),
-    words("unit"),
-    maybe_whole("pico"),
-    maybe_whole("above_tokens"),
-    words("class", default="live"),
-    words("contract", default=""),
-    whole("valid_from"),
-    words("source"),
-    maybe_whole("retrieved"),
-)
-
-counts = table(
-    "counts",
-    part("job_id"),
-    part("model_id"),
-    part("state", Text),
-    whole("n"),
-    CheckConstraint("n >= 0", name="n"),
-    rowid=False,
-)
-
-TOTALS_KEY = (
-    *("day", "job_id", "model_id", "endpoint", "tag_set_id", "rate_id", "account", "class"),
-    *("billing", "use", "usage_from", "outcome"),
-)
-TOTALS_SUMS = ("n", "tin", "tcached", "tout", "treason", "cost", "hold", "unpriced", *OTHERS)
-_TEXTS = {"endpoint", "account", "class", "billing", "use", "usage_from", "outcome"}
-
-totals = table(
-    "totals",
-    *(part(name, Text if name in _TEXTS else Whole) for name in TOTALS_KEY),
-    *(whole(name) for name in TOTALS_SUMS if name not in OTHERS),
-    *(added(whole(name, default=0)) for name in OTHERS),
-    CheckConstraint("n >= 0", name="n"),
-    rowid=False,
 )

@@ -10,9 +10,10 @@ from batchrunner.core.crashpoint import reached
 from batchrunner.core.request import Closing, Continued, Release
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.base import TakenIn
+from batchrunner.store.closings import record_attempts
 from batchrunner.store.continuing import keep_continued
 from batchrunner.store.driver import driver
-from batchrunner.store.ledger import record_attempts, release_attempts
+from batchrunner.store.ledger import release_attempts
 from batchrunner.store.rollups import add_closed
 from batchrunner.store.rows import id_list
 

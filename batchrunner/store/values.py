@@ -122,6 +122,8 @@ class Counts(NamedTuple):
     failed: int
     cancelled: int
     quarantined: int
+    flagged: int = 0
+    """Of the succeeded ones, those whose answer is flagged."""
 
 
 class ResultRow(NamedTuple):
@@ -162,6 +164,8 @@ class ResultRow(NamedTuple):
     """Whether ``body`` is what had come of a streamed answer that broke off, and no answer."""
     artifacts: tuple[Artifact, ...] = ()
     """Files that the answer brought, in its order."""
+    flags: tuple[str, ...] = ()
+    """What is odd about the answer."""
 
 
 class FailureGroup(NamedTuple):

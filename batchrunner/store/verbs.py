@@ -7,10 +7,11 @@ from sqlalchemy import Connection, Update, func, insert, select, text, update
 from batchrunner.core.job import JobState
 from batchrunner.store.base import BY_HAND, Pause, Target
 from batchrunner.store.continuing import abandon, regain
+from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import standing
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import counts, jobs, pauses, requests
+from batchrunner.store.tables import jobs, pauses, requests
 
 MOVED_AT_ONCE = 10_000
 """Rows that one transaction cancels or takes back: a live run commits between two of them."""

@@ -1,4 +1,4 @@
-"""The provider's catalogue: ``GET /v1/models``."""
+"""The provider's catalogue: ``GET /v1/models``, or ``GET /v2/supported-models`` where that is all there is."""
 
 from typing import Any
 
@@ -13,15 +13,28 @@ from batchrunner.transport.send import HttpTransport
 TRIES = 3
 SECONDS_PER_TRY = 30.0
 PATH = "/v1/models"
+SUPPORTED = "/v2/supported-models"
+"""Together's newer catalogue, for which its clients have dropped the other."""
 
 
 async def fetch_models(transport: HttpTransport) -> list[dict[str, Any]] | HttpReply | Failure:
     """Return the provider's models as it describes them.
 
     Together sends a bare array, OpenAI and vLLM an object whose ``data`` is the array; both are read, and entries that
-    are no objects are left out. Broken connections, 429 and 5xx are tried again, three times in all, after 0.5 and 1 s.
+    are no objects are left out. Where there is no such path (404), the first page of Together's newer catalogue is
+    asked for. Broken connections, 429 and 5xx are tried again, three times in all, after 0.5 and 1 s.
     A refusal comes back as the HttpReply that it is, everything else that went wrong as a Failure.
     """
+    outcome = await _get(transport, PATH)
+    if isinstance(outcome, HttpReply) and outcome.status == 404:
+        newer = await _get(transport, SUPPORTED)
+        outcome = newer if isinstance(newer, HttpReply) and newer.status == 200 else outcome
+    if isinstance(outcome, Failure) or outcome.status != 200:
+        return outcome
+    return _parse(outcome.body)
+
+
+async def _get(transport: HttpTransport, path: str) -> HttpReply | Failure:
     retrying = tenacity.AsyncRetrying(  # one for each use: it keeps its state between attempts
         sleep=anyio.sleep,
         stop=tenacity.stop_after_attempt(TRIES),
@@ -29,10 +42,8 @@ async def fetch_models(transport: HttpTransport) -> list[dict[str, Any]] | HttpR
         retry=tenacity.retry_if_result(_worth_another_try),
         retry_error_callback=_last_result,
     )
-    outcome: HttpReply | Failure = await retrying(transport.get, PATH, deadline=SECONDS_PER_TRY)
-    if isinstance(outcome, Failure) or outcome.status != 200:
-        return outcome
-    return _parse(outcome.body)
+    outcome: HttpReply | Failure = await retrying(transport.get, path, deadline=SECONDS_PER_TRY)
+    return outcome
 
 
 def _worth_another_try(outcome: HttpReply | Failure) -> bool:

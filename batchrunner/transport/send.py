@@ -1,7 +1,6 @@
 """Sends calls: one host, one key, one deadline per call; what goes wrong comes back as a Failure."""
 
-from collections.abc import AsyncIterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import AsyncIterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
@@ -14,6 +13,7 @@ from batchrunner.core.http import Feed, Fetch, Fetched, HttpCall, HttpReply, Sin
 from batchrunner.transport.deadlines import Deadlines
 from batchrunner.transport.downloads import download
 from batchrunner.transport.failures import deadline_failure, failure_of, interrupted_failure, refusal_of, too_large
+from batchrunner.transport.headers import JSON, constant_headers, first_values, user_agent
 from batchrunner.transport.hosts import host_label, is_loopback, join, normalise
 from batchrunner.transport.live import IDLE_SECONDS, Live, Watch
 from batchrunner.transport.secret import Secret
@@ -22,7 +22,6 @@ from batchrunner.transport.wire import Answered, Engine, Head, Outgoing, Post, W
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-JSON = "application/json"
 CLOSE_SECONDS = 5.0
 SHORTEST_KEY = 16
 """Characters from which on a key is cut out of good answers too: a local server's placeholder may be a plain word."""
@@ -55,7 +54,7 @@ class HttpTransport:
         self._key = key
         self._max_response = max_response
         self._clock = clock or SystemClock()
-        self._headers = _constant_headers(self._host, key)
+        self._headers = constant_headers(self._host, key)
         self._direct = engine.direct() if isinstance(engine, Engine) else None
         self._targets: dict[str, tuple[httpx.URL, str, Head]] = {}
         self._deadlines = Deadlines()
@@ -139,7 +138,7 @@ class HttpTransport:
         near = is_loopback(httpx.URL(self._base_url).host)
         try:
             with scope:
-                return await download(self._downloads, fetch, sink, loopback=near, agent=_user_agent())
+                return await download(self._downloads, fetch, sink, loopback=near, agent=user_agent())
         except httpx.RequestError as error:
             return failure_of(error, host)
         finally:
@@ -203,7 +202,7 @@ class HttpTransport:
         started = self._clock.monotonic()
         status, fields, stream = await self._answer(request)
         ttfb = self._clock.monotonic() - started
-        headers = self._headers_without_key(_first_values(fields))
+        headers = self._headers_without_key(first_values(fields))
         try:
             refusal = refusal_of(status, headers, self._host, max_response)
             if refusal is not None:
@@ -264,33 +263,6 @@ class HttpTransport:
 
     def _without_key(self, text: str) -> str:
         return text if self._key is None else text.replace(self._key.reveal(), "***")
-
-
-def _constant_headers(host: str, key: Secret | None) -> httpx.Headers:
-    headers = httpx.Headers(
-        {
-            "Host": host,
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": JSON,
-            "User-Agent": _user_agent(),
-        }
-    )
-    if key is not None:
-        headers["Authorization"] = f"Bearer {key.reveal()}"
-    return headers
-
-
-def _user_agent() -> str:
-    try:
-        return f"batchrunner/{version('batchrunner')}"
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "batchrunner"
-
-
-def _first_values(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return lower-case names with their first values; bytes beyond ASCII are read as Latin-1 (RFC 9110 5.5)."""
-    return {name.lower().decode("latin-1"): value.decode("latin-1") for name, value in reversed(fields)}
 
 
 async def _read(stream: AsyncIterable[bytes], max_response: int) -> bytes | None:

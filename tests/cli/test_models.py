@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from batchrunner.api.catalogue import _model
+from batchrunner.formats.pricefile import load_prices
 from tests.cli.conftest import CHAT, provider, run_cli
 
 
@@ -43,6 +45,30 @@ def test_search_narrows_it(here: Path) -> None:
         facts = json.loads(run_cli("models", "--search", "RERANK", "--json", env=env).stdout)
 
     assert [model["type"] for model in facts["models"]] == ["rerank"]
+
+
+def test_a_type_filters_and_one_that_is_not_there_names_those_that_are(here: Path) -> None:
+    with provider() as env:
+        facts = json.loads(run_cli("models", "--type", "Embedding", "--json", env=env).stdout)
+        nothing = run_cli("models", "--type", "movie", env=env)
+
+    assert {model["type"] for model in facts["models"]} == {"embedding"}
+    assert len(facts["models"]) > 1
+    assert "its types are: chat, " in nothing.stderr
+
+
+def test_the_newer_catalogue_is_read_as_well() -> None:
+    entry = {
+        "id": "ml_a_b",
+        "name": "a/b",
+        "displayType": "chat",
+        "contextLength": "131072",
+        "pricing": {"input": 0.15, "output": 0.6, "cachedInput": 0.05},
+    }
+    model = _model(entry, "together", load_prices(), 0)
+    assert (model.id, model.type, model.context) == ("a/b", "chat", 131_072)
+    assert model.listed == (150_000, 50_000, 600_000)
+    assert _model({**entry, "contextLength": "many"}, "together", load_prices(), 0).context is None
 
 
 def test_a_refused_key_ends_with_6_and_is_not_shown(here: Path, canary_key: str) -> None:

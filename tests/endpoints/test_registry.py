@@ -5,13 +5,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.endpoints.base import BadBody
-from batchrunner.endpoints.registry import CHAT, COMPLETIONS, EMBEDDINGS, ENDPOINTS, RERANK, by_path, infer, resolve
+from batchrunner.endpoints.registry import (
+    CHAT,
+    COMPLETIONS,
+    EMBEDDINGS,
+    ENDPOINTS,
+    MODERATIONS,
+    RERANK,
+    RESPONSES,
+    SCORE,
+    by_path,
+    infer,
+    resolve,
+)
 
 PATHS = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": COMPLETIONS,
     "/v1/embeddings": EMBEDDINGS,
     "/v1/rerank": RERANK,
+    "/v1/responses": RESPONSES,
+    "/v1/moderations": MODERATIONS,
+    "/score": SCORE,
+    "/rerank": by_path("/rerank"),
+    "/v2/rerank": by_path("/v2/rerank"),
 }
 HOSTILE = [
     "https://evil.example/v1/chat/completions",
@@ -99,8 +116,9 @@ def test_a_path_finds_its_endpoint(path):
 
 def test_all_endpoints_are_listed_under_their_names():
     assert [endpoint.name for endpoint in ENDPOINTS] == [
-        *("chat", "completions", "embeddings", "rerank"),
+        *("chat", "completions", "embeddings", "rerank", "responses", "moderations"),
         *("transcriptions", "translations", "images", "speech", "videos"),
+        *("score", "rerank", "rerank"),
     ]
 
 

@@ -58,9 +58,10 @@ class Made(NamedTuple):
     ttft: int | None = None
     partial: bool = False
     artifacts: tuple[Artifact, ...] = ()
+    flags: tuple[str, ...] = ()
 
 
-def text_of(endpoint: str, body: bytes) -> str | None:
+def text_of(endpoint: str, body: bytes) -> tuple[str, str | None]:
     """The text of a chat answer, read the plain way."""
     found: str = json.loads(body)["choices"][0]["message"]["content"]
-    return found
+    return found, None

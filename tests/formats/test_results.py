@@ -61,7 +61,7 @@ def test_an_answer_is_a_line_of_openais_shape_with_one_key_of_ours(tmp_path):
         b'"endpoint":"/v1/chat/completions",'
         b'"usage":{"input_tokens":10,"cached_tokens":4,"output_tokens":3,"reasoning_tokens":1},'
         b'"usage_from":"provider","billing":"billed","cost_usd":"0.0000011",'
-        b'"extras":{"metadata":{"who":"me"},"v":2},"job_mark":"de6af9f995527c51"}}\n'
+        b'"flags":[],"extras":{"metadata":{"who":"me"},"v":2},"job_mark":"de6af9f995527c51"}}\n'
     )
 
 
@@ -84,13 +84,14 @@ def test_a_refusal_has_the_response_and_the_error_and_what_was_never_sent_has_no
     ours = {
         "job": "demo", "line": 2, "state": "failed", "attempts": 1, "latency_ms": 123, "provider": "together",
         "model": "openai/gpt-oss-20b", "echoed_model": None, "endpoint": "/v1/chat/completions", "usage": None,
-        "usage_from": "none", "billing": "not_billed", "cost_usd": None, "extras": None, "job_mark": "de6af9f995527c51",
+        "usage_from": "none", "billing": "not_billed", "cost_usd": None, "flags": [], "extras": None,
+        "job_mark": "de6af9f995527c51",
     }  # fmt: skip
     assert refused == {
         "id": "batch_req_8",
         "custom_id": "b",
         "response": {"status_code": 400, "request_id": None, "body": {"error": {"message": "no"}}},
-        "error": {"code": "invalid_request", "message": "no"},
+        "error": {"code": "invalid_request", "message": "no", "sdk_class": "BadRequestError"},
         "batchrunner": ours,
     }
     nothing = {"line": 3, "state": "cancelled", "attempts": 0, "latency_ms": None, "usage_from": None, "billing": None}
@@ -184,10 +185,11 @@ def test_csv_has_one_row_for_every_finished_request(tmp_path):
     assert summary.errors is None
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == (
         ",".join(COLUMNS) + "\n"
-        '"x,""y""\nz",1,succeeded,yes,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,,,,,,provider,0.0000011,'
-        "123,2,,,demo,de6af9f995527c51\n"
-        "b,2,failed,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,invalid_request,no,demo,de6af9f995527c51\n"
-        "c,3,cancelled,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,demo,de6af9f995527c51\n"
+        '"x,""y""\nz",1,succeeded,yes,,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,,,,,,provider,0.0000011,'
+        "123,2,,,,,demo,de6af9f995527c51\n"
+        "b,2,failed,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,,invalid_request,BadRequestError,no,"
+        "demo,de6af9f995527c51\n"
+        "c,3,cancelled,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,,,demo,de6af9f995527c51\n"
     )
 
 
@@ -216,7 +218,7 @@ def test_s9_other_cells_stay_as_they_are(cell):
 
 @pytest.mark.parametrize("body", [b'{"choices":[]}', b'{"choices":null}', b'{"data":[]}', b"[1]", b"x", b"[" * 5000])
 def test_an_answer_without_a_finish_reason_has_an_empty_cell(body):
-    made = exporter_for("x.csv", job(), text_of=lambda endpoint, reply: None)
+    made = exporter_for("x.csv", job(), text_of=lambda endpoint, reply: (None, None))
     assert next(csv.reader([made.line(Made(body=body)).decode()]))[COLUMNS.index("finish_reason")] == ""
 
 

@@ -154,6 +154,7 @@ def test_a_database_of_the_first_release_becomes_one_of_this(path, tmp_path):
     with closing(Session(str(path), writer_engine(str(path), new=True))) as session:
         schema.upgrade(session, "0001")
     assert "ttft" not in objects(path)["table attempts"]
+    assert "flags" not in objects(path)["table attempts"]
     with open_store(path) as store:
         load(store, 2)
     open_store(tmp_path / "new.db").close()

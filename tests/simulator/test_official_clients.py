@@ -239,3 +239,41 @@ async def test_a_retry_of_the_package_is_seen_in_the_ledger():
         await client.chat.completions.create(model="m", messages=QUESTION)
     assert [entry.retry_count for entry in provider.ledger.entries] == [0, 1]
     assert provider.ledger.stats()["repeated_calls"] == 1
+
+
+@pytest.mark.anyio
+async def test_openai_gets_responses_whole_cut_off_and_in_a_form():
+    provider = Provider(Settings(flavour="openai"))
+    async with serve(provider) as url, openai_client(url) as client:
+        whole = await client.responses.create(
+            model="gpt-4o-mini", input="Why is the sky blue?", instructions="Be brief."
+        )
+        assert whole.status == "completed"
+        assert whole.output_text.startswith("[echo ")
+        assert whole.usage.total_tokens == whole.usage.input_tokens + whole.usage.output_tokens
+        assert whole.usage.output_tokens_details.reasoning_tokens == 0
+        cut = await client.responses.create(model="gpt-4o-mini", input=QUESTION, max_output_tokens=16)
+        assert (cut.status, cut.incomplete_details.reason) == ("incomplete", "max_output_tokens")
+        schema = {"type": "object", "properties": {"why": {"type": "string"}}, "required": ["why"]}
+        form = {"format": {"type": "json_schema", "name": "answer", "schema": schema}}
+        formed = await client.responses.create(model="gpt-4o-mini", input="Why?", text=form)
+        assert json.loads(formed.output_text).keys() == {"why"}
+        with pytest.raises(openai.BadRequestError):
+            await client.responses.create(model="gpt-4o-mini", input="Why?", max_output_tokens=1)
+    assert provider.ledger.entries[0].usage["total_tokens"] == whole.usage.total_tokens
+
+
+@pytest.mark.anyio
+async def test_openai_gets_moderations():
+    async with serve(Provider(Settings(flavour="openai"))) as url, openai_client(url) as client:
+        found = await client.moderations.create(model="omni-moderation-latest", input=["hello", "violence and hate"])
+        assert [result.flagged for result in found.results] == [False, True]
+        assert found.results[1].categories.violence
+        assert not found.results[1].categories.self_harm_intent
+
+
+@pytest.mark.anyio
+async def test_together_has_no_responses():
+    async with serve(Provider(Settings(flavour="together"))) as url, openai_client(url) as client:
+        with pytest.raises(openai.NotFoundError):
+            await client.responses.create(model="m", input="Why?")

@@ -59,7 +59,19 @@ async def test_three_tries_are_all():
     assert trio.current_time() == pytest.approx(1.5)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+async def test_where_there_is_no_such_path_the_newer_catalogue_is_asked():
+    body = b'{"data":[{"id":"ml_a","name":"a"}],"next_cursor":null}'
+    models, calls = await fetch(Said(status=404), Said(body=body))
+    assert models == [{"id": "ml_a", "name": "a"}]
+    assert [path for _, path, _, _ in calls] == ["/v1/models", "/v2/supported-models"]
+
+
+async def test_where_there_is_neither_the_first_refusal_is_told():
+    outcome, calls = await fetch(Said(status=404, body=b"first"), Said(status=404, body=b"second"))
+    assert (outcome.status, outcome.body, len(calls)) == (404, b"first", 2)
+
+
+@pytest.mark.parametrize("status", [401, 403])
 async def test_a_refusal_comes_back_as_it_is_and_at_once(status):
     outcome, calls = await fetch(Said(status=status, body=b"no"))
     assert isinstance(outcome, HttpReply)

@@ -6,7 +6,7 @@ import pytest
 import together
 
 from batchrunner.core.attempt import FailureKind
-from batchrunner.endpoints.labels import label
+from batchrunner.core.labels import label, label_of
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 409, 413, 418, 422, 429, 500, 502, 503, 529])
@@ -23,3 +23,14 @@ def test_a_call_without_an_answer_is_a_connection_error_or_a_timeout():
     assert label(None) == label(None, FailureKind.CONNECTION) == openai.APIConnectionError.__name__
     assert label(None, FailureKind.ATTACHMENT) == OSError.__name__, "no call was made"
     assert label(None, FailureKind.TIMEOUT) == openai.APITimeoutError.__name__
+
+
+def test_an_answer_that_is_none_behind_a_good_status_did_not_pass_the_sdks_validation():
+    assert label(200, FailureKind.BAD_REPLY) == openai.APIResponseValidationError.__name__
+    assert label(200, FailureKind.RATE_LIMITED) == "APIStatusError"
+
+
+def test_a_stored_word_finds_its_class_and_no_failure_has_none():
+    assert label_of(None, "timeout") == "APITimeoutError"
+    assert label_of(429, "a word of a later release") == "RateLimitError"
+    assert label_of(None, None) is None

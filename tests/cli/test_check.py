@@ -1,0 +1,220 @@
+"""``check``: each wrong body is named by its field, its line and what is expected; what is merely unknown passes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import run_cli
+
+SAID = [{"role": "user", "content": "Hello"}]
+CHAT, COMPLETIONS, EMBEDDINGS, RERANK = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank"
+GOOD = {
+    CHAT: {"model": "m", "messages": SAID},
+    COMPLETIONS: {"model": "m", "prompt": "p"},
+    EMBEDDINGS: {"model": "m", "input": "i"},
+    RERANK: {"model": "m", "query": "q", "documents": ["d"]},
+}
+REFUSED = [
+    (CHAT, {"model": None}, "model", "a string"),
+    (CHAT, {"model": ""}, "model", "length >= 1"),
+    (CHAT, {"messages": []}, "messages", "length >= 1"),
+    (CHAT, {"messages": "Hello"}, "messages", "a list"),
+    (CHAT, {"messages": [{"content": "Hello"}]}, "messages", "[0].role` is missing"),
+    (CHAT, {"max_tokens": "many"}, "max_tokens", "a whole number"),
+    (CHAT, {"max_tokens": -1}, "max_tokens", ">= 0"),
+    (CHAT, {"n": 0}, "n", ">= 1"),
+    (COMPLETIONS, {"prompt": 7}, "prompt", "a string or a list"),
+    (COMPLETIONS, {"prompt": ["a", 1]}, "prompt", "use one kind"),
+    (EMBEDDINGS, {"input": []}, "input", "is empty"),
+    (RERANK, {"documents": []}, "documents", "length >= 1"),
+    (RERANK, {"query": 1}, "query", "a string"),
+]
+WARNED = [
+    (CHAT, {"temperature": 3}, "temperature", "a number from 0 to 2, not 3"),
+    (CHAT, {"temperature": "hot"}, "temperature", 'a number from 0 to 2, not "hot"'),
+    (CHAT, {"top_p": 1.5}, "top_p", "a number from 0 to 1"),
+    (CHAT, {"top_k": 0}, "top_k", "-1 or a whole number of at least 1"),
+    (CHAT, {"presence_penalty": -3}, "presence_penalty", "a number from -2 to 2"),
+    (CHAT, {"repetition_penalty": 0}, "repetition_penalty", "a number greater than 0"),
+    (CHAT, {"max_tokens": 0}, "max_tokens", "a whole number of at least 1, not 0"),
+    (CHAT, {"seed": 1.5}, "seed", "a whole number"),
+    (CHAT, {"stop": [1]}, "stop", "a string or a list"),
+    (CHAT, {"logit_bias": {"50256": 101}}, "logit_bias", "a number from -100 to 100"),
+    (CHAT, {"logprobs": 21}, "logprobs", "a whole number from 0 to 20 or true or false"),
+    (CHAT, {"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name", "a string that is not empty"),
+    (CHAT, {"tool_choice": "maybe"}, "tool_choice", '"none" or "auto" or "required" or an object'),
+    (CHAT, {"response_format": {"type": "xml"}}, "response_format.type", '"json_object"'),
+    (CHAT, {"response_format": {"type": "json_schema", "json_schema": {"name": "n" * 65}}}, "response_format", "64"),
+    (CHAT, {"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role", '"system" or "user"'),
+    (
+        CHAT,
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}, {}]}]},
+        "messages[0].content[1].type",
+        "t",
+    ),
+    (CHAT, {"messages": [{"role": "user"}]}, "messages[0].content", "a string or a list of parts, not nothing"),
+    (CHAT, {"messages": [{"role": "tool", "content": "4"}]}, "messages[0].tool_call_id", "the id of the call"),
+    (CHAT, {"context_length_exceeded_behavior": "cut"}, "context_length_exceeded_behavior", '"error" or "truncate"'),
+    (COMPLETIONS, {"min_p": -0.1}, "min_p", "a number from 0 to 1"),
+    (EMBEDDINGS, {"encoding_format": "hex"}, "encoding_format", '"float" or "base64"'),
+    (EMBEDDINGS, {"dimensions": 0}, "dimensions", "a whole number of at least 1"),
+    (RERANK, {"top_n": 0}, "top_n", "a whole number of at least 1"),
+    (RERANK, {"documents": ["d"] * 1025}, "documents", "a list that is not empty of at most 1,024, not one of 1,025"),
+]
+
+
+def file_with(here: Path, url: str, changes: dict[str, object]) -> Path:
+    """A file whose third line has the wrong body."""
+    good = [{"custom_id": f"g{n}", "method": "POST", "url": CHAT, "body": GOOD[CHAT]} for n in range(2)]
+    bad = {"custom_id": "bad", "method": "POST", "url": url, "body": {**GOOD[url], **changes}}
+    path = here / "job.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*good, bad]))
+    return path
+
+
+def column_of(path: Path, field: str) -> int:
+    top = field.partition(".")[0].partition("[")[0]
+    line = path.read_text().splitlines()[2]
+    return line.index(f'"{top}": ', line.index('"body"')) + len(f'"{top}": ') + 1
+
+
+def test_there_are_thirty_of_them():
+    assert len(REFUSED) + len(WARNED) >= 30
+
+
+@pytest.mark.parametrize(("url", "changes", "field", "expected"), REFUSED)
+def test_what_can_not_be_queued_is_refused_with_field_line_and_what_is_expected(here, url, changes, field, expected):
+    path = file_with(here, url, changes)
+    result = run_cli("check", str(path), "--json", "--provider", "openai")
+    (problem,) = json.loads(result.stdout)["problems"]
+    assert result.exit_code == 5
+    assert (problem["line"], problem["column"]) == (3, column_of(path, field))
+    assert problem["reason"].startswith(f"`{field}")
+    assert expected in problem["reason"]
+
+
+@pytest.mark.parametrize(("url", "changes", "field", "expected"), WARNED)
+def test_what_the_provider_will_refuse_is_a_warning(here, url, changes, field, expected):
+    path = file_with(here, url, changes)
+    (here / "batchrunner.toml").write_text('[providers.local]\nbase_url = "http://127.0.0.1:1"\nkey_env = ""\n')
+    result = run_cli("check", str(path), "--json", "--provider", "local")
+    facts = json.loads(result.stdout)
+    assert (result.exit_code, facts["valid"], facts["warned"]) == (0, True, 1)
+    (warning,) = facts["warnings"]
+    assert (warning["line"], warning["column"]) == (3, column_of(path, field))
+    assert warning["reason"].startswith(f"`{field}")
+    assert "expected" in warning["reason"]
+    assert expected in warning["reason"]
+
+
+def test_unknown_fields_pass_with_a_note(here):
+    path = file_with(here, CHAT, {"temprature": 1, "top_k": None})
+    result = run_cli("check", str(path))
+    assert result.exit_code == 0
+    assert "note: `temprature` is no known field of /v1/chat/completions: sent as it is (line 3)" in result.stderr
+    assert "warning" not in result.stderr
+
+
+def test_a_warning_is_shown_with_its_place_and_keeps_no_file_from_being_loaded(here):
+    path = file_with(here, CHAT, {"temperature": 3})
+    result = run_cli("check", str(path))
+    assert f"job.jsonl:3:{column_of(path, 'temperature')}: warning: `temperature`: expected a number" in result.stderr
+    assert run_cli("load", str(path)).exit_code == 0
+
+
+@pytest.mark.parametrize(("provider", "warned"), [("together", 1), ("openai", 0)])
+def test_a_providers_own_rules_count_for_it_alone(here, provider, warned):
+    path = file_with(here, CHAT, {"stop": "END"})
+    facts = json.loads(run_cli("check", str(path), "--json", "--provider", provider).stdout)
+    assert facts["warned"] == warned
+
+
+BATCH = {"custom_id": "a", "method": "POST", "url": CHAT, "body": GOOD[CHAT]}
+
+
+def problems_for(here: Path, purpose: str, *lines: object) -> list[str]:
+    path = here / "other.jsonl"
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    result = run_cli("check", str(path), "--json", "--for", purpose)
+    facts = json.loads(result.stdout)
+    assert result.exit_code == (0 if facts["valid"] else 5)
+    return [f"{problem['line']} {problem['reason']}" for problem in facts["problems"]]
+
+
+@pytest.mark.parametrize("purpose", ["together-batch", "openai-batch"])
+def test_a_good_batch_file_is_good(here, purpose):
+    assert problems_for(here, purpose, BATCH, {**BATCH, "custom_id": "b"}) == []
+
+
+@pytest.mark.parametrize(
+    ("purpose", "change", "said"),
+    [
+        ("together-batch", {"custom_id": "x" * 65}, "at most 64 characters, not 65"),
+        ("together-batch", {"custom_id": "a"}, 'custom_id "a" was used on line 1'),
+        ("together-batch", {"url": EMBEDDINGS, "body": GOOD[EMBEDDINGS]}, "has no /v1/embeddings"),
+        ("together-batch", {"body": {**GOOD[CHAT], "model": "other"}}, "expected 'm' as on the first line"),
+        ("openai-batch", {"url": EMBEDDINGS, "body": GOOD[EMBEDDINGS]}, 'expected "/v1/chat/completions" as on'),
+        ("openai-batch", {"url": RERANK, "body": GOOD[RERANK]}, "has no /v1/rerank"),
+        ("openai-batch", {"body": {**GOOD[CHAT], "model": "other"}}, "a batch is of one model"),
+    ],
+)
+def test_batch_files_are_held_to_the_providers_rules(here, purpose, change, said):
+    found = problems_for(here, purpose, BATCH, {**BATCH, "custom_id": "b", **change})
+    assert any(problem.startswith("2 ") and said in problem for problem in found), found
+
+
+def test_openais_batch_wants_method_and_url_and_an_id_of_its_own(here):
+    found = problems_for(here, "openai-batch", {"body": GOOD[CHAT]}, GOOD[CHAT])
+    assert [problem.split(":")[0] for problem in found] == [
+        '1 "custom_id" is missing', '1 "method" is missing', '1 "url" is missing',
+        '2 openai-batch wants "custom_id" and "body"; this is a bare body',
+    ]  # fmt: skip
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+TUNE = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        TUNE,
+        {"text": "once"},
+        {"prompt": "a", "completion": "b"},
+        {
+            "input": {"messages": [{"role": "user", "content": "Hi"}]},
+            "preferred_output": [{"role": "assistant", "content": "Hello"}],
+            "non_preferred_output": [{"role": "assistant", "content": "No"}],
+        },
+        {"messages": [{"role": "user", "content": [PICTURE]}, {"role": "assistant", "content": "a dot", "weight": 1}]},
+    ],
+)
+def test_examples_to_fine_tune_with_are_good(here, line):
+    assert problems_for(here, "fine-tune", line) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ({"question": "?"}, "expected one of these sets of fields"),
+        ({**TUNE, "more": 1}, "`more`: expected no field but messages"),
+        ({"text": 1}, "`text`: expected a string"),
+        ({"messages": []}, "a list of messages that is not empty"),
+        ({"messages": TUNE["messages"][:1]}, "at least one message of an assistant"),
+        ({"messages": [*TUNE["messages"], TUNE["messages"][1]]}, "`messages[2].role`: expected another role"),
+        ({"messages": [{"role": "robot", "content": ""}, *TUNE["messages"]]}, "`messages[0].role`"),
+        ({"messages": [{**TUNE["messages"][0], "weight": 2}, TUNE["messages"][1]]}, "`messages[0].weight`"),
+        ("{", "invalid JSON"),
+        ("[]", "a line must be a JSON object"),
+    ],
+)
+def test_examples_that_together_would_refuse_are_named(here, line, said):
+    found = problems_for(here, "fine-tune", line)
+    assert any(said in problem for problem in found), found
+
+
+def test_all_examples_of_a_file_have_the_same_fields(here):
+    (first, second) = problems_for(here, "fine-tune", TUNE, {"text": "once"})
+    assert first.startswith("2 `messages` is missing")
+    assert second.startswith("2 `text`: expected no field but messages")
