@@ -3,7 +3,7 @@
 A rule that the two disagree about is the wider one, unless the provider is known: then its own counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -20,6 +20,7 @@ from batchrunner.endpoints.rules import (
     list_of,
     number,
     one_of,
+    shown,
     simple,
     text,
     whole,
@@ -216,4 +217,16 @@ def look(path: str, body: Mapping[str, Any], dialect: str) -> Looked:
         if name in known and value is not None:  # null is the same as leaving it out
             found = list(known[name].look(value, name))
             findings += found or (own[name].look(value, name) if name in own else ())
+    if dialect == "openai" and path in _STREAMED and body.get("stream") is True:
+        findings += _uncounted(body.get("stream_options"))
     return Looked(tuple(findings), tuple(name for name in body if name not in known))
+
+
+_STREAMED: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
+
+
+def _uncounted(options: Any) -> Iterator[Finding]:
+    """Find a stream that will not tell its usage: OpenAI sends it only where it is asked for."""
+    if type(options) is not dict or options.get("include_usage") is not True:
+        wished = '{"include_usage": true} beside a stream, or its tokens are only estimated'
+        yield Finding("stream_options", wished, "nothing" if options is None else shown(options))

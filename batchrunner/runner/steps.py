@@ -96,12 +96,13 @@ class Steps:
 
     async def resume(self, ready: Ready) -> None:
         """Make the next step of an attempt that waited in the queue."""
-        (lane, opening, permit), (attempt_id, body, resumed) = ready
+        (lane, opening, permit), opened = ready
+        resumed = opened.resumed
         assert resumed is not None  # noqa: S101 - for the type checker: only those are resumed
         own = Opening(opening.head, resumed.opened, resumed.rate_id, resumed.hold)
         if lane.probing is opening:
             lane.probing = own
-        bought = Purchase(lane, attempt_id, own, resumed.card, body, resumed.continuation)
+        bought = Purchase(lane, opened.attempt_id, own, resumed.card, opened.body, resumed.continuation)
         if resumed.continuation.step is Step.FETCH:
             lane.gate.release(permit)
             await self._file(bought)

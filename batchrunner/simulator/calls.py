@@ -16,10 +16,9 @@ from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import tokens_of
 
 Endpoint = Literal[
-    *("chat", "completions", "embeddings", "rerank"),
-    *("transcriptions", "translations", "images", "speech", "videos"),
-    *("responses", "moderations", "score"),
-]
+    "chat", "completions", "embeddings", "rerank", "responses", "moderations", "score",
+    "transcriptions", "translations", "images", "speech", "videos",
+]  # fmt: skip
 Reader = Callable[[str, dict[str, Any], Settings], "Call | Refusal"]
 
 _MAX_TEXTS: Final = 2048

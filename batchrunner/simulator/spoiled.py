@@ -56,7 +56,7 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
     return usage
 
 
-def _write_badly(items: list[dict[str, Any]], fault: str) -> None:
+def _write_badly(items: Any, fault: str) -> None:
     """Give choices texts that are not what was asked for; their length stays what is billed."""
     for item in items if isinstance(items, list) else ():  # a transcript has a text in its place
         place = item["message"] if isinstance(item.get("message"), dict) else item

@@ -114,8 +114,12 @@ class SqliteJobs:
         queued: dict[int, int] = defaultdict(int)
         extra_lines = 0
         for key, one in enumerate(new, first):
-            line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags, units, *more = one
-            composed, files, own = more
+            # fmt: off
+            (
+                line, custom_id, path, model, body, digest, est_in, max_out, priority, extras, tags,
+                units, composed, files, own,
+            ) = one
+            # fmt: on
             host = own or provider
             lane_id = self._lanes.get((host, model)) or self._lane(connection, host, model)
             tag_set_id = self._tag_sets[tags] if tags in self._tag_sets else self._tag_set(connection, tags)

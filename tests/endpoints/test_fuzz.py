@@ -63,7 +63,10 @@ def check(endpoint, reply):
             assert outcome.usage is None or outcome.billing is Billing.BILLED
         usage = outcome.usage
         assert usage is None or (
-            0 <= usage.cached <= usage.input and 0 <= usage.reasoning <= usage.output and usage.total > 0
+            0 <= usage.cached <= usage.input
+            and 0 <= usage.reasoning <= usage.output
+            and min(usage[:-1]) == 0
+            and (max(usage[:-1]) > 0 or usage.cost is not None)
         )
         assert outcome.usage_raw is None or len(outcome.usage_raw) <= 4096
     text = endpoint.text(reply.body)
