@@ -54,7 +54,7 @@ def test_a_type_filters_and_one_that_is_not_there_names_those_that_are(here: Pat
 
     assert {model["type"] for model in facts["models"]} == {"embedding"}
     assert len(facts["models"]) > 1
-    assert "its types are: chat, " in nothing.stderr
+    assert "its types are: audio, chat, " in nothing.stderr
 
 
 def test_the_newer_catalogue_is_read_as_well() -> None:

@@ -199,9 +199,22 @@ async def test_speech_goes_out_as_a_form_and_comes_back_as_text(world, files):
     assert bodies["vtt"].startswith("WEBVTT\n")
     assert texts["json"] == bodies["json"]["text"]
     assert texts["srt"] == bodies["srt"]
-    assert lines["json"]["batchrunner"]["usage"] is None, "seconds are no tokens"
+    told = {name: (line["batchrunner"]["usage_from"], line["batchrunner"]["usage"]) for name, line in lines.items()}
+    assert {name: source for name, (source, _) in told.items()} == {
+        **dict.fromkeys(("json", "verbose", "tokens"), "provider"),
+        **dict.fromkeys(("text", "srt", "vtt"), "estimated"),  # by the header of the file
+    }
+    assert all(usage["seconds"] == 2 for name, (_, usage) in told.items() if name != "tokens")
     assert lines["tokens"]["batchrunner"]["usage"]["input_tokens"] == 20
     assert {entry.units for entry in world.provider.ledger.entries} == {Units(milliseconds=2000)}
+
+
+async def test_speech_costs_by_its_length_whether_the_answer_tells_it_or_not(world, files):
+    path = world.file([hearing("talk.wav", form, response_format=form) for form in ("json", "verbose_json")])
+    await world.work(path, attachments=str(files))
+    costs = rows(world, "SELECT cost, usage_from FROM attempts ORDER BY usage_from")
+    assert costs == [(50_000_000, "estimated"), (50_000_000, "provider")], "2 s of 0.0015 a minute"
+    assert {entry.charge for entry in world.provider.ledger.entries} == {50_000_000}
 
 
 async def test_a_url_is_sent_on_without_any_folder(world):
