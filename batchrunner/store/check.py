@@ -1,6 +1,5 @@
 """Looks at a database from outside: is everything in it what it should be?"""
 
-import hashlib
 import os
 import zlib
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from sqlalchemy import Connection
 from batchrunner.core.continuation import Artifact, folder_of
 from batchrunner.core.errors import DatabaseError
 from batchrunner.store import rollups, schema
+from batchrunner.store.artifacts import damage
 from batchrunner.store.ours import refuse_foreign_schema
 from batchrunner.store.sqlite import Session, reader_engine, recognise
 
@@ -102,19 +102,10 @@ def _files(session: Session) -> list[str]:
         with session.read() as connection:
             page = connection.exec_driver_sql(_FILES, (after,)).all()
         files = [Artifact("", row.sha256, row.type, row.size, "") for row in page]
-        found.extend(finding for file in files if (finding := _file(folder, file)) is not None)
+        found.extend(finding for file in files if (finding := damage(folder, file)) is not None)
         if not page:
             return _shortened(found)
         after = page[-1].sha256
-
-
-def _file(folder: Path, artifact: Artifact) -> str | None:
-    try:
-        with (folder / artifact.path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        return f"file {artifact.path} of the artifacts folder can't be read: {error.strerror}"
-    return None if digest == artifact.sha256 else f"file {artifact.path} of the artifacts folder is damaged"
 
 
 def _consistency(session: Session) -> list[str]:

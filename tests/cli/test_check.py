@@ -123,6 +123,22 @@ def test_a_warning_is_shown_with_its_place_and_keeps_no_file_from_being_loaded(h
     assert run_cli("load", str(path)).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("provider", "more", "warned"),
+    [
+        ("openai", {}, 1),
+        ("openai", {"stream_options": {"include_usage": False}}, 1),
+        ("openai", {"stream_options": {"include_usage": True}}, 0),
+        ("together", {}, 0),
+    ],
+)
+def test_a_stream_that_will_not_tell_its_usage_is_a_warning(here, provider, more, warned):
+    path = file_with(here, CHAT, {"stream": True, **more})
+    facts = json.loads(run_cli("check", str(path), "--json", "--provider", provider).stdout)
+    assert (facts["valid"], facts["warned"]) == (True, warned)
+    assert all("include_usage" in warning["reason"] for warning in facts["warnings"])
+
+
 @pytest.mark.parametrize(("provider", "warned"), [("together", 1), ("openai", 0)])
 def test_a_providers_own_rules_count_for_it_alone(here, provider, warned):
     path = file_with(here, CHAT, {"stop": "END"})

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from batchrunner.api import attachments, check, session
+from batchrunner.api.audit import audit, shown
 from batchrunner.attachments.folder import AttachmentFolder
 from batchrunner.core.attachments import Attached, NoAttachments
 from batchrunner.core.attempt import Failure, FailureKind
@@ -28,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("virtual_time")
 CHAT = "/v1/chat/completions"
 
 
-def vision(name, custom_id=None, text="What is it?"):
+def vision(name, custom_id=None, text="What is it?", **more):
     parts = [{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": f"file:{name}"}}]
-    body = {"model": MODEL, "messages": [{"role": "user", "content": parts}], "max_tokens": 64}
+    body = {"model": MODEL, "messages": [{"role": "user", "content": parts}], "max_tokens": 64, **more}
     return {"custom_id": custom_id or name, "body": body}
 
 
@@ -207,6 +208,28 @@ async def test_speech_goes_out_as_a_form_and_comes_back_as_text(world, files):
     assert all(usage["seconds"] == 2 for name, (_, usage) in told.items() if name != "tokens")
     assert lines["tokens"]["batchrunner"]["usage"]["input_tokens"] == 20
     assert {entry.units for entry in world.provider.ledger.entries} == {Units(milliseconds=2000)}
+
+
+async def test_a_row_with_files_that_is_asked_again_sends_them_again(tmp_path, files):
+    world = World(tmp_path, fault_for=lambda number, *_: "not_json" if number == 1 else None)
+    path = world.file([vision("photos/0.png", response_format={"type": "json_object"}, max_tokens=900)])
+    report = await world.work(path, attachments=str(files), repair=1)
+    first, again = world.provider.ledger.entries
+    assert (report.tally.succeeded, again.request_bytes > first.request_bytes > 64) == (1, True)
+    assert rows(world, "SELECT use, patch FROM attempts ORDER BY id") == [("wasted", None), ("used", "repair:1")]
+    assert b"file:" in rows(world, "SELECT again FROM bodies")[0][0], "the queue holds names, and no pictures"
+    assert shown(audit(world.folder / "q.db", world.provider.ledger.entries)) == []
+
+
+async def test_a_response_sends_its_local_pictures(tmp_path, files):
+    world = World(tmp_path, Settings(latency=1.0, flavour="openai"))
+    parts = [{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": "file:photos/0.png"}]
+    body = {"model": "gpt-4o-mini", "input": [{"role": "user", "content": parts}]}
+    path = world.file([{"custom_id": "r", "url": "/v1/responses", "body": body}])
+    report = await world.work(path, attachments=str(files))
+    (entry,) = world.provider.ledger.entries
+    assert (report.tally.succeeded, entry.request_bytes > len(json.dumps(body)) + 64) == (1, True)
+    assert shown(audit(world.folder / "q.db", world.provider.ledger.entries)) == []
 
 
 async def test_speech_costs_by_its_length_whether_the_answer_tells_it_or_not(world, files):

@@ -64,8 +64,9 @@ def test_s11_the_ban_finds_what_it_looks_for(line: str, tmp_path: Path, monkeypa
 
 
 OPENING = {"open", "read_bytes", "read_text", "write_bytes", "write_text"}
-OPENERS = {"lock.py", "schema.py", "disk.py", "filesystem.py"}
-"""Those of the store that open something else than the database: its lock, copies, what lies beside it, the mounts."""
+OPENERS = {"lock.py", "schema.py", "disk.py", "filesystem.py", "artifacts.py"}
+"""Those of the store that open something else than the database: its lock, copies, what lies beside it (answers' files
+too), the mounts."""
 
 
 def test_s11_the_store_never_opens_the_database_but_by_sqlite() -> None:
