@@ -125,7 +125,7 @@ async def test_pictures_speech_and_videos_cost_what_the_provider_bills(folder: P
         "/v2/videos": (280_000_000_000, 0, 0, 0),  # as it says itself
     }
     columns = "endpoint, sum(cost), sum(images), sum(pixels), sum(characters)"
-    sums = ask(folder / "q.db", f"SELECT {columns} FROM totals WHERE unpriced = 0 GROUP BY endpoint")  # noqa: S608
+    sums = ask(folder / "q.db", f"SELECT {columns} FROM totals WHERE unpriced = 0 GROUP BY endpoint")
     assert {endpoint: tuple(amounts) for endpoint, *amounts in sums} == paid
     assert sorted(entry.charge or 0 for entry in bought(world)) == sorted(cost for cost, *_ in paid.values())
     sound(world)
