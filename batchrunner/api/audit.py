@@ -169,6 +169,8 @@ def _mispriced(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
         if cost is not None and attempt.cost != cost:
             yield f"{where}: {attempt.cost} pico-dollars here, {cost} on the provider's bill"
     elif attempt.billing == "unknown" and cost is not None and cost > (attempt.hold or 0):
+        if attempt.hold is None and real.cost is not None:
+            return  # only the answer would have told its cost: it counts as unpriced, which is not 0
         yield f"{where}: at most {attempt.hold} pico-dollars were feared, {cost} are on the bill"
 
 

@@ -66,7 +66,7 @@ def test_pictures_and_speech_beside_plain_rows_come_back_whole_and_both_ledgers_
     model = AudioTranscriptionVerboseJsonResponse if flavour == "together" else TranscriptionVerbose
     verbose = model.model_validate(bodies["verbose"])
     assert (verbose.duration, verbose.words is not None) == (3.0, True)
-    assert sum(call.milliseconds for call in place.box.calls()) == 9_000
+    assert sum(call.units.milliseconds for call in place.box.calls() if call.units is not None) == 9_000
     tokens = {
         name: body["usage"]["prompt_tokens"] for name, body in bodies.items() if name[0] == "v" and name != "verbose"
     }
@@ -87,7 +87,11 @@ def test_a_file_that_vanished_fails_its_row_and_a_run_without_the_folder_does_no
     assert ended.code == 3
     assert faults_of(place, job, ended.code, ended.err) == []
     (line,) = place.lines("out.errors.jsonl")
-    assert line["error"] == {"code": "attachment", "message": "file:photos/2.png: there is no such file"}
+    assert line["error"] == {
+        "code": "attachment",
+        "sdk_class": "OSError",
+        "message": "file:photos/2.png: there is no such file",
+    }
     assert line["response"] is None
     assert (line["batchrunner"]["billing"], line["batchrunner"]["cost_usd"]) == ("not_billed", None)
     assert place.states() == {"succeeded": 7, "failed": 1}
