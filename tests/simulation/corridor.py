@@ -98,6 +98,7 @@ class Life:
             dice=random.random,
             stopped=self._stopped,
             attaching=Attaching(NoAttachments(), InlineOffload()),
+            steps=None,  # its rows are answered at once
         )
         self._pump_at(0.0)
 
