@@ -31,7 +31,7 @@ coverage: $(DEV_STAMP) ## the same with a coverage report: three times the work
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term $(ARGS)
 
 check: lint ## the quick gate before a commit, under a minute: format, lint, types, floors, fast tests
-	$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL) $(ARGS)
+	$(BIN)/python -m pytest -q -m "not slow" --hypothesis-profile=quick $(PARALLEL) $(ARGS)
 
 lint: $(DEV_STAMP) ## format, lint, types and floors only
 	$(BIN)/ruff format --check .

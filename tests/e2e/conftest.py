@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.forks import Forks
 from tests.e2e.place import Place, boxed, placed
 
 Start = Callable[..., Place]
@@ -23,3 +24,11 @@ def at(tmp_path: Path) -> Iterator[Start]:
             return stack.enter_context(placed(tmp_path / name, box, key))
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """Starts runs as forks of one process that has imported everything."""
+    made = Forks()
+    yield made
+    made.close()

@@ -28,13 +28,6 @@ def box() -> Iterator[Box]:
 
 
 @pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    made = Forks()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
 def passes(box: Box, forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
     """How often an undisturbed run passes each point."""
     folder = tmp_path_factory.mktemp("count")

@@ -40,13 +40,6 @@ def slow_box() -> Iterator[Box]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    made = Forks()
-    yield made
-    made.close()
-
-
 def words(place: Place, *more: str) -> tuple[str, ...]:
     return place.job("--concurrency", str(CONCURRENCY), *more)
 

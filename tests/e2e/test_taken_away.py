@@ -30,13 +30,6 @@ def box() -> Iterator[Box]:
         yield opened
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[Forks]:
-    made = Forks()
-    yield made
-    made.close()
-
-
 def deleted(place: Place, dice: random.Random) -> None:
     """Some of its files, at least one, in any order."""
     for name in dice.sample(FILES, dice.randint(1, 3)):

@@ -48,6 +48,7 @@ def slow(world: World, seconds: float) -> SlowDisk:
     return disk
 
 
+@pytest.mark.slow
 async def test_commits_that_take_time_leave_no_room_in_the_air_unused(folder: Path) -> None:
     world = World(folder, Settings(latency=0.05, latency_jitter=0.2))
     slow(world, 0.01)
@@ -59,6 +60,7 @@ async def test_commits_that_take_time_leave_no_room_in_the_air_unused(folder: Pa
     assert (report.ended - report.started) / 1e6 < 1.15 * ideal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "rows"), [(0.002, 2000), (0.03, 2000), (0.5, 600)])
 async def test_open_attempts_never_exceed_the_concurrency_and_the_slack(
     folder: Path, seconds: float, rows: int
@@ -70,6 +72,7 @@ async def test_open_attempts_never_exceed_the_concurrency_and_the_slack(
     assert 100 < disk.most_open <= 100 + 64
 
 
+@pytest.mark.slow
 async def test_at_the_pace_of_long_answers_nothing_is_opened_ahead(folder: Path) -> None:
     world = World(folder, Settings(latency=20.0, latency_jitter=0.9))
     disk = slow(world, 0.005)
@@ -77,6 +80,7 @@ async def test_at_the_pace_of_long_answers_nothing_is_opened_ahead(folder: Path)
     assert disk.most_open <= 20
 
 
+@pytest.mark.slow
 async def test_what_is_open_when_a_run_is_stopped_is_not_sent_and_stays_queued(folder: Path) -> None:
     world = World(folder, Settings(latency=0.05, latency_jitter=0.5))
     slow(world, 0.02)

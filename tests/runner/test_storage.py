@@ -225,6 +225,7 @@ class SlowSync:
         pass
 
 
+@pytest.mark.slow
 async def test_d21_a_disk_that_syncs_in_200_ms_costs_less_than_a_tenth_of_the_pace(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

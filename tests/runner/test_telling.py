@@ -89,6 +89,7 @@ async def test_a_command_tells_by_its_status_how_it_went(line: str, problem: str
     assert said is None if problem is None else problem in str(said)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_command_that_hangs_is_killed_with_its_children(
@@ -105,6 +106,7 @@ async def test_a_command_that_hangs_is_killed_with_its_children(
     assert not (tmp_path / "alive").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("virtual_time")
 async def test_the_tail_says_what_is_out_how_long_and_what_it_costs_at_most(folder: Path) -> None:
     world = World(folder, Settings(latency=800.0, latency_jitter=0))
@@ -121,6 +123,7 @@ async def test_the_tail_says_what_is_out_how_long_and_what_it_costs_at_most(fold
     assert tail.hold > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("virtual_time")
 async def test_rows_that_are_out_for_more_than_ten_minutes_are_old(folder: Path) -> None:
     world = World(folder, Settings(latency=700.0, latency_jitter=0))

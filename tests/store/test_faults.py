@@ -72,6 +72,7 @@ def looked(store):
         return [tuple(row) for row in connection.exec_driver_sql("SELECT value FROM meta WHERE key = 'checked_runs'")]
 
 
+@pytest.mark.slow
 def test_d16_a_power_cut_at_any_frame_leaves_a_prefix_of_what_was_committed(path, tmp_path, tamper, bytes_of):
     with open_store(path) as store:
         load(store, 16)

@@ -59,6 +59,7 @@ def test_one_crash_among_few_after_many_among_many_is_not_enough(path):
     assert die(path, 13, lambda queued: [head for head in queued if head.attempts == 13]).quarantined == 1
 
 
+@pytest.mark.slow
 def test_a_runner_that_is_killed_before_anything_lands_accuses_nobody_for_a_long_time(path):
     with open_store(path) as store:
         load(store, 3)

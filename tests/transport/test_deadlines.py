@@ -26,6 +26,7 @@ async def test_what_is_forgotten_is_never_cancelled_and_wakes_nobody():
         group.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 @given(calls=st.lists(st.tuples(SECONDS, SECONDS, SECONDS), max_size=20))
 def test_every_call_ends_with_its_work_or_at_its_deadline_whichever_is_first(calls):
     ends = []
