@@ -2,7 +2,8 @@
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import UnionType
 from typing import Any
 
 from sqlalchemy import Connection
@@ -45,6 +46,8 @@ _STATES = {state.value: state for state in RequestState}
 Row = tuple[Any, ...]
 _tuple = tuple.__new__
 _PLAIN = Usage()[TOKENS:]
+_AMOUNTS = (*(int for _ in OTHERS), int | None)
+_FILE = (str, str, str, int, str)
 
 
 def results(session: Session, job_id: int) -> Iterator[ResultRow]:
@@ -81,7 +84,8 @@ class _Page:
         self._artifacts: dict[int, tuple[Artifact, ...]] = {}
         if self.rows:
             for request_id, *facts in cursor.execute(_ARTIFACTS, (self.rows[0][0], self.rows[-1][0])):
-                self._artifacts[request_id] = (*self._artifacts.get(request_id, ()), Artifact(*facts))
+                file = Artifact(*_checked(facts, _FILE, path))
+                self._artifacts[request_id] = (*self._artifacts.get(request_id, ()), file)
         refused = [row[8] for row in self.rows if row[3] != "succeeded" and row[8] is not None]
         self._refusals: dict[int, Row] = {}
         if refused:
@@ -90,7 +94,7 @@ class _Page:
         self._units: dict[int, Row] = {}
         if cursor.execute(_ANY_UNITS).fetchone() is not None:
             settled = id_list([row[8] for row in self.rows if row[8] is not None])
-            self._units = {row[0]: row[1:] for row in cursor.execute(_UNITS, (settled,))}
+            self._units = {row[0]: _checked(row[1:], _AMOUNTS, path) for row in cursor.execute(_UNITS, (settled,))}
         repeated = [row[0] for row in self.rows if row[6] > (row[8] is not None)]
         self._costs: dict[int, int | None] = {}
         if repeated:
@@ -142,3 +146,15 @@ class _Page:
             self._artifacts.get(request_id, ()),
             () if flags is None else tuple(map(str, json.loads(flags))),
         )
+
+
+def _checked(values: Sequence[Any], kinds: Sequence[type | UnionType], path: str) -> Row:
+    """Return the values of a row that few requests have, each of its kind; raises DatabaseError.
+
+    A page of another table in the place of theirs brings anything, and nobody looks again before they are shown.
+    """
+    with decoded(path):
+        for value, kind in zip(values, kinds, strict=True):
+            if not isinstance(value, kind):
+                raise TypeError(f"{type(value).__name__} in the place of {kind}")
+    return tuple(values)

@@ -29,7 +29,7 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 def our_texts() -> Iterator[tuple[str, str]]:
     """Name and content of every text file that belongs to the project."""
-    files = [path for path in ROOT.iterdir() if path.is_file()]
+    files = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]  # a work tree's is a file
     for folder in OUR_FOLDERS:
         files.extend((ROOT / folder).rglob("*"))
     for path in sorted(files):
