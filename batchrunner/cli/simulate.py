@@ -11,7 +11,7 @@ import click
 
 from batchrunner.cli.options import verb
 from batchrunner.cli.params import COUNT, DURATION, RATE, Parsed
-from batchrunner.cli.render import talk
+from batchrunner.cli.render import exact, talk
 from batchrunner.cli.text import count, duration, plural
 from batchrunner.config import Loaded, parse_duration
 from batchrunner.core.errors import ConfigurationError, ExitCode
@@ -50,6 +50,7 @@ WINDOW = Parsed("from-to", _window)
 @click.option("--models", metavar="ID", multiple=True, help="Only this model exists; may be repeated.")
 @click.option("--missing-model", "missing", metavar="ID", multiple=True, help="This model gets 404; may be repeated.")
 @click.option("--api-key-env", metavar="NAME", help="The only key taken is in this variable.  [default: any key]")
+@click.option("--keyless", is_flag=True, help="Nobody needs a key, as with a server of your own.")
 @click.option("--credit-calls", type=COUNT, help="The account is empty after so many billed calls.")
 @click.option("--revoke-after", type=COUNT, help="The key is refused after so many calls.")
 @click.option(
@@ -164,7 +165,13 @@ def _summary(provider: "Provider") -> list[str]:
         f"served {plural(stats['requests'], 'call')} in {duration(provider.now() - provider.started)}",
         *([f"  answered: {statuses}"] if statuses else []),
         *([f"  faults:   {faults}"] if faults else []),
-        f"  billed:   {plural(stats['billed'], 'call')}, {tokens}",
+        f"  billed:   {plural(stats['billed'], 'call')}, {tokens}{_bill(stats)}",
         f"  at once:  {plural(stats['highest_concurrency'], 'call')} at most",
         f"  twice:    {plural(stats['repeated_calls'], 'repeat')} of a body that was processed before",
     ]
+
+
+def _bill(stats: dict[str, Any]) -> str:
+    """Return what that would cost; calls of models without a price are counted beside it."""
+    unpriced = f" and {plural(stats['unpriced'], 'call')} without a price" if stats["unpriced"] else ""
+    return f", ${exact(sum(stats['pico_usd'].values()))}{unpriced}"

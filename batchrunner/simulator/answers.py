@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from batchrunner.simulator import catalogue, transcripts
+from batchrunner.simulator import catalogue, thinking, transcripts
 from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call, paints_by_token
 from batchrunner.simulator.fitting import fitting, format_of, schema_of
@@ -31,6 +31,8 @@ class Choice(NamedTuple):
     digest: bytes
     tokens: int
     finish: str
+    thought: int = 0
+    """Tokens that are thought before the text; they are not among its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,7 @@ class Work:
 def plan(call: Call, settings: Settings) -> Work:
     """Draw the lengths of the texts that `call` asks for."""
     choices = _choices(call, settings)
-    output = sum(choice.tokens for choice in choices) + call.fixed_output
+    output = sum(choice.tokens + choice.thought for choice in choices) + call.fixed_output
     heard = call.endpoint in transcripts.ENDPOINTS
     if heard and not transcripts.counts_tokens(call.model, settings):
         output = 0  # billed by its seconds
@@ -94,12 +96,15 @@ def usage_of(work: Work, settings: Settings) -> dict[str, Any] | None:
             else {"total_tokens": given}
         )
     usage: dict[str, Any] = {"prompt_tokens": given, "completion_tokens": made, "total_tokens": given + made}
+    thought = sum(choice.thought for choice in work.choices)
     if together:
         usage["cached_tokens"] = work.cached_tokens
+        if thinking.thinks(work.call):
+            usage["completion_tokens_details"] = {"reasoning_tokens": thought}
     else:
         usage["prompt_tokens_details"] = {"cached_tokens": work.cached_tokens, "audio_tokens": 0}
         usage["completion_tokens_details"] = {
-            "reasoning_tokens": 0,
+            "reasoning_tokens": thought,
             "audio_tokens": 0,
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
@@ -191,10 +196,11 @@ def _choice(digest: bytes, call: Call, settings: Settings) -> Choice:
     if most is None:
         context = catalogue.context_of(call.model) if settings.context_length is None else settings.context_length
         most = max(1, context - call.input_tokens)
-    if wanted > most:
-        return Choice(digest, most, "length")
+    thought = min(thinking.thought_tokens(call, wanted), most)
+    if thought + wanted > most:
+        return Choice(digest, most - thought, "length", thought)
     ended = "eos" if settings.flavour == "together" and fraction(digest, 16) < 0.5 else "stop"
-    return Choice(digest, wanted, ended)
+    return Choice(digest, wanted, ended, thought)
 
 
 def content_of(choice: Choice, call: Call, settings: Settings, echo: str) -> str:
@@ -229,6 +235,7 @@ def _chat_choice(index: int, choice: Choice, work: Work, settings: Settings, ech
         message["content"] = "" if together else None
         message["tool_calls"] = [{"index": place, **call} if together else call for place, call in enumerate(calls)]
         answer["finish_reason"] = "tool_calls"
+    thinking.think(message, work.call, choice.digest, choice.thought, whole=choice.tokens > 0)
     if together:
         message.setdefault("tool_calls", [])
         answer["seed"] = _huge_seed(choice.digest)

@@ -23,6 +23,8 @@ class Model(NamedTuple):
     output: float = 0.0
     cached: float | None = None
     dimensions: int | None = None
+    thinking: str = ""
+    """Where it thinks: `tags` in the text itself, `field` beside it; empty: it does not."""
 
 
 TOGETHER: Final = (
@@ -34,13 +36,14 @@ TOGETHER: Final = (
     Model("meta-llama/Llama-3.2-1B-Instruct", input=0.06, output=0.06),
     Model("mistralai/Mixtral-8x7B-Instruct-v0.1", context=32_768, input=0.60, output=0.60),
     Model("deepseek-ai/DeepSeek-V3", input=1.25, output=1.25),
-    Model("deepseek-ai/DeepSeek-R1-0528", context=163_840, input=3.00, output=7.00),
+    Model("deepseek-ai/DeepSeek-R1-0528", context=163_840, input=3.00, output=7.00, thinking="tags"),
+    Model("meta-llama/Llama-3.2-90B-Vision-Instruct-Turbo", input=1.20, output=1.20),
     Model("Qwen/Qwen2.5-7B-Instruct-Turbo", context=32_768, input=0.30, output=0.30),
     Model("Qwen/Qwen2.5-72B-Instruct-Turbo", context=32_768, input=1.20, output=1.20),
     Model("openai/gpt-oss-120b", input=0.15, output=0.60),
     Model("openai/gpt-oss-20b", input=0.05, output=0.20),
-    Model("MiniMaxAI/MiniMax-M3", input=0.30, output=1.20, cached=0.06),
-    Model("zai-org/GLM-5.2", input=1.40, output=4.40, cached=0.26),
+    Model("MiniMaxAI/MiniMax-M3", input=0.30, output=1.20, cached=0.06, thinking="field"),
+    Model("zai-org/GLM-5.2", input=1.40, output=4.40, cached=0.26, thinking="field"),
     Model("BAAI/bge-base-en-v1.5", "embedding", 512, 0.008, dimensions=768),
     Model("BAAI/bge-large-en-v1.5", "embedding", 512, 0.016, dimensions=1024),
     Model("intfloat/multilingual-e5-large-instruct", "embedding", 514, 0.02, dimensions=1024),
@@ -83,6 +86,12 @@ def dimensions_of(model: str) -> int:
     """The vector length of `model`, or the default for one that is not in the catalogue."""
     found = _BY_ID.get(model)
     return DEFAULT_DIMENSIONS if found is None or found.dimensions is None else found.dimensions
+
+
+def thinking_of(model: str) -> str:
+    """Where `model` thinks; empty for one that does not, or is not in the catalogue."""
+    found = _BY_ID.get(model)
+    return "" if found is None else found.thinking
 
 
 def offered(flavour: str, only: Sequence[str] | None) -> list[Model]:

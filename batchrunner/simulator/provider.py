@@ -182,6 +182,8 @@ class Provider:
 
     def _judge_key(self, arrival: Arrival) -> Refusal | None:
         settings = self._settings
+        if settings.keyless:
+            return None
         scheme, _, key = arrival.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             return errors.unauthorized(settings.flavour, missing=True)

@@ -27,6 +27,8 @@ class Settings:
 
     api_key: str | None = field(default=None, repr=False)
     """The only bearer accepted; None accepts any that is not empty. Never shown, logged or put in the ledger."""
+    keyless: bool = False
+    """Take calls without a key, as a server of one's own does; one that comes is not looked at."""
     revoke_after: int | None = None
     """After so many calls with a good key the key is refused with 401; 0 refuses at once; None never."""
     credit_calls: int | None = None

@@ -121,6 +121,7 @@ def _deltas(choice: dict[str, Any], chat: bool) -> Iterator[dict[str, Any]]:
         yield from ({"content": piece} for piece in _pieces(choice["text"]))
         return
     message = choice["message"]
+    yield from ({"reasoning": piece} for piece in _pieces(message.get("reasoning") or ""))
     yield from ({"content": piece} for piece in _pieces(message.get("content") or ""))
     for index, call in enumerate(message.get("tool_calls") or ()):
         function = call["function"]
