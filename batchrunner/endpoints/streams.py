@@ -146,6 +146,7 @@ class _Answer:
         self._choices: dict[int, ChoiceStream] = {}
         self._usage: bytes | None = None
         self._error: bytes | None = None
+        self._says_twice = False
         self.begun = False
         self.ended = False
 
@@ -186,6 +187,8 @@ class _Answer:
         parts = [
             choice.json(ended=self.ended, error=error if place == 0 else None) for place, choice in enumerate(choices)
         ]
+        if self._says_twice and self._top.get("prompt") == NULL:
+            self._top.put("prompt", b"[]")  # Together's answers have it, and its package insists; its events have not
         items = [(key, _WHOLE_NAMES.get(raw, raw)) for key, raw in self._top.items()]
         items.append(("choices", b"[%b]" % b",".join(parts)))
         if self._usage is not None:
@@ -210,6 +213,7 @@ class _Answer:
             return  # a ping, or news of another kind
         touched = [self._choice_of(choice, place) for place, choice in enumerate(choices)]
         for choice, said in zip(touched, choices, strict=True):
+            self._says_twice |= "text" in said and "delta" in said  # only Together does
             self.begun |= choice.take(said)
         self._take_top(values, touched)
 
