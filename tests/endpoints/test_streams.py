@@ -31,7 +31,7 @@ from tests.endpoints.streamed import (
 ASKED = b'{"model":"m","messages":[{"role":"user","content":"x"}],"stream":true}'
 ASKED_TEXT = b'{"model":"m","prompt":"x","stream":true}'
 FUZZ = int(os.environ.get("BATCHRUNNER_FUZZ_EXAMPLES", "200"))
-"""Examples of each of the three fuzz tests; 3,500 take about 20 s in all."""
+"""Examples of each of the three fuzz tests; 3,000 take about 20 s in all."""
 
 
 def fed(*pieces, asked=ASKED, endpoint=CHAT):
@@ -337,7 +337,7 @@ VALUES = st.sampled_from([
     {"prompt_tokens": -1}, {"prompt_tokens": 10**30, "completion_tokens": "7"}, {"function": {"arguments": None}},
 ])  # fmt: skip
 """What may stand in the place of any value of an event."""
-ACTS = ["change", "change", "change", "lose", "twice", "move", "stray"]
+ACTS = [*["change"] * 6, "lose", "twice", "move", "stray"]
 
 
 @st.composite
@@ -371,7 +371,7 @@ def put(value, path, new):
 def replayed(draw):
     """A stream whose events are changed inside, lost, doubled, in another order, or of another stream."""
     events = list(draw(st.sampled_from(EVENTS)))
-    for _ in range(draw(st.integers(1, 4))):
+    for _ in range(draw(st.integers(1, 6))):
         act, at = draw(st.sampled_from(ACTS)), draw(st.integers(0, max(0, len(events) - 1)))
         if act == "move" and events:
             events.insert(draw(st.integers(0, len(events) - 1)), events.pop(at))
@@ -382,7 +382,8 @@ def replayed(draw):
         elif act == "stray":
             events.insert(at, draw(st.sampled_from(draw(st.sampled_from(EVENTS)))))
         elif events:
-            path = draw(st.sampled_from(list(places_in(events[at]))))
+            places = list(places_in(events[at]))
+            path = draw(st.sampled_from([place for place in places if len(place) > 2] or places))
             events[at] = put(events[at], path, draw(VALUES))
     end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
     text = b"".join(map(event, events)) + draw(st.sampled_from([b"data: [DONE]\n\n", b"", b": ping\n\n"]))
@@ -425,7 +426,9 @@ def test_a_mutated_stream_never_raises_and_its_pieces_do_not_matter(pieces):
 @given(pieces=cut(replayed()))
 def test_a_stream_whose_events_are_changed_never_raises_and_its_pieces_do_not_matter(pieces):
     for endpoint, asked in ((CHAT, ASKED), (COMPLETIONS, ASKED_TEXT)):
-        assert landed(endpoint, asked, pieces) == landed(endpoint, asked, [b"".join(pieces)])
+        body = landed(endpoint, asked, pieces)
+        assert body == landed(endpoint, asked, [b"".join(pieces)])
+        assert body is None or not body or json.loads(body)["choices"] is not None, "an answer, whole or not, is JSON"
 
 
 @settings(max_examples=FUZZ)
