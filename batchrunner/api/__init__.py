@@ -6,7 +6,7 @@ from batchrunner.api.session import Outside, Planned, Session, session
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
-from batchrunner.runner.checker import Checked, check
+from batchrunner.runner.checker import Checked, RefusedFileError, check
 from batchrunner.runner.loader import Loaded
 from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch
@@ -29,6 +29,7 @@ __all__ = [
     "PauseView",
     "Planned",
     "Reads",
+    "RefusedFileError",
     "Result",
     "RunReport",
     "Session",

@@ -1,5 +1,6 @@
 """``check``: validate a job file line by line."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import command_line, count, one_line, plural
 from batchrunner.config import Loaded
-from batchrunner.core.errors import InputError
+from batchrunner.core.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from batchrunner.api import Checked
@@ -44,15 +45,19 @@ def command(loaded: Loaded, file: str, purpose: str | None, as_json: bool) -> No
       batchrunner check big.jsonl.gz --json
       batchrunner check nightly.jsonl --for together-batch
     """
-    from batchrunner.api import attachments, check
+    from batchrunner.api import RefusedFileError, attachments, check
 
     try:
         dialects = {name: provider.quirks for name, provider in loaded.settings.providers.items()}
         files = attachments(loaded.settings)
         checked = check(file, loaded.settings.job, files, dialects=dialects, purpose=purpose)
     except InputError as error:
+        found = error.found if isinstance(error, RefusedFileError) else None
         if as_json:
-            print_json(_refused(error, file))
+            print_json(_refused(error, file, found))
+        elif found is not None:
+            for line in _odd(found):
+                talk(line, quiet=loaded.settings.quiet)
         raise
     if as_json:
         print_json(_accepted(checked))
@@ -78,6 +83,8 @@ def _summary(checked: "Checked") -> str:
 
 def _odd(checked: "Checked") -> list[str]:
     """Return what does not keep the file from being run, in words."""
+    from batchrunner.endpoints.bodies import nearest
+
     lines = [
         f"{checked.path}:{problem.line}:{problem.column}: warning: {one_line(problem.reason, 300)}"
         for problem in checked.warnings
@@ -86,7 +93,9 @@ def _odd(checked: "Checked") -> list[str]:
         lines.append(f"... and {checked.warned - len(checked.warnings):,} more warnings")
     for endpoint, field, number, first in checked.unknown[:MOST_NOTES]:
         where = f"line {first:,}" if number == 1 else f"{number:,} lines, the first is {first:,}"
-        lines.append(f"note: `{one_line(field, 60)}` is no known field of {endpoint}: sent as it is ({where})")
+        known = nearest(endpoint, field)
+        meant = f" (did you mean `{known}`?)" if known else ""
+        lines.append(f"note: `{one_line(field, 60)}` is no known field of {endpoint}{meant}: sent as it is ({where})")
     if len(checked.unknown) > MOST_NOTES:
         lines.append(f"note: ... and {len(checked.unknown) - MOST_NOTES:,} more unknown fields")
     return lines
@@ -106,10 +115,15 @@ def _accepted(checked: "Checked") -> dict[str, Any]:
         "without_output_bound": checked.unbounded,
         "bad_lines": 0,
         "problems": [],
+        **_beside(checked),
+    }
+
+
+def _beside(checked: "Checked") -> dict[str, Any]:
+    """Return what does not keep the file from being run."""
+    return {
         "warned": checked.warned,
-        "warnings": [
-            {"line": problem.line, "column": problem.column, "reason": problem.reason} for problem in checked.warnings
-        ],
+        "warnings": _places(checked.warnings),
         "unknown_fields": [
             {"endpoint": endpoint, "field": field, "requests": number, "first_line": first}
             for endpoint, field, number, first in checked.unknown
@@ -117,13 +131,16 @@ def _accepted(checked: "Checked") -> dict[str, Any]:
     }
 
 
-def _refused(error: InputError, file: str) -> dict[str, Any]:
+def _refused(error: InputError, file: str, found: "Checked | None") -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "path": error.path or file,
         "valid": False,
         "bad_lines": error.count,
-        "problems": [
-            {"line": problem.line, "column": problem.column, "reason": problem.reason} for problem in error.problems
-        ],
+        "problems": _places(error.problems),
+        **({} if found is None else _beside(found)),
     }
+
+
+def _places(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"line": problem.line, "column": problem.column, "reason": problem.reason} for problem in problems]

@@ -4,6 +4,7 @@ A rule that the two disagree about is the wider one, unless the provider is know
 """
 
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -220,6 +221,11 @@ def look(path: str, body: Mapping[str, Any], dialect: str) -> Looked:
     if dialect == "openai" and path in _STREAMED and body.get("stream") is True:
         findings += _uncounted(body.get("stream_options"))
     return Looked(tuple(findings), tuple(name for name in body if name not in known))
+
+
+def nearest(path: str, unknown: str) -> str | None:
+    """Return the known field that an unknown one is probably a slip of, None where there is none that is near."""
+    return next(iter(get_close_matches(unknown, BODIES.get(path, ()), 1, 0.8)), None)
 
 
 _STREAMED: Final = frozenset({"/v1/chat/completions", "/v1/completions"})

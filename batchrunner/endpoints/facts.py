@@ -2,11 +2,12 @@
 
 import json
 import re
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from batchrunner.endpoints.base import BadBody
+from batchrunner.endpoints.complaints import complaint
 
 MOST_CHOICES = 128
 """Both Together's and OpenAI's description allow ``n`` up to this."""
@@ -48,7 +49,7 @@ def decode(decoder: msgspec.json.Decoder[T], value: bytes | msgspec.Raw, field: 
     try:
         return decoder.decode(value)
     except (ValueError, RecursionError) as problem:
-        _refuse(str(problem), field)
+        raise BadBody(*complaint(str(problem), decoder.type, bytes(value), field)) from None
 
 
 def may_stream(body: bytes) -> bool:
@@ -105,38 +106,3 @@ def _look_for_repeats(body: bytes, watched: re.Pattern[bytes]) -> None:
         if name in seen and watched.fullmatch(b'"%s":' % name.encode()):
             raise BadBody(f"`{name}` is there twice: keep one of them", name)
         seen.add(name)
-
-
-_PROBLEM = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<place>[^`]*)`)?", re.DOTALL)
-_MISSING = re.compile(r"Object missing required field `(?P<name>[^`]*)`")
-_WORDS = {
-    "str": "a string",
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
-_TYPES = re.compile(r"`([^`]*)`")
-
-
-def _refuse(problem: str, field: str | None) -> NoReturn:
-    """Say in plain words what the decoder complains about."""
-    found = _PROBLEM.fullmatch(problem)
-    what, place = (found["what"], found["place"] or "") if found else (problem, "")
-    path = f"{field or ''}{place}".lstrip(".")
-    missing = _MISSING.fullmatch(what)
-    if missing:
-        raise BadBody(f"`{path}.{missing['name']}`".replace("`.", "`") + " is missing", _top(path) or missing["name"])
-    words = _TYPES.sub(_plain, what)
-    raise BadBody(f"`{path}`: {words[0].lower()}{words[1:]}" if path else words, _top(path))
-
-
-def _plain(types: re.Match[str]) -> str:
-    return " or ".join(_WORDS.get(name, name) for name in types[1].split(" | "))
-
-
-def _top(path: str) -> str | None:
-    """Return the top-level key that a path such as ``messages[0].role`` begins with."""
-    return re.split(r"[.\[]", path, maxsplit=1)[0] or None

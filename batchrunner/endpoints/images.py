@@ -18,7 +18,12 @@ from batchrunner.endpoints.units import pictures
 from batchrunner.endpoints.usage import itemized
 
 Side = Annotated[int, msgspec.Meta(ge=64, le=8192)]
-Size = Annotated[str, msgspec.Meta(pattern="^([1-9][0-9]{1,3}x[1-9][0-9]{1,3}|auto)$")]
+Size = Annotated[
+    str,
+    msgspec.Meta(
+        pattern="^([1-9][0-9]{1,3}x[1-9][0-9]{1,3}|auto)$", description='a size such as "1024x1024", or "auto"'
+    ),
+]
 
 
 class _Body(Asked, gc=False, kw_only=True):

@@ -1,6 +1,7 @@
 """The endpoints there are, and how a line of a job file finds its own."""
 
 from collections.abc import Container, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from batchrunner.endpoints.base import BadBody, BringsFiles, Composing, Endpoint, Polled
@@ -65,6 +66,9 @@ def resolve(url: str) -> Endpoint:
     endpoint = BY_PATH.get(url)
     if endpoint is None:
         shown = ascii(url) if len(url) <= _SHOWN else f"{url[:_SHOWN]!a}..."
+        near = get_close_matches(url[:_SHOWN], BY_PATH, 1, 0.8)
+        if near:
+            raise BadBody(f"`url` {shown} is no endpoint: did you mean {near[0]}?", "url")
         raise BadBody(f"`url` {shown} is none of {', '.join(BY_PATH)}; the host is --provider's or --base-url's", "url")
     return endpoint
 

@@ -89,9 +89,19 @@ def one_of(*words: str) -> Rule:
 
 
 def either(*rules: Rule) -> Rule:
-    """Return the rule for a value that any of these takes."""
-    expected = " or ".join(rule.expected for rule in rules)
-    return simple(expected, lambda value: any(not list(rule.look(value, "")) for rule in rules))
+    """Return the rule for a value that any of these takes.
+
+    Where one of them takes it but for something inside, that is what is found: the one bad item of a list.
+    """
+    expected = " or ".join(dict.fromkeys(rule.expected for rule in rules))
+
+    def look(value: Any, field: str) -> Iterator[Finding]:
+        tried = [list(rule.look(value, field)) for rule in rules]
+        if all(tried):
+            inner = [found for found in tried if all(finding.field != field for finding in found)]
+            yield from min(inner, key=len, default=[Finding(field, expected, shown(value))])
+
+    return Rule(expected, look)
 
 
 def list_of(rule: Rule, most: int | None = None, *, least: int = 0) -> Rule:

@@ -24,7 +24,11 @@ _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,255}")
 """Ids that may stand in a path: what else a provider sends is refused."""
 
 Side = Annotated[int, msgspec.Meta(ge=16, le=8192)]
-Seconds = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,3}$")] | Annotated[int, msgspec.Meta(ge=1, le=9999)]
+_SECONDS = 'a number of seconds as a string, such as "5"'
+Seconds = (
+    Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,3}$", description=_SECONDS)]
+    | Annotated[int, msgspec.Meta(ge=1, le=9999)]
+)
 
 
 class _Body(Asked, gc=False, kw_only=True):

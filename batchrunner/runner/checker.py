@@ -15,6 +15,7 @@ from batchrunner.core.attachments import Attachments
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
+from batchrunner.endpoints.base import BadBody
 from batchrunner.endpoints.bodies import look
 from batchrunner.formats.batchfile import OPENAI, TOGETHER, BatchFile, BatchRules
 from batchrunner.formats.finetune import finetune_problems
@@ -53,6 +54,16 @@ class Checked:
     """(endpoint, field, requests, first line) of fields that nobody describes; they are sent as they are."""
 
 
+class RefusedFileError(InputError):
+    """A file that can't be loaded, and what else was found in it."""
+
+    def __init__(self, refused: InputError, found: Checked) -> None:
+        super().__init__(
+            refused.message, hint=refused.hint, path=refused.path, problems=refused.problems, count=refused.count
+        )
+        self.found = found
+
+
 def check(
     path: str,
     options: JobOptions,
@@ -62,6 +73,8 @@ def check(
     purpose: str | None = None,
 ) -> Checked:
     """Check a job file line by line. Raises InputError with the bad lines; nothing is stored.
+
+    It is a RefusedFileError where the file could be read to its end.
 
     ``dialects`` are the configured providers, and whose rules their fields are looked at by (``together``, ``openai``,
     ``generic``); ``purpose`` is the other file that it is to be (one of ``PURPOSES``). ``attachments`` are the local
@@ -99,16 +112,22 @@ class _Check:
         self._tokens = [0, 0, 0]
 
     def checked(self) -> Checked:
-        for line, request in _requests(self._file, self._compiler, self._bad.add):
+        for line, request in _requests(self._file, self._compiler, self._refuse):
             self._count(request)
-            self._look(line, request)
+            self._look(line, request.endpoint, request.body, request.provider)
+            if self._batch is not None:
+                for problem in self._batch.line(line, request.endpoint):
+                    self._bad.add(problem)
         for problem in _repeated(self._file, self._compiler, self._seen):
             self._bad.add(problem)
         if self._batch is not None:
             for problem in self._batch.size(self._file.size):
                 self._bad.add(problem)
         if self._bad.count:
-            raise self._bad.refuse(self._file.path)
+            raise RefusedFileError(self._bad.refuse(self._file.path), self._found())
+        return self._found()
+
+    def _found(self) -> Checked:
         return Checked(
             path=self._file.path,
             requests=len(self._seen),
@@ -128,17 +147,27 @@ class _Check:
         self._tokens[1] += request.max_out or 0
         self._tokens[2] += request.max_out is None
 
-    def _look(self, line: Line, request: NewRequest) -> None:
-        dialect = self._dialects.get(request.provider or self._provider, "generic")
-        looked = look(request.endpoint, _BODY.decode(request.body), dialect)
+    def _refuse(self, problem: Problem, line: Line | None) -> None:
+        """Count a bad line; the rest of its body is looked at too, so that all of it can be mended at once."""
+        self._bad.add(problem)
+        if line is None:
+            return
+        try:
+            endpoint = self._compiler.endpoint(line)
+        except BadBody:
+            return
+        self._look(line, endpoint.path, line.body, line.provider, told=problem.column)
+
+    def _look(self, line: Line, endpoint: str, body: bytes, provider: str | None, *, told: int = 0) -> None:
+        """Look at the fields of a body, but for the one at a column of which is told already."""
+        dialect = self._dialects.get(provider or self._provider, "generic")
+        looked = look(endpoint, _BODY.decode(body), dialect)
         for finding in looked.findings:
-            top = finding.field.partition(".")[0].partition("[")[0]
-            self._warned.add(Problem(line.number, line.body_column(top), str(finding)))
+            column = line.body_column(finding.field.partition(".")[0].partition("[")[0])
+            if column != told:
+                self._warned.add(Problem(line.number, column, str(finding)))
         for name in looked.unknown:
-            self._unknown.setdefault((request.endpoint, name), [0, line.number])[0] += 1
-        if self._batch is not None:
-            for problem in self._batch.line(line, request.endpoint):
-                self._bad.add(problem)
+            self._unknown.setdefault((endpoint, name), [0, line.number])[0] += 1
 
 
 def _check_examples(file: Source) -> Checked:
@@ -156,12 +185,15 @@ def _check_examples(file: Source) -> Checked:
     return Checked(path=file.path, requests=lines, by_lane=(), input_tokens=0, output_tokens=0, unbounded=0)
 
 
-def _requests(file: Source, compiler: Compiler, bad: Callable[[Problem], None]) -> Iterator[tuple[Line, NewRequest]]:
+def _requests(
+    file: Source, compiler: Compiler, bad: Callable[[Problem, Line | None], None]
+) -> Iterator[tuple[Line, NewRequest]]:
     for line in iter_lines(file):
-        request = line if isinstance(line, Problem) else compiler.request(line)
-        if isinstance(request, Problem):
-            bad(request)
-        elif isinstance(line, Line):
+        if isinstance(line, Problem):
+            bad(line, None)
+        elif isinstance(request := compiler.request(line), Problem):
+            bad(request, line)
+        else:
             yield line, request
 
 
@@ -172,7 +204,7 @@ def _repeated(file: Source, compiler: Compiler, seen: "array[int]") -> Iterator[
     if not suspects:
         return
     first: dict[str, int] = {}
-    for _, request in _requests(file, compiler, lambda _: None):
+    for _, request in _requests(file, compiler, lambda *_: None):
         if _mark(request.custom_id) in suspects:
             line = first.setdefault(request.custom_id, request.line)
             if line != request.line:

@@ -41,7 +41,7 @@ class Compiler:
     def request(self, line: Line) -> NewRequest | Problem:
         """Return the request that a line asks for, or what is wrong with the line."""
         try:
-            endpoint = BY_PATH.get(line.url) or self._endpoint(line)  # type: ignore[arg-type]  # None is in no dict
+            endpoint = BY_PATH.get(line.url) or self.endpoint(line)  # type: ignore[arg-type]  # None is in no dict
         except BadBody as bad:
             return Problem(line.number, line.column("url") if line.url is not None else 1, bad.reason)
         try:
@@ -74,6 +74,18 @@ class Compiler:
             line.provider,
         )
 
+    def endpoint(self, line: Line) -> Endpoint:
+        """Return the endpoint that a line names, or that its body tells of. Raises BadBody."""
+        if line.url is not None:
+            return resolve(line.url)
+        endpoint = self._default or infer(line.keys)
+        if endpoint is None:
+            raise BadBody(
+                'no "url", and the body does not tell its endpoint ("messages", "prompt", "input", or "query" with'
+                ' "documents"); add "url" or give --endpoint',
+            )
+        return endpoint
+
     def _no_provider(self, line: Line) -> Problem:
         known = ", ".join(sorted(self._providers))
         return Problem(
@@ -91,14 +103,3 @@ class Compiler:
                 start = line.body_column(None) - 1
                 return Problem(line.number, max(line.raw.find(wanted.spelled, start), start) + 1, str(refused))
         return None
-
-    def _endpoint(self, line: Line) -> Endpoint:
-        if line.url is not None:
-            return resolve(line.url)
-        endpoint = self._default or infer(line.keys)
-        if endpoint is None:
-            raise BadBody(
-                'no "url", and the body does not tell its endpoint ("messages", "prompt", "input", or "query" with'
-                ' "documents"); add "url" or give --endpoint',
-            )
-        return endpoint

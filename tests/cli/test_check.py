@@ -5,30 +5,66 @@ from pathlib import Path
 
 import pytest
 
+from batchrunner.endpoints.registry import BY_PATH
 from tests.cli.conftest import run_cli
 
 SAID = [{"role": "user", "content": "Hello"}]
 CHAT, COMPLETIONS, EMBEDDINGS, RERANK = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank"
+IMAGES, SPEECH, VIDEOS = "/v1/images/generations", "/v1/audio/speech", "/v2/videos"
+TRANSCRIPTIONS, TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translations"
+RESPONSES, MODERATIONS, SCORE = "/v1/responses", "/v1/moderations", "/score"
 GOOD = {
     CHAT: {"model": "m", "messages": SAID},
     COMPLETIONS: {"model": "m", "prompt": "p"},
     EMBEDDINGS: {"model": "m", "input": "i"},
     RERANK: {"model": "m", "query": "q", "documents": ["d"]},
+    IMAGES: {"model": "m", "prompt": "p"},
+    TRANSCRIPTIONS: {"model": "m", "file": "https://host.invalid/talk.wav"},
+    TRANSLATIONS: {"model": "m", "file": "https://host.invalid/talk.wav"},
+    SPEECH: {"model": "m", "input": "i", "voice": "v"},
+    VIDEOS: {"model": "m", "prompt": "p"},
+    RESPONSES: {"model": "m", "input": "i"},
+    MODERATIONS: {"model": "m", "input": "i"},
+    SCORE: {"model": "m", "text_1": "a", "text_2": "b"},
 }
 REFUSED = [
     (CHAT, {"model": None}, "model", "a string"),
-    (CHAT, {"model": ""}, "model", "length >= 1"),
-    (CHAT, {"messages": []}, "messages", "length >= 1"),
+    (CHAT, {"model": ""}, "model", 'a string that is not empty, not ""'),
+    (CHAT, {"messages": []}, "messages", "a list that is not empty, not []"),
     (CHAT, {"messages": "Hello"}, "messages", "a list"),
     (CHAT, {"messages": [{"content": "Hello"}]}, "messages", "[0].role` is missing"),
     (CHAT, {"max_tokens": "many"}, "max_tokens", "a whole number"),
-    (CHAT, {"max_tokens": -1}, "max_tokens", ">= 0"),
-    (CHAT, {"n": 0}, "n", ">= 1"),
+    (CHAT, {"max_tokens": -1}, "max_tokens", "a whole number of at least 0, not -1"),
+    (CHAT, {"n": 0}, "n", "a whole number of at least 1, not 0"),
+    (CHAT, {"stream": "yes"}, "stream", "true or false or null, got a string"),
     (COMPLETIONS, {"prompt": 7}, "prompt", "a string or a list"),
     (COMPLETIONS, {"prompt": ["a", 1]}, "prompt", "use one kind"),
     (EMBEDDINGS, {"input": []}, "input", "is empty"),
-    (RERANK, {"documents": []}, "documents", "length >= 1"),
+    (RERANK, {"documents": []}, "documents", "a list that is not empty"),
+    (RERANK, {"documents": [7]}, "documents", "a string or an object, got a whole number"),
     (RERANK, {"query": 1}, "query", "a string"),
+    (IMAGES, {"prompt": None}, "prompt", "a string, got null"),
+    (IMAGES, {"n": 11}, "n", "a whole number of at most 10, not 11"),
+    (IMAGES, {"size": "big"}, "size", 'a size such as "1024x1024", or "auto", not "big"'),
+    (IMAGES, {"response_format": "file"}, "response_format", '"b64_json" or "base64" or "url", not "file"'),
+    (
+        TRANSCRIPTIONS,
+        {"file": "talk.wav"},
+        "file",
+        '"file:PATH" beneath the folder of --attachments, or an https:// URL',
+    ),
+    (TRANSLATIONS, {"file": ["talk.wav"]}, "file", "a string, got a list"),
+    (SPEECH, {"voice": 7}, "voice", "a string or an object, got a whole number"),
+    (SPEECH, {"response_format": "mp4"}, "response_format", '"wav", not "mp4"'),
+    (SPEECH, {"speed": 9}, "speed", "a number of at most 4, not 9"),
+    (VIDEOS, {"steps": 5}, "steps", "a whole number of at least 10, not 5"),
+    (VIDEOS, {"seconds": "five"}, "seconds", 'a number of seconds as a string, such as "5", not "five"'),
+    (VIDEOS, {"output_format": "GIF"}, "output_format", '"MP4" or "WEBM", not "GIF"'),
+    (RESPONSES, {"input": {"role": "user"}}, "input", "a string or a list"),
+    (RESPONSES, {"max_output_tokens": "9"}, "max_output_tokens", "a whole number or null, got a string"),
+    (MODERATIONS, {"input": []}, "input", "a string or a list that is not empty"),
+    (SCORE, {"text_2": 7}, "text_2", "a string or a list"),
+    (SCORE, {"text_1": ["a", "b"], "text_2": ["a", "b", "c"]}, "text_2", "one text, or 2 as in `text_1`, not 3"),
 ]
 WARNED = [
     (CHAT, {"temperature": 3}, "temperature", "a number from 0 to 2, not 3"),
@@ -39,7 +75,7 @@ WARNED = [
     (CHAT, {"repetition_penalty": 0}, "repetition_penalty", "a number greater than 0"),
     (CHAT, {"max_tokens": 0}, "max_tokens", "a whole number of at least 1, not 0"),
     (CHAT, {"seed": 1.5}, "seed", "a whole number"),
-    (CHAT, {"stop": [1]}, "stop", "a string or a list"),
+    (CHAT, {"stop": [1]}, "stop[0]", "a string, not 1"),
     (CHAT, {"logit_bias": {"50256": 101}}, "logit_bias", "a number from -100 to 100"),
     (CHAT, {"logprobs": 21}, "logprobs", "a whole number from 0 to 20 or true or false"),
     (CHAT, {"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name", "a string that is not empty"),
@@ -60,6 +96,23 @@ WARNED = [
     (EMBEDDINGS, {"encoding_format": "hex"}, "encoding_format", '"float" or "base64"'),
     (EMBEDDINGS, {"dimensions": 0}, "dimensions", "a whole number of at least 1"),
     (RERANK, {"top_n": 0}, "top_n", "a whole number of at least 1"),
+    (EMBEDDINGS, {"dimensions": "big"}, "dimensions", 'not "big"'),
+    (IMAGES, {"width": 100}, "width", "a multiple of 8 from 256 to 1920, not 100"),
+    (IMAGES, {"image_loras": [{"scale": 1}]}, "image_loras[0].path", "a string that is not empty, not nothing"),
+    (TRANSCRIPTIONS, {"response_format": "xml"}, "response_format", '"verbose_json"'),
+    (TRANSCRIPTIONS, {"temperature": 3}, "temperature", "a number from 0 to 1, not 3"),
+    (
+        TRANSLATIONS,
+        {"timestamp_granularities": ["word", "line"]},
+        "timestamp_granularities[1]",
+        '"segment" or "word", not "line"',
+    ),
+    (SPEECH, {"response_format": "mulaw"}, "response_format", '"pcm"'),
+    (VIDEOS, {"output_quality": 1000}, "output_quality", "a whole number from 0 to 100, not 1000"),
+    (RESPONSES, {"max_output_tokens": 1}, "max_output_tokens", "a whole number of at least 16, not 1"),
+    (RESPONSES, {"reasoning": {"effort": "huge"}}, "reasoning.effort", 'not "huge"'),
+    (MODERATIONS, {"input": ["a", 7]}, "input[1]", "a string, not 7"),
+    (SCORE, {"text_2": ["b", 3]}, "text_2[1]", "a string, not 3"),
     (RERANK, {"documents": ["d"] * 1025}, "documents", "a list that is not empty of at most 1,024, not one of 1,025"),
 ]
 
@@ -79,8 +132,28 @@ def column_of(path: Path, field: str) -> int:
     return line.index(f'"{top}": ', line.index('"body"')) + len(f'"{top}": ') + 1
 
 
-def test_there_are_thirty_of_them():
+def test_there_are_thirty_of_them_and_some_of_every_endpoint():
     assert len(REFUSED) + len(WARNED) >= 30
+    assert {url for url, *_ in (*REFUSED, *WARNED)} == {
+        path for path in BY_PATH if path not in ("/rerank", "/v2/rerank")
+    }
+
+
+@pytest.mark.parametrize("url", BY_PATH)
+def test_of_every_endpoint_what_is_needed_is_named_where_it_is_missing_and_unknown_fields_pass(here, url):
+    good = GOOD[RERANK if "rerank" in url else url]
+    needed = [name for name in good if (url, name) != (VIDEOS, "prompt")]  # some models want a first frame alone
+    lines = [{"url": url, "body": {key: value for key, value in good.items() if key != name}} for name in needed]
+    path = here / "job.jsonl"
+    path.write_text("".join(json.dumps({"custom_id": f"{n}", **line}) + "\n" for n, line in enumerate(lines)))
+    facts = json.loads(run_cli("check", str(path), "--json").stdout)
+    assert [(each["line"], each["reason"]) for each in facts["problems"]] == [
+        (n, f"`{name}` is missing") for n, name in enumerate(needed, 1)
+    ]
+    path.write_text(json.dumps({"custom_id": "a", "url": url, "body": {**good, "never_heard_of": 1}}) + "\n")
+    facts = json.loads(run_cli("check", str(path), "--json").stdout)
+    assert (facts["valid"], facts["warned"]) == (True, 0)
+    assert [(each["field"], each["first_line"]) for each in facts["unknown_fields"]] == [("never_heard_of", 1)]
 
 
 @pytest.mark.parametrize(("url", "changes", "field", "expected"), REFUSED)
@@ -112,8 +185,38 @@ def test_unknown_fields_pass_with_a_note(here):
     path = file_with(here, CHAT, {"temprature": 1, "top_k": None})
     result = run_cli("check", str(path))
     assert result.exit_code == 0
-    assert "note: `temprature` is no known field of /v1/chat/completions: sent as it is (line 3)" in result.stderr
+    note = (
+        "`temprature` is no known field of /v1/chat/completions (did you mean `temperature`?): sent as it is (line 3)"
+    )
+    assert f"note: {note}" in result.stderr
     assert "warning" not in result.stderr
+
+
+def test_a_bad_line_keeps_no_other_mistake_of_the_file_from_being_told(here):
+    path = here / "job.jsonl"
+    bodies = [
+        {**GOOD[CHAT], "temperature": 3},
+        {**GOOD[CHAT], "max_tokens": "many", "top_p": 7, "temprature": 1},
+        {**GOOD[EMBEDDINGS], "encoding_format": "hex"},
+    ]
+    path.write_text(
+        "not json\n" + "".join(json.dumps({"custom_id": f"{n}", "body": b}) + "\n" for n, b in enumerate(bodies))
+    )
+    result = run_cli("check", str(path))
+    assert result.exit_code == 5
+    told = [line.rpartition("job.jsonl:")[2] for line in result.stderr.splitlines()]
+    assert [line.split(":")[0] for line in told if "`" in line or "JSON" in line] == ["2", "3", "4", "note", "1", "3"]
+    assert sum("max_tokens" in line for line in told) == 1
+    facts = json.loads(run_cli("check", str(path), "--json").stdout)
+    assert [each["line"] for each in facts["problems"]] == [1, 3]
+    assert [each["line"] for each in facts["warnings"]] == [2, 3, 4]
+    assert [each["field"] for each in facts["unknown_fields"]] == ["temprature"]
+
+
+def test_an_url_that_is_nearly_right_is_told_the_right_one(here):
+    path = here / "job.jsonl"
+    path.write_text(json.dumps({"custom_id": "a", "url": "/v1/chat/completion", "body": GOOD[CHAT]}) + "\n")
+    assert "is no endpoint: did you mean /v1/chat/completions?" in run_cli("check", str(path)).stderr
 
 
 def test_a_warning_is_shown_with_its_place_and_keeps_no_file_from_being_loaded(here):

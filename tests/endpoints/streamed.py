@@ -88,6 +88,20 @@ OPENAI_LOGPROBS = stream(
         {"token": "!", "logprob": -9999.0, "bytes": [33], "top_logprobs": []}]}}),
     chunk({"delta": {}, "logprobs": None, "finish_reason": "stop"}),
 )  # fmt: skip
+OPENAI_TOOLS = stream(
+    chunk({"delta": {"role": "assistant", "content": None}, "logprobs": None, "finish_reason": None}, obfuscation="q"),
+    chunk({"delta": {"tool_calls": [
+        {"index": 0, "id": "call_a", "type": "function", "function": {"name": "weather", "arguments": ""}}]},
+        "logprobs": None, "finish_reason": None}, obfuscation=""),
+    chunk({"delta": {"tool_calls": [
+        {"index": 1, "id": "call_b", "type": "function", "function": {"name": "time", "arguments": "{"}},
+        {"index": 0, "function": {"arguments": '{"city": "Pa'}}]}, "finish_reason": None}),
+    chunk({"delta": {"tool_calls": [{"index": 1, "function": {"arguments": "}"}}]}, "finish_reason": None}),
+    chunk({"delta": {"tool_calls": [{"index": 0, "function": {"arguments": 'ris"}'}}]}, "finish_reason": None}),
+    chunk({"delta": {}, "logprobs": None, "finish_reason": "tool_calls"}),
+    chunk(None, usage=USAGE),
+)  # fmt: skip
+"""Two calls whose arguments come in turns."""
 VLLM = stream(
     chunk({"delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None},
           usage={"prompt_tokens": 45, "total_tokens": 45, "completion_tokens": 0}),
@@ -113,6 +127,42 @@ NUMBERS = stream(
 )
 """Log probabilities as Together's chunks have them: a number for each token."""
 
+LISTS = stream(
+    together("Hi", logprobs={"tokens": ["Hi"], "token_logprobs": [-0.25], "token_ids": [5],
+                             "top_logprobs": [{"Hi": -0.25, "Ho": -2}]}),
+    together("!", logprobs={"tokens": ["!"], "token_logprobs": [None], "token_ids": [6], "top_logprobs": {"!": -1}}),
+    together("", finish_reason="eos") | {"usage": USAGE},
+)  # fmt: skip
+"""The same as Together's answers have them: lists of all tokens, and a map of each one's rivals."""
+
+
+def numbered(index: int) -> str:
+    return json.dumps({"n": index})
+
+
+TWO_CALLING = stream(
+    *(together("", index=index, delta={"tool_calls": [
+        {"index": 0, "id": f"call_{index}", "type": "function", "function": {"name": "f", "arguments": ""}}]})
+      for index in (1, 0)),
+    *(together("", index=index, delta={"tool_calls": [{"index": 0, "function": {"arguments": numbered(index)}}]})
+      for index in (0, 1)),
+    together("", index=0, finish_reason="tool_calls"),
+    together("", index=1, finish_reason="tool_calls"),
+    together("", index=0, finish_reason="tool_calls"),
+    together("", index=1, finish_reason="tool_calls") | {"usage": USAGE},
+)  # fmt: skip
+"""Two choices of Together's that call tools in turns; the finish reason of each comes twice."""
+VLLM_TWO = stream(
+    *(chunk({"index": index, "delta": {"role": "assistant", "content": ""}, "finish_reason": None},
+            usage={"prompt_tokens": 45, "total_tokens": 45, "completion_tokens": 0}) for index in (0, 1)),
+    chunk({"index": 1, "delta": {"content": "one"}, "finish_reason": "stop", "stop_reason": None},
+          usage={"prompt_tokens": 45, "total_tokens": 47, "completion_tokens": 2}),
+    chunk({"index": 0, "delta": {"content": "zero"}, "finish_reason": "stop", "stop_reason": 7},
+          usage={"prompt_tokens": 45, "total_tokens": 46, "completion_tokens": 1}),
+    chunk(None, usage=USAGE),
+)  # fmt: skip
+"""What vLLM counts on each event is that choice's; the last event has all of it."""
+
 HELLO = {"content": "Hello"}
 CHATS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "together": (TOGETHER, answer({"content": "Hello \u2028 \U0001f642"}, seed=SEED, usage=USAGE)),
@@ -133,6 +183,9 @@ CHATS: dict[str, tuple[bytes, dict[str, Any]]] = {
         OPENAI,
         answer(HELLO | {"refusal": None}, usage=USAGE, system_fingerprint="fp_1") | {"service_tier": "default"},
     ),
+    "openai tools": (
+        OPENAI_TOOLS, answer({"content": None, "tool_calls": CALLS}, "tool_calls", usage=USAGE),
+    ),
     "openai refusal": (
         OPENAI_REFUSAL, answer({"content": None, "refusal": "I can't do that."}, "content_filter", usage=USAGE)
     ),
@@ -147,6 +200,13 @@ CHATS: dict[str, tuple[bytes, dict[str, Any]]] = {
         VLLM,
         answer(HELLO | {"reasoning_content": "Let me think."}, "length", stop_reason=None, usage=USAGE),
     ),
+    "logprobs as lists": (
+        LISTS,
+        answer({"content": "Hi!"}, "eos", seed=None, usage=USAGE, logprobs={
+            "tokens": ["Hi", "!"], "token_logprobs": [-0.25, None], "token_ids": [5, 6],
+            "top_logprobs": [{"Hi": -0.25, "Ho": -2}, {"!": -1}],
+        }),
+    ),
     "logprobs as numbers": (
         NUMBERS,
         answer({"content": "Hi!"}, "eos", seed=None, usage=USAGE, logprobs={
@@ -155,6 +215,28 @@ CHATS: dict[str, tuple[bytes, dict[str, Any]]] = {
     ),
 }  # fmt: skip
 """Streams of one choice, and what the same call brings without a stream."""
+
+
+def choices_of(*messages: dict[str, Any], finish: str = "stop", **more: Any) -> dict[str, Any]:
+    """An answer with several choices."""
+    whole = answer({}, **more)
+    made = [answer(message, finish)["choices"][0] | {"index": index} for index, message in enumerate(messages)]
+    return whole | {"choices": made}
+
+
+def calling(index: int) -> dict[str, Any]:
+    function = {"name": "f", "arguments": numbered(index)}
+    return {
+        "content": "",
+        "tool_calls": [{"index": 0, "id": f"call_{index}", "type": "function", "function": function}],
+    }
+
+
+BOTH: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "together tools": (TWO_CALLING, choices_of(calling(0), calling(1), finish="tool_calls", usage=USAGE)),
+    "vllm": (VLLM_TWO, choices_of({"content": "zero"}, {"content": "one"}, usage=USAGE)),
+}
+"""Streams of two choices."""
 
 TEXTS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "together": (

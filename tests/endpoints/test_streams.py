@@ -13,6 +13,7 @@ from batchrunner.core.usage import Usage
 from batchrunner.endpoints.registry import CHAT, COMPLETIONS
 from tests.endpoints.replies import RECEIVED, generic
 from tests.endpoints.streamed import (
+    BOTH,
     CALLS,
     CHATS,
     OPENAI,
@@ -30,7 +31,7 @@ from tests.endpoints.streamed import (
 ASKED = b'{"model":"m","messages":[{"role":"user","content":"x"}],"stream":true}'
 ASKED_TEXT = b'{"model":"m","prompt":"x","stream":true}'
 FUZZ = int(os.environ.get("BATCHRUNNER_FUZZ_EXAMPLES", "200"))
-"""Examples of each fuzz test; some 20,000 take about 20 s."""
+"""Examples of each of the three fuzz tests; 3,000 take about 20 s in all."""
 
 
 def fed(*pieces, asked=ASKED, endpoint=CHAT):
@@ -53,27 +54,56 @@ def by_byte(text):
     return (text[at : at + 1] for at in range(len(text)))
 
 
+def cuts(text):
+    """Every way to cut a text in two, and the text byte by byte."""
+    yield by_byte(text)
+    for at in range(len(text) + 1):
+        yield text[:at], text[at:]
+
+
 @pytest.mark.parametrize("name", CHATS)
-def test_a_chat_is_put_together_to_the_ordinary_answer_at_every_split_point(name):
+def test_a_chat_is_put_together_to_the_ordinary_answer(name):
     text, wanted = CHATS[name]
-    assert whole(text) == wanted
-    assert whole(*by_byte(text)) == wanted
-    for at in range(0, len(text), 7):
-        assert whole(text[:at], text[at:]) == wanted
     outcome = read(text)
     assert isinstance(outcome, Reply)
+    assert json.loads(outcome.body) == wanted
     assert outcome.finish == wanted["choices"][0]["finish_reason"]
     assert outcome.request_id == "o1"
     assert outcome.usage == (Usage(45, 0, 3, 0) if "usage" in wanted else None)
 
 
+@pytest.mark.parametrize("name", CHATS)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_chat_is_the_same_at_every_split_point_with_every_line_end(name, end):
+    text = CHATS[name][0].replace(b"\n", end)
+    whole_at_once = fed(CHATS[name][0]).whole()
+    assert all(fed(*pieces).whole() == whole_at_once for pieces in cuts(text))
+
+
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_completion_is_put_together_at_every_split_point(name):
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+def test_a_completion_is_put_together_at_every_split_point_with_every_line_end(name, end):
     text, wanted = TEXTS[name]
     how = {"asked": ASKED_TEXT, "endpoint": COMPLETIONS}
-    for pieces in ([text], by_byte(text), *([text[:at], text[at:]] for at in range(0, len(text), 5))):
+    for pieces in cuts(text.replace(b"\n", end)):
         assert whole(*pieces, **how) == wanted
     assert isinstance(read(text, **how), Reply)
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_two_choices_that_come_in_turns_are_the_same_at_every_split_point(name):
+    text, wanted = BOTH[name]
+    asked = ASKED.replace(b'"stream"', b'"n":2,"stream"')
+    outcome = read(text, asked=asked)
+    assert isinstance(outcome, Reply)
+    assert outcome.usage == Usage(45, 0, 3, 0)
+    got = json.loads(outcome.body)
+    for choice, expected in zip(got["choices"], wanted["choices"], strict=True):
+        assert {key: choice[key] for key in expected} == expected
+    assert {key: got[key] for key in wanted if key != "choices"} == {
+        key: wanted[key] for key in wanted if key != "choices"
+    }
+    assert all(fed(*pieces, asked=asked).whole() == outcome.body for pieces in cuts(text))
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -108,7 +138,7 @@ def test_no_beginning_of_a_stream_is_an_answer_before_its_finish_reason(name):
     text, wanted = CHATS[name]
     finish = b'"finish_reason": "%s"' % wanted["choices"][0]["finish_reason"].encode()
     first = text.index(finish) + len(finish)
-    for at in range(0, first, 3):
+    for at in range(first):
         feed = fed(text[:at])
         assert not feed.settled
         assert isinstance(CHAT.read(HttpReply(200, {}, feed.whole(), RECEIVED), generic), Failure)
@@ -163,6 +193,16 @@ def test_an_error_in_the_stream_is_a_failure_and_after_a_token_it_may_have_been_
         assert isinstance(early, Failure)
         assert early.kind is kind
     assert fed(event(together("Hel")), event(error)).settled
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_an_error_at_whatever_place_before_the_end_is_a_failure(name):
+    events = [part + b"\n\n" for part in CHATS[name][0].split(b"\n\n") if part]
+    for place in range(len(events)):
+        for end in (events[place:], events[-1:], []):
+            outcome = read(*events[:place], event({"error": {"message": "no", "code": 503}}), *end)
+            assert isinstance(outcome, Failure)
+            assert outcome.kind is FailureKind.OVERLOADED
 
 
 def test_an_event_named_error_is_one_whatever_its_data():
@@ -289,7 +329,15 @@ SPLICES = (
     b"[DONE]", b"event: error\n", b'{"error":{"code":429}}', b'"index":-1', b'"index":1e9', b"\\ud83d",
     b'"choices":[{}]', b":",
 )  # fmt: skip
-GOLDEN = [text for text, _ in (*CHATS.values(), *TEXTS.values())] + [SEVERAL]
+GOLDEN = [text for text, _ in (*CHATS.values(), *BOTH.values(), *TEXTS.values())] + [SEVERAL]
+EVENTS = [[json.loads(part[6:]) for part in text.split(b"\n\n") if part[6:7] == b"{"] for text in GOLDEN]
+VALUES = st.sampled_from([
+    None, True, 0, -1, 2**70, 1.5, "", "x", "\u2028", "\U0001f642", [], [None], [[]], [{}], {}, {"": 0},
+    {"error": {"code": 429}}, "stop", "length", {"content": "x"}, [{"index": 5, "delta": {"content": "y"}}],
+    {"prompt_tokens": -1}, {"prompt_tokens": 10**30, "completion_tokens": "7"}, {"function": {"arguments": None}},
+])  # fmt: skip
+"""What may stand in the place of any value of an event."""
+ACTS = [*["change"] * 6, "lose", "twice", "move", "stray"]
 
 
 @st.composite
@@ -300,6 +348,46 @@ def mutated(draw):
         end = draw(st.integers(start, min(len(text), start + draw(st.sampled_from([0, 1, 8, 300])))))
         text = text[:start] + draw(st.sampled_from(SPLICES) | st.binary(max_size=4)) + text[end:]
     return text
+
+
+def places_in(value, path=()):
+    """The paths of everything in a JSON value."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from places_in(each, (*path, key))
+
+
+def put(value, path, new):
+    """The value with something else at a path."""
+    if not path:
+        return new
+    changed = value.copy()
+    changed[path[0]] = put(value[path[0]], path[1:], new)
+    return changed
+
+
+@st.composite
+def replayed(draw):
+    """A stream whose events are changed inside, lost, doubled, in another order, or of another stream."""
+    events = list(draw(st.sampled_from(EVENTS)))
+    for _ in range(draw(st.integers(1, 6))):
+        act, at = draw(st.sampled_from(ACTS)), draw(st.integers(0, max(0, len(events) - 1)))
+        if act == "move" and events:
+            events.insert(draw(st.integers(0, len(events) - 1)), events.pop(at))
+        elif act == "lose":
+            del events[at : at + 1]
+        elif act == "twice":
+            events[at:at] = events[at : at + 1]
+        elif act == "stray":
+            events.insert(at, draw(st.sampled_from(draw(st.sampled_from(EVENTS)))))
+        elif events:
+            places = list(places_in(events[at]))
+            path = draw(st.sampled_from([place for place in places if len(place) > 2] or places))
+            events[at] = put(events[at], path, draw(VALUES))
+    end = draw(st.sampled_from([b"\n", b"\r\n", b"\r"]))
+    text = b"".join(map(event, events)) + draw(st.sampled_from([b"data: [DONE]\n\n", b"", b": ping\n\n"]))
+    return text.replace(b"\n", end)
 
 
 @st.composite
@@ -322,7 +410,8 @@ def landed(endpoint, asked, pieces):
     outcome = endpoint.read(HttpReply(200, {}, body, RECEIVED), generic)
     if isinstance(outcome, Reply):
         assert endpoint.text(body) is None or endpoint.text(body).encode() is not None
-        assert feed.settled or not body.startswith(b"data")
+        assert feed.settled
+        assert all(choice["finish_reason"] is not None for choice in json.loads(body)["choices"])
     return body
 
 
@@ -331,6 +420,15 @@ def landed(endpoint, asked, pieces):
 def test_a_mutated_stream_never_raises_and_its_pieces_do_not_matter(pieces):
     for endpoint, asked in ((CHAT, ASKED), (COMPLETIONS, ASKED_TEXT)):
         assert landed(endpoint, asked, pieces) == landed(endpoint, asked, [b"".join(pieces)])
+
+
+@settings(max_examples=FUZZ)
+@given(pieces=cut(replayed()))
+def test_a_stream_whose_events_are_changed_never_raises_and_its_pieces_do_not_matter(pieces):
+    for endpoint, asked in ((CHAT, ASKED), (COMPLETIONS, ASKED_TEXT)):
+        body = landed(endpoint, asked, pieces)
+        assert body == landed(endpoint, asked, [b"".join(pieces)])
+        assert body is None or not body or json.loads(body)["choices"] is not None, "an answer, whole or not, is JSON"
 
 
 @settings(max_examples=FUZZ)
