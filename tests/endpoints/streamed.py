@@ -165,10 +165,10 @@ VLLM_TWO = stream(
 
 HELLO = {"content": "Hello"}
 CHATS: dict[str, tuple[bytes, dict[str, Any]]] = {
-    "together": (TOGETHER, answer({"content": "Hello \u2028 \U0001f642"}, seed=SEED, usage=USAGE)),
+    "together": (TOGETHER, answer({"content": "Hello \u2028 \U0001f642"}, seed=SEED, usage=USAGE, prompt=[])),
     "together tools": (
         TOGETHER_TOOLS,
-        answer({"content": "", "tool_calls": CALLS}, "tool_calls", seed=None, usage=USAGE),
+        answer({"content": "", "tool_calls": CALLS}, "tool_calls", seed=None, usage=USAGE, prompt=[]),
     ),
     "together 2024": (
         TOGETHER_2024,
@@ -202,14 +202,14 @@ CHATS: dict[str, tuple[bytes, dict[str, Any]]] = {
     ),
     "logprobs as lists": (
         LISTS,
-        answer({"content": "Hi!"}, "eos", seed=None, usage=USAGE, logprobs={
+        answer({"content": "Hi!"}, "eos", seed=None, usage=USAGE, prompt=[], logprobs={
             "tokens": ["Hi", "!"], "token_logprobs": [-0.25, None], "token_ids": [5, 6],
             "top_logprobs": [{"Hi": -0.25, "Ho": -2}, {"!": -1}],
         }),
     ),
     "logprobs as numbers": (
         NUMBERS,
-        answer({"content": "Hi!"}, "eos", seed=None, usage=USAGE, logprobs={
+        answer({"content": "Hi!"}, "eos", seed=None, usage=USAGE, prompt=[], logprobs={
             "tokens": ["Hi", "!"], "token_logprobs": [-0.25, -1], "token_ids": [5, 18446744073709551615],
         }),
     ),
@@ -248,7 +248,7 @@ TEXTS: dict[str, tuple[bytes, dict[str, Any]]] = {
              "special": False}, "choices": [{"index": 0, "text": "", "delta": {"content": "lo"}}],
              "finish_reason": "stop", "usage": USAGE},
         ),
-        {"id": "o1", "object": "text.completion", "created": 1, "usage": USAGE, "choices": [
+        {"id": "o1", "object": "text.completion", "created": 1, "prompt": [], "usage": USAGE, "choices": [
             {"index": 0, "text": "Hello", "finish_reason": "stop", "logprobs": None}]},
     ),
     "openai": (
