@@ -50,7 +50,7 @@ Sink = Callable[[bytes], object]
 
 
 class HttpReply(NamedTuple):
-    """A complete answer of any status. Header names are lower-case; of a repeated header the first one counts."""
+    """A complete answer of any status. Headers are looked up in lower case; of a repeated one the first counts."""
 
     status: int
     headers: Mapping[str, str]

@@ -34,6 +34,7 @@ def works_with_this_aiohttp() -> bool:
             and list(inspect.signature(BaseConnector.connect).parameters) == ["self", "req", "traces", "timeout"]
             and hasattr(RawResponseMessage, "code")
             and hasattr(RawResponseMessage, "raw_headers")
+            and hasattr(RawResponseMessage, "headers")
             and isinstance(vars(aiohttp.ClientRequest)["connection_key"], property)
             and isinstance(vars(Connection)["protocol"], property)
             and all(callable(method) for method in _methods())
@@ -82,7 +83,7 @@ class Shortcut:
         except BaseException:
             connection.close()
             raise
-        return Answered(message.code, message.raw_headers, _body(connection, payload))
+        return Answered(message.code, message.raw_headers, _body(connection, payload), message.headers)
 
     async def _connect(self, url: str) -> Connection:
         try:

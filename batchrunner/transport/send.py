@@ -1,6 +1,6 @@
 """Sends calls: one host, one key, one deadline per call; what goes wrong comes back as a Failure."""
 
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
@@ -200,9 +200,9 @@ class HttpTransport:
         self, request: httpx.Request | Post, max_response: int, live: Live | None
     ) -> HttpReply | Failure:
         started = self._clock.monotonic()
-        status, fields, stream = await self._answer(request)
+        status, fields, stream, parsed = await self._answer(request)
         ttfb = self._clock.monotonic() - started
-        headers = self._headers_without_key(first_values(fields))
+        headers = self._headers_of(fields, parsed)
         try:
             refusal = refusal_of(status, headers, self._host, max_response)
             if refusal is not None:
@@ -248,11 +248,16 @@ class HttpTransport:
             target = self._targets[path] = url, str(url), Head(url, self._headers.raw)
         return target
 
-    def _headers_without_key(self, headers: dict[str, str]) -> dict[str, str]:
-        """Cut out a key that a gateway repeats, say as its own id of the request: ids are stored."""
-        if self._key is None or self._key.reveal() not in "\n".join(headers.values()):
-            return headers
-        return {name: self._without_key(value) for name, value in headers.items()}
+    def _headers_of(self, fields: Sequence[tuple[bytes, bytes]], parsed: Mapping[str, str] | None) -> Mapping[str, str]:
+        """Cut out a key that a gateway repeats, say as its own id of the request: ids are stored.
+
+        What the engine parsed is taken as it is where it is plain, as it almost always is.
+        """
+        if parsed is not None:
+            text = "\n".join(parsed.values())
+            if text.isascii() and (self._key is None or self._key.reveal() not in text):
+                return parsed
+        return {name: self._without_key(value) for name, value in first_values(fields).items()}
 
     def _body_without_key(self, status: int, body: bytes) -> bytes:
         """Cut out a key that a provider repeats in what is kept of its answer."""

@@ -1,6 +1,6 @@
 """What an engine is told of a call, and what it tells: how far it got, its answer, faults httpx has no name for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import httpx
@@ -69,6 +69,8 @@ class Answered(NamedTuple):
     status: int
     fields: Sequence[tuple[bytes, bytes]]
     stream: httpx.AsyncByteStream
+    parsed: Mapping[str, str] | None = None
+    """The fields by their names in any case, the first of each, where the engine has them so; ASCII is ASCII in it."""
 
 
 class Direct(Protocol):

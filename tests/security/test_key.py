@@ -45,7 +45,7 @@ POINTS = [
     "batchrunner.transport.send:HttpTransport.send",
     "batchrunner.transport.send:HttpTransport._exchange",
     "batchrunner.transport.send:HttpTransport.__aenter__",
-    "batchrunner.transport.send:first_values",
+    "batchrunner.transport.send:HttpTransport._headers_of",
     "batchrunner.transport.send:refusal_of",
     "batchrunner.transport.aiohttp_engine:AiohttpTransport.post",
     "batchrunner.transport.wire:Post.message",

@@ -76,6 +76,25 @@ async def test_with_an_aiohttp_that_is_built_otherwise_calls_go_by_its_session(m
 
 
 @pytest.mark.parametrize("way", ["shortcut", "session"])
+async def test_headers_are_read_alike_on_both_ways(monkeypatch, way):
+    if way == "session":
+        monkeypatch.setattr(direct, "RawResponseMessage", object)
+    answers = [
+        ["X-Request-Id: first", "x-request-id: second"],
+        ["X-Said: caf\u00e9"],
+        [f"X-Echo: Bearer {CANARY_KEY}", "CF-Ray: r"],
+    ]
+    turns = [turn for fields in answers for turn in (taken, writes(answer(b"{}", "200 OK", *fields)))]
+    async with serving(every(*turns, hangs)) as server, client(server.url) as transport:
+        twice, latin, echo = [(await transport.send(call())).headers for _ in answers]
+    assert (twice.get("x-request-id"), twice.get("content-type"), twice.get("x-none")) == (
+        *("first", "application/json", None),
+    )
+    assert latin.get("x-said") == "caf\u00e9".encode().decode("latin-1"), "RFC 9110 5.5"
+    assert (echo.get("x-echo"), echo.get("cf-ray")) == ("Bearer ***", "r")
+
+
+@pytest.mark.parametrize("way", ["shortcut", "session"])
 async def test_interim_responses_are_passed_over(monkeypatch, way):
     if way == "session":
         monkeypatch.setattr(direct, "RawResponseMessage", object)
