@@ -1,6 +1,5 @@
 """The corridor of a run: claimer, dispatcher, workers and ledger side by side, and what they tell each other."""
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,8 +12,9 @@ from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.halts import Halts
+from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.judging import Judging
-from batchrunner.runner.lanes import Ready, RunLane, Ticket
+from batchrunner.runner.lanes import RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.parts import Parts
 from batchrunner.runner.rates import Rates
@@ -47,8 +47,7 @@ class Corridor:
         self._lanes = lanes
         self._concurrency = concurrency
         self._tally = tally
-        # Never more is in the inbox than may be in the air.
-        self._send, self._receive = anyio.create_memory_object_stream[Ready](math.inf)
+        self._inbox = Inbox()
         self.ledger = Ledger(
             parts.queue,
             parts.offload,
@@ -71,7 +70,7 @@ class Corridor:
             faulted=faulted,
         )
         wake = self.claimer.wake
-        self.dispatcher = Dispatcher(lanes, self.ledger, parts.clock, self._send, concurrency=concurrency, wake=wake)
+        self.dispatcher = Dispatcher(lanes, self.ledger, parts.clock, self._inbox, concurrency=concurrency, wake=wake)
         self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=paused)
         self.judging = Judging(parts.wishes)
         self._workers = Workers(
@@ -125,14 +124,16 @@ class Corridor:
                 hire = partial(self._hire, staff)
                 hire(self._concurrency)
                 connect(hire)
-                async with self._receive, self._send:
+                try:
                     await self.claimer.run(self.dispatcher)
+                finally:
+                    self._inbox.close()
             await self.ledger.flush()
             clerk.cancel_scope.cancel()
 
     def _hire(self, staff: TaskGroup, number: int) -> None:
         for _ in range(number):
-            staff.start_soon(self._workers.run, self._receive.clone())
+            staff.start_soon(self._workers.run, self._inbox)
 
     def _committed(self, closings: Sequence[Closing], tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
         self.dispatcher.opened(tickets, opened)

@@ -6,12 +6,11 @@ Attempts are opened a little ahead of their room in the air, so that no call wai
 import math
 from collections.abc import Callable, Sequence
 
-from anyio.streams.memory import MemoryObjectSendStream
-
 from batchrunner.core.ahead import Ahead
 from batchrunner.core.clock import Clock
 from batchrunner.core.permit import Go, Stopped
 from batchrunner.core.request import Opened, Release
+from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.lanes import Probe, Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import opening
@@ -32,7 +31,7 @@ class Dispatcher:
         lanes: Sequence[RunLane],
         ledger: Ledger,
         clock: Clock,
-        inbox: MemoryObjectSendStream[Ready],
+        inbox: Inbox,
         *,
         concurrency: int,
         wake: Callable[[], None],
@@ -69,7 +68,7 @@ class Dispatcher:
         for ticket, attempt in zip(tickets, opened, strict=True):
             ticket.lane.ready.append(Ready(ticket, attempt))
         while (ready := self._next_ready()) is not None:
-            self._inbox.send_nowait(ready)
+            self._inbox.put(ready)
 
     def dropped(self, tickets: Sequence[Ticket]) -> None:
         """Take back calls whose attempts could not be opened: they were never sent, and the run is stopping."""

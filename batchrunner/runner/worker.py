@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from anyio.streams.memory import MemoryObjectReceiveStream
-
 from batchrunner.core.attachments import Composed
 from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
 from batchrunner.core.clock import SECOND, Clock
@@ -19,6 +17,7 @@ from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.runner.attaching import Attaching, Sendable
 from batchrunner.runner.dispatcher import Dispatcher
+from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
@@ -65,14 +64,12 @@ class Workers:
         self._keep_partial = keep_partial
         self._judging = judging or Judging()
 
-    async def run(self, inbox: MemoryObjectReceiveStream[Ready]) -> None:
+    async def run(self, inbox: Inbox) -> None:
         """Send what comes in until the inbox is closed and empty."""
-        async with inbox:
-            async for ready in inbox:
-                following: Ready | None = ready
-                while following is not None:
-                    await self._buy(following)
-                    following = self._dispatcher.landed(following)
+        ready = await inbox.take()
+        while ready is not None:
+            await self._buy(ready)
+            ready = self._dispatcher.landed(ready) or await inbox.take()
 
     async def _buy(self, ready: Ready) -> None:
         """One purchase, from the committed intent to the verdict."""
