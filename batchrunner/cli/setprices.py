@@ -113,7 +113,8 @@ def import_command(
     fresh = list(_news(prices, price_book(loaded.settings)))
     if not fresh:
         known = f"{plural(len(prices), 'price')} read, all of them known"
-        talk(f"{known}: nothing was written", quiet=loaded.settings.quiet)
+        none = f"there is no price of {one_line(', '.join(providers), 100)} in {listing}"
+        talk(f"{known if prices else none}: nothing was written", quiet=loaded.settings.quiet)
         return
     _append(loaded, path, fresh)
 
