@@ -49,8 +49,8 @@ def command(loaded: Loaded, file: str, purpose: str | None, as_json: bool) -> No
 
     try:
         dialects = {name: provider.quirks for name, provider in loaded.settings.providers.items()}
-        files = attachments(loaded.settings)
-        checked = check(file, loaded.settings.job, files, dialects=dialects, purpose=purpose)
+        attached = attachments(loaded.settings)
+        checked = check(file, loaded.settings.job, attached, dialects=dialects, purpose=purpose)
     except InputError as error:
         found = error.found if isinstance(error, RefusedFileError) else None
         if as_json:
@@ -71,7 +71,9 @@ def command(loaded: Loaded, file: str, purpose: str | None, as_json: bool) -> No
     if not checked.by_lane:
         return
     talk(_summary(checked), quiet=loaded.settings.quiet)
-    talk(f"next: {command_line(loaded, 'run', file, '-o', 'out.jsonl')}", quiet=loaded.settings.quiet)
+    folder = loaded.settings.attachments
+    files = () if folder is None else ("--attachments", str(folder))
+    talk(f"next: {command_line(loaded, 'run', file, *files, '-o', 'out.jsonl')}", quiet=loaded.settings.quiet)
 
 
 def _summary(checked: "Checked") -> str:

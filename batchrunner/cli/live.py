@@ -50,7 +50,9 @@ def last_line(picture: Snapshot) -> str:
     cost = _cost(picture)
     eta = f", {duration(picture.eta)} left" if picture.eta else ""
     failed = f", {picture.failed:,} failed" if picture.failed else ""
-    pace = f"{picture.calls_per_second:.1f} calls/s, {picture.air}/{picture.concurrency} in flight"
+    pace = (
+        f"{picture.calls_per_second:.1f} calls/s, {picture.air}/{picture.concurrency} in flight{_first_token(picture)}"
+    )
     still = f", stood still for {duration(picture.lag.most)}" if picture.lag.most > STILL else ""
     old = f", {_old(picture)}" if picture.tail.old else ""
     limit = f"limit: {picture.bottleneck}"
@@ -114,7 +116,7 @@ def _panel(picture: Snapshot) -> "Panel":
 def _facts(picture: Snapshot) -> list[tuple[str, str]]:
     tokens = f"{count(picture.tokens_in_per_second)} in, {count(picture.tokens_out_per_second)} out tok/s"
     facts = [
-        ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}"),
+        ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}{_first_token(picture)}"),
         ("in flight", f"{picture.air}/{picture.concurrency}   limited by {one_line(picture.bottleneck, 60)}"),
         ("spent", _cost(picture)),
         ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
@@ -127,6 +129,11 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
         kinds = sorted(picture.errors.items(), key=lambda item: -item[1])
         facts.append(("errors", "   ".join(f"{kind} {number:,}" for kind, number in kinds[:5])))
     return facts
+
+
+def _first_token(picture: Snapshot) -> str:
+    """Return how soon streamed answers begin; nothing where there are none."""
+    return "" if picture.ttft is None else f", first token after {picture.ttft:.2f} s"
 
 
 def _old(picture: Snapshot) -> str:

@@ -113,7 +113,8 @@ def import_command(
     fresh = list(_news(prices, price_book(loaded.settings)))
     if not fresh:
         known = f"{plural(len(prices), 'price')} read, all of them known"
-        talk(f"{known}: nothing was written", quiet=loaded.settings.quiet)
+        none = f"there is no price of {one_line(', '.join(providers), 100)} in {listing}"
+        talk(f"{known if prices else none}: nothing was written", quiet=loaded.settings.quiet)
         return
     _append(loaded, path, fresh)
 
@@ -142,7 +143,8 @@ def _append(loaded: Loaded, path: str | None, prices: Sequence["Price"]) -> None
     rows = [(price.provider, one_line(", ".join(price.names), 60), _shown(price)) for price in prices]
     table(("provider", "model", "USD"), rows)
     talk(f"{plural(len(prices), 'entry', 'entries')} added to {target}", quiet=loaded.settings.quiet)
-    if target.resolve() not in known:
+    of_providers = {each.prices.resolve() for each in loaded.settings.providers.values() if each.prices is not None}
+    if target.resolve() not in (*known, *of_providers):
         talk(f'note: {target} is read once batchrunner.toml names it: price_files = ["{target}"]')
 
 

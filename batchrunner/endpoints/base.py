@@ -1,6 +1,6 @@
 """The seam of the wire formats."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -10,6 +10,7 @@ from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
 from batchrunner.core.continuation import Artifact, Continuation
 from batchrunner.core.http import Feed, HttpCall, HttpReply
 from batchrunner.core.usage import Usage
+from batchrunner.endpoints.rules import Rule
 
 
 class BadBody(Exception):  # noqa: N818 - it describes the body, and is always caught and reported as a Problem
@@ -46,6 +47,8 @@ class Endpoint(Protocol):
     """Such as ``chat``."""
     streams: bool
     """Whether its answers can come as streams."""
+    rules: Mapping[str, Rule]
+    """What the fields of its bodies must be for providers to take them, as ``check`` looks at them."""
 
     def inspect(self, body: bytes) -> Facts:
         """Check a body's required fields and types and return its facts.

@@ -11,6 +11,7 @@ from batchrunner.core.estimate import tokens
 from batchrunner.core.http import Feed, HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Form, load, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
+from batchrunner.endpoints.chatfields import CHAT
 from batchrunner.endpoints.choices import Choices, flags, has_message, judge
 from batchrunner.endpoints.facts import (
     Bound,
@@ -90,6 +91,7 @@ class Chat:
     path = "/v1/chat/completions"
     name = "chat"
     streams = True
+    rules = CHAT
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, messages and their roles; raises BadBody.

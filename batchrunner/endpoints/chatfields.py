@@ -4,9 +4,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from batchrunner.endpoints.rules import (
+    NAME,
     OBJECT,
     SWITCH,
     TEXT,
+    TOKENS,
     Finding,
     Rule,
     above,
@@ -21,7 +23,6 @@ from batchrunner.endpoints.rules import (
     whole,
 )
 
-NAME: Final = text(least=1)
 _PENALTY: Final = number(-2, 2)
 _SAMPLING: Final[Mapping[str, Rule]] = {
     "model": NAME,
@@ -131,6 +132,5 @@ CHAT: Final[Mapping[str, Rule]] = {
     "modalities": list_of(one_of("text", "audio")),
     "audio": OBJECT,
 }
-TOKENS: Final = list_of(whole(0))
 _TEXTS: Final = either(TEXT, list_of(TEXT), TOKENS, list_of(TOKENS))
 COMPLETIONS: Final[Mapping[str, Rule]] = {**_SAMPLING, "prompt": _TEXTS, "suffix": TEXT, "best_of": whole(1, 128)}

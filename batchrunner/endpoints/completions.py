@@ -9,6 +9,7 @@ from batchrunner.core.estimate import tokens
 from batchrunner.core.http import Feed, HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Form, load, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
+from batchrunner.endpoints.chatfields import COMPLETIONS
 from batchrunner.endpoints.choices import Choices, flags, has_text, judge
 from batchrunner.endpoints.facts import Count, Generation, bound, decode, keys, may_stream, refuse_repeats
 from batchrunner.endpoints.streams import text_stream
@@ -48,6 +49,7 @@ class Completions:
     path = "/v1/completions"
     name = "completions"
     streams = True
+    rules = COMPLETIONS
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and prompt; raises BadBody.

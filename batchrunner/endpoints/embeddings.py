@@ -1,5 +1,8 @@
 """Embeddings."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import msgspec
 
 from batchrunner.core.attempt import Outcome
@@ -7,6 +10,7 @@ from batchrunner.core.http import HttpReply
 from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
 from batchrunner.endpoints.base import BadBody, Classifier, Facts
 from batchrunner.endpoints.facts import Asked, decode, keys, refuse_repeats
+from batchrunner.endpoints.rules import NAME, TEXT, TOKENS, Rule, either, list_of, one_of, whole
 from batchrunner.endpoints.texts import texts
 from batchrunner.endpoints.usage import Counted, consumed
 
@@ -44,6 +48,15 @@ def _count(raw: msgspec.Raw) -> Counted:
 
 _FORM = Form("a list of embeddings", msgspec.json.Decoder(_Vectors), _judge, _count)
 
+_GIVEN: Final = either(TEXT, list_of(TEXT, 2048), TOKENS, list_of(TOKENS, 2048))
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "input": Rule("a string that is not empty, or a list of at most 2,048 of them", _GIVEN.look),
+    "encoding_format": one_of("float", "base64"),
+    "dimensions": whole(1),
+    "user": TEXT,
+}
+
 
 class Embeddings:
     """Embeddings as Together, OpenAI and vLLM speak them."""
@@ -51,6 +64,7 @@ class Embeddings:
     path = "/v1/embeddings"
     name = "embeddings"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and input: there must be some, and none of them empty; raises BadBody."""

@@ -1,7 +1,8 @@
 """Images, as Together and OpenAI draw them. An answer points at its files (``url``) or holds them as base64 text."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -14,6 +15,7 @@ from batchrunner.endpoints.answers import Answer, Form, Misshapen, load, read_an
 from batchrunner.endpoints.base import BadBody, Classifier, Facts, Part
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
 from batchrunner.endpoints.files import MOST_INLINE, decoded, reference, to_fetch
+from batchrunner.endpoints.rules import NAME, SWITCH, TEXT, Rule, fields, list_of, number, one_of, simple, whole
 from batchrunner.endpoints.units import pictures
 from batchrunner.endpoints.usage import itemized
 
@@ -75,6 +77,37 @@ def _is_text(raw: msgspec.Raw) -> bool:
 
 _FORM = Form("a list of images", _IMAGES, _judge, itemized)
 
+_SIDE: Final = simple(
+    "a multiple of 8 from 256 to 1920", lambda value: type(value) is int and 256 <= value <= 1920 and value % 8 == 0
+)
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "prompt": NAME,
+    "n": whole(1, 10),
+    "width": _SIDE,
+    "height": _SIDE,
+    "steps": whole(1),
+    "size": simple('a size such as "1024x1024"', lambda value: type(value) is str),
+    "aspect_ratio": TEXT,
+    "seed": whole(),
+    "negative_prompt": TEXT,
+    "guidance_scale": number(0, 100),
+    "guidance": number(0, 100),
+    "response_format": one_of("url", "base64", "b64_json"),
+    "output_format": one_of("jpeg", "png", "webp"),
+    "image_url": NAME,
+    "reference_images": list_of(NAME),
+    "image_loras": list_of(fields({"path": NAME, "scale": number(-10, 10)}, "path"), 2),
+    "disable_safety_checker": SWITCH,
+    "prompt_upsampling": SWITCH,
+    "quality": TEXT,
+    "background": TEXT,
+    "moderation": TEXT,
+    "output_compression": whole(0, 100),
+    "partial_images": whole(0, 3),
+    "user": TEXT,
+}
+
 
 class Images:
     """Images as Together and OpenAI draw them."""
@@ -82,6 +115,7 @@ class Images:
     path = "/v1/images/generations"
     name = "images"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, prompt, numbers and formats; raises BadBody. ``n``: OpenAI allows 10, Together 4 and says so.

@@ -1,5 +1,8 @@
 """OpenAI's moderations."""
 
+from collections.abc import Mapping
+from typing import Final
+
 import msgspec
 
 from batchrunner.core.attempt import Outcome
@@ -8,6 +11,7 @@ from batchrunner.core.http import HttpReply
 from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
 from batchrunner.endpoints.base import BadBody, Classifier, Facts
 from batchrunner.endpoints.facts import Asked, decode, keys, refuse_repeats
+from batchrunner.endpoints.rules import NAME, OBJECT, TEXT, Rule, either, list_of
 from batchrunner.endpoints.usage import Counted, consumed
 
 
@@ -39,6 +43,8 @@ def _count(raw: msgspec.Raw) -> Counted:
 
 _FORM = Form("a moderation", msgspec.json.Decoder(_Moderation), _judge, _count)
 
+_RULES: Final[Mapping[str, Rule]] = {"model": NAME, "input": either(TEXT, list_of(TEXT), list_of(OBJECT))}
+
 
 class Moderations:
     """Moderations as OpenAI speaks them. Their answers carry no usage, and cost nothing there."""
@@ -46,6 +52,7 @@ class Moderations:
     path = "/v1/moderations"
     name = "moderations"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and input (a text, texts, or parts with images); raises BadBody."""

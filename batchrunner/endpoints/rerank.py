@@ -1,6 +1,7 @@
 """Reranking."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -11,6 +12,7 @@ from batchrunner.core.usage import Usage
 from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
 from batchrunner.endpoints.base import Classifier, Facts
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
+from batchrunner.endpoints.rules import NAME, OBJECT, SWITCH, TEXT, Rule, either, list_of, whole
 from batchrunner.endpoints.usage import Counted, consumed
 
 
@@ -49,12 +51,22 @@ def _count(raw: msgspec.Raw) -> Counted:
 ONE_SEARCH = Usage(searches=1)
 _FORM = Form("a ranking", msgspec.json.Decoder(_Ranking), _judge, _count)
 
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "query": NAME,
+    "documents": list_of(either(TEXT, OBJECT), 1024, least=1),
+    "top_n": whole(1),
+    "return_documents": SWITCH,
+    "rank_fields": list_of(TEXT),
+}
+
 
 class Rerank:
     """Reranking as Together and vLLM (in Jina's format) speak it; vLLM has it at three paths."""
 
     name = "rerank"
     streams = False
+    rules = _RULES
 
     def __init__(self, path: str = "/v1/rerank") -> None:
         self.path = path

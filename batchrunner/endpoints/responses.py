@@ -1,8 +1,8 @@
 """OpenAI's responses."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -14,10 +14,12 @@ from batchrunner.core.http import HttpReply
 from batchrunner.endpoints.answers import UNREADABLE, Answer, Form, Misshapen, load, read_answer
 from batchrunner.endpoints.base import BadBody, Classifier, Facts
 from batchrunner.endpoints.chat import IMAGE_TOKENS
+from batchrunner.endpoints.chatfields import EFFORT
 from batchrunner.endpoints.choices import problem_of_arguments
 from batchrunner.endpoints.facts import Asked, Bound, decode, keys, refuse_repeats
 from batchrunner.endpoints.parts import inlined, may_refer, references
 from batchrunner.endpoints.redact import kept_message
+from batchrunner.endpoints.rules import NAME, OBJECT, SWITCH, TEXT, Rule, either, fields, list_of, number, one_of, whole
 from batchrunner.endpoints.usage import responded
 
 
@@ -115,6 +117,36 @@ def _says(item: Item) -> bool:
 
 _FORM = Form("a response", RESPONSE, _judge, responded, _flags)
 
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "input": either(TEXT, list_of(OBJECT)),
+    "instructions": TEXT,
+    "max_output_tokens": whole(16),
+    "max_tool_calls": whole(1),
+    "temperature": number(0, 2),
+    "top_p": number(0, 1),
+    "top_logprobs": whole(0, 20),
+    "tools": list_of(fields({"type": NAME}, "type")),
+    "tool_choice": either(one_of("none", "auto", "required"), OBJECT),
+    "parallel_tool_calls": SWITCH,
+    "text": fields({"format": fields({"type": one_of("text", "json_object", "json_schema")}, "type")}),
+    "reasoning": fields({"effort": EFFORT}),
+    "truncation": one_of("auto", "disabled"),
+    "store": SWITCH,
+    "stream": SWITCH,
+    "background": SWITCH,
+    "metadata": OBJECT,
+    "include": list_of(TEXT),
+    "previous_response_id": TEXT,
+    "conversation": either(TEXT, OBJECT),
+    "prompt": OBJECT,
+    "user": TEXT,
+    "safety_identifier": TEXT,
+    "prompt_cache_key": TEXT,
+    "prompt_cache_retention": TEXT,
+    "service_tier": TEXT,
+}
+
 
 class Responses:
     """OpenAI's responses, as OpenAI and vLLM speak them."""
@@ -122,6 +154,7 @@ class Responses:
     path = "/v1/responses"
     name = "responses"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and input (a text, or a list of items); raises BadBody.

@@ -153,6 +153,8 @@ def map_of(rule: Rule) -> Rule:
 
 
 TEXT = text()
+NAME = text(least=1)
+TOKENS = list_of(whole(0))
 SWITCH = simple("true or false", lambda value: type(value) is bool)
 OBJECT = simple("an object", lambda value: type(value) is dict)
 ANYTHING = simple("a value", lambda value: True)

@@ -1,6 +1,7 @@
 """vLLM's scores: how much two texts have to do with each other."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -10,6 +11,7 @@ from batchrunner.core.http import HttpReply
 from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
 from batchrunner.endpoints.base import BadBody, Classifier, Facts
 from batchrunner.endpoints.facts import Asked, decode, keys, refuse_repeats
+from batchrunner.endpoints.rules import NAME, TEXT, Rule, either, list_of, whole
 from batchrunner.endpoints.usage import Counted, consumed
 
 
@@ -43,6 +45,13 @@ def _count(raw: msgspec.Raw) -> Counted:
 
 _FORM = Form("a list of scores", msgspec.json.Decoder(_Scores), _judge, _count)
 
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "text_1": either(TEXT, list_of(TEXT)),
+    "text_2": either(TEXT, list_of(TEXT)),
+    "truncate_prompt_tokens": whole(-1),
+}
+
 
 class Score:
     """Scores as vLLM speaks them, beside ``/v1`` and not below it."""
@@ -50,6 +59,7 @@ class Score:
     path = "/score"
     name = "score"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model and the two texts, of which each may be several; raises BadBody.

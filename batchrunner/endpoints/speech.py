@@ -1,7 +1,8 @@
 """Text to speech. The answer is the sound itself, as bytes of some audio format."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Final, Literal, NoReturn
 
 import msgspec
 
@@ -13,6 +14,7 @@ from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer, 
 from batchrunner.endpoints.base import BadBody, Classifier, Facts, Part
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
 from batchrunner.endpoints.files import MOST_INLINE, described, to_fetch
+from batchrunner.endpoints.rules import NAME, OBJECT, SWITCH, TEXT, Rule, either, number, one_of, whole
 from batchrunner.endpoints.units import spoken
 from batchrunner.endpoints.usage import NOT_COUNTED, Counted
 
@@ -48,6 +50,21 @@ def _nothing(_: msgspec.Raw) -> Counted:
 
 _INSTEAD = Form("speech", msgspec.json.Decoder(Answer), _refuse, _nothing)
 
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "input": NAME,
+    "voice": either(NAME, OBJECT),
+    "response_format": one_of("mp3", "wav", "raw", "opus", "aac", "flac", "pcm"),
+    "language": TEXT,
+    "response_encoding": one_of("pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"),
+    "sample_rate": whole(1),
+    "bit_rate": whole(1),
+    "stream": SWITCH,
+    "instructions": TEXT,
+    "speed": number(0.25, 4),
+    "stream_format": one_of("sse", "audio"),
+}
+
 
 class Speech:
     """Text to speech as Together and OpenAI speak it."""
@@ -55,6 +72,7 @@ class Speech:
     path = "/v1/audio/speech"
     name = "speech"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, input, voice, formats and ranges; raises BadBody."""

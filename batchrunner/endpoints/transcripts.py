@@ -6,8 +6,8 @@ kept as a JSON string, so that every result stays JSON.
 """
 
 import os.path
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -21,6 +21,7 @@ from batchrunner.endpoints.base import BadBody, Classifier, Facts
 from batchrunner.endpoints.facts import Asked, Text, decode, keys, refuse_repeats
 from batchrunner.endpoints.multipart import FilePart, fields_of, multipart
 from batchrunner.endpoints.parts import SCHEME, reference
+from batchrunner.endpoints.rules import NAME, SWITCH, TEXT, Rule, either, list_of, number, one_of, whole
 from batchrunner.endpoints.units import heard_in
 from batchrunner.endpoints.usage import timed
 
@@ -58,11 +59,25 @@ def _judge(answer: _Transcript) -> None:
 
 _FORM = Form("a transcript", _TRANSCRIPT, _judge, timed)
 
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "file": NAME,
+    "language": TEXT,
+    "prompt": TEXT,
+    "response_format": one_of("json", "text", "srt", "verbose_json", "vtt", "diarized_json"),
+    "temperature": number(0, 1),
+    "timestamp_granularities": either(one_of("segment", "word"), list_of(one_of("segment", "word"))),
+    "diarize": SWITCH,
+    "min_speakers": whole(1),
+    "max_speakers": whole(1),
+}
+
 
 class Transcripts:
     """Speech to text as Together, OpenAI and vLLM speak it, at one of its two paths."""
 
     streams = False
+    rules = _RULES
 
     def __init__(self, path: str, name: str) -> None:
         self.path = path

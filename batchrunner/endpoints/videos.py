@@ -1,7 +1,8 @@
 """Videos, as Together makes them: a job is created, asked for until it ends, and its file downloaded."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -14,6 +15,7 @@ from batchrunner.endpoints.answers import Answer, Form, Misshapen, load, name_of
 from batchrunner.endpoints.base import Classifier, Facts, Part
 from batchrunner.endpoints.facts import Asked, decode, keys, refuse_repeats
 from batchrunner.endpoints.files import to_fetch
+from batchrunner.endpoints.rules import ANYTHING, NAME, OBJECT, SWITCH, TEXT, Rule, list_of, number, one_of, text, whole
 from batchrunner.endpoints.units import clip, stated
 from batchrunner.endpoints.usage import NOT_COUNTED, Counted
 
@@ -92,6 +94,27 @@ def _nothing(_: msgspec.Raw) -> Counted:
 
 _FORM = Form("a video job", _JOB, _judge, _nothing)
 
+_RULES: Final[Mapping[str, Rule]] = {
+    "model": NAME,
+    "prompt": text(32_000, least=1),
+    "width": whole(1),
+    "height": whole(1),
+    "resolution": TEXT,
+    "ratio": TEXT,
+    "seconds": TEXT,
+    "fps": whole(1),
+    "steps": whole(10, 50),
+    "seed": whole(),
+    "guidance_scale": number(0, 100),
+    "output_format": one_of("MP4", "WEBM"),
+    "output_quality": whole(0, 100),
+    "negative_prompt": TEXT,
+    "generate_audio": SWITCH,
+    "media": OBJECT,
+    "frame_images": list_of(ANYTHING),
+    "reference_images": list_of(ANYTHING),
+}
+
 
 class Videos:
     """Videos as Together makes them (version 2 of its API)."""
@@ -99,6 +122,7 @@ class Videos:
     path = "/v2/videos"
     name = "videos"
     streams = False
+    rules = _RULES
 
     def inspect(self, body: bytes) -> Facts:
         """Check model, types and ranges; raises BadBody. Some models need no prompt, only a first frame."""

@@ -138,7 +138,8 @@ def read_prices(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(
-            f"can't read the price file {path}: {error.strerror}", hint="check `price_files` in the configuration"
+            f"can't read the price file {path}: {error.strerror}",
+            hint="check `price_files`, and `prices` of the providers, in the configuration",
         ) from error
 
 

@@ -25,12 +25,12 @@ def close(  # noqa: PLR0913 - the parts of a closing
 ) -> Closing:
     """Return the closing of an attempt.
 
-    A good answer that does not count enough is priced by ``estimate`` and marked so; a failure that may have been
+    A billed answer that does not count enough is priced by ``estimate`` and marked so; a failure that may have been
     billed keeps its hold and has no cost of its own. An answer for which the request is asked again is wasted.
     """
     usage, usage_from = outcome.usage, UsageFrom.PROVIDER
     billing = Billing.BILLED if type(outcome) is Reply else outcome.billing  # type: ignore[union-attr]
-    if estimate is not None and type(outcome) is Reply:
+    if estimate is not None and billing is Billing.BILLED:
         usage, usage_from = estimate, UsageFrom.ESTIMATED
     if usage is None:
         usage_from = UsageFrom.NONE

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Pending, Reply
 from batchrunner.core.clock import Clock
-from batchrunner.core.continuation import Artifact, Continuation, Step, asked_for
+from batchrunner.core.continuation import UNKNOWN_TYPE, Artifact, Continuation, Step, asked_for
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.http import Fetch
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Continued, Opened, Opening, Settled
 from batchrunner.core.retry import GiveUp, GoOn, RetryPolicy, Scope, Stop, Succeed, Verdict
-from batchrunner.core.usage import units_value
+from batchrunner.core.usage import Usage, units_value
 from batchrunner.endpoints.base import Part
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import FILED, POLLED
@@ -223,7 +223,9 @@ class Steps:
         status = 200 if paid else None
         answer = bought.continuation.answer if paid else b""
         failure = Failure(FailureKind.EXPIRED, text, billing, status, answer)
-        failure = failure._replace(request_id=bought.continuation.request_id)
+        failure = failure._replace(
+            request_id=bought.continuation.request_id, usage=_usage_without_files(bought) if paid else None
+        )
         self._end(bought, failure, GiveUp(failure.kind))
 
     def _end_badly(self, bought: Purchase, failure: Failure) -> None:
@@ -249,7 +251,7 @@ class Steps:
             outcome,
             verdict,
             card=bought.card,
-            estimate=completed(outcome.usage, asked) if isinstance(outcome, Reply) else None,
+            estimate=completed(outcome.usage, asked) if _is_billed(outcome) else None,
             ended=self._clock.now(),
             ttfb=bought.ttfb,
         )
@@ -260,3 +262,14 @@ class Steps:
         """Send the request back to the queue; its attempt stays open."""
         verdict = GoOn(max(1, not_before))
         self._ledger.go_on(Continued(bought.attempt_id, bought.opening, bought.continuation, verdict))
+
+
+def _is_billed(outcome: Reply | Failure) -> bool:
+    return isinstance(outcome, Reply) or outcome.billing is Billing.BILLED
+
+
+def _usage_without_files(bought: Purchase) -> Usage | None:
+    """Return what a whole answer says that it used, although its files can't be had."""
+    endpoint, answer = FILED[bought.opening.head.endpoint], bought.continuation
+    missing = tuple(Artifact(part.place, "", UNKNOWN_TYPE, 0, part.name) for part in endpoint.parts(answer))
+    return endpoint.whole(answer, missing).usage

@@ -102,7 +102,8 @@ class Workers:
                 self._dispatcher.release(ready)
                 return
             reached("send")
-            answer = await ticket.lane.transport.send(self._call(ticket.opening, opened, sent.composed))
+            feed = BY_PATH[ticket.opening.head.endpoint].feed(opened.body)
+            answer = await ticket.lane.transport.send(self._call(ticket.opening, opened, sent.composed), feed)
         reached("answered")
         self._settle(ticket, opened, answer, sent)
 

@@ -56,6 +56,14 @@ def test_a_good_file_passes_and_its_pictures_are_estimated_at_their_most(job: Pa
     assert 2 * 6404 <= checked["estimated_input_tokens"] < 2 * 6404 + 100
 
 
+def test_the_command_that_comes_next_names_the_folder_too(job: Path) -> None:
+    (job.parent / "files" / "none.png").write_bytes(png())
+    ended = run_cli("check", "job.jsonl", "--attachments", "files")
+    (following,) = [line for line in ended.stderr.splitlines() if line.startswith("next: ")]
+    assert following.startswith("next: batchrunner run job.jsonl --attachments ")
+    assert following.endswith("files -o out.jsonl")
+
+
 def test_a_project_file_cannot_name_the_folder(job: Path) -> None:
     (job.parent / "batchrunner.toml").write_text('attachments = "/"\n')
     ended = run_cli("check", "job.jsonl")

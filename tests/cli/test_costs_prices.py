@@ -235,6 +235,14 @@ def test_a_price_file_of_litellm_is_imported_once(here: Path) -> None:
     assert (here / "own.toml").read_text().count("[[price]]") == 1
 
 
+def test_an_import_that_finds_nothing_of_its_provider_says_so(here: Path) -> None:
+    (here / "theirs.toml").write_text('[[price]]\nprovider = "acme"\nnames = ["x"]\nsearch = "0.002"\n')
+    ended = run_cli("prices", "import", "theirs.toml", "--file", "own.toml")
+    assert "there is no price of openai, together in theirs.toml: nothing was written" in ended.stderr.replace(
+        "together, openai", "openai, together"
+    )
+
+
 def test_another_price_file_is_imported_too(here: Path) -> None:
     (here / "theirs.toml").write_text('[[price]]\nprovider = "together"\nnames = ["acme/x"]\nsearch = "0.002"\n')
 

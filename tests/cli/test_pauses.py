@@ -56,6 +56,11 @@ def test_the_line_of_a_run_names_its_tail() -> None:
     assert "older" not in last_line(picture())
 
 
+def test_the_line_of_a_run_tells_how_soon_streamed_answers_begin() -> None:
+    assert "in flight, first token after 0.42 s, $" in last_line(picture(ttft=0.4219))
+    assert "token" not in last_line(picture())
+
+
 @pytest.mark.usefixtures("virtual_time")
 async def test_d23_a_note_comes_once_with_the_lines_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     quiet, noting = picture(), picture(notes=("the log has grown\x1b[2J",))

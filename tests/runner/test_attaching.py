@@ -72,6 +72,15 @@ async def test_pictures_are_sent_as_data_urls_and_the_queue_holds_their_names(wo
     assert stored == [(max(len(json.dumps(vision("photos/0.png")["body"])), 0), 5, 5)]
 
 
+async def test_a_row_with_a_file_may_ask_for_a_stream(world, files):
+    path = world.file([vision("photos/0.png", stream=True), vision("photos/1.png")])
+    report = await world.work(path, attachments=str(files))
+    assert (report.tally.succeeded, report.tally.attempts) == (2, 2)
+    assert [entry.streamed for entry in world.provider.ledger.entries].count(True) == 1
+    bodies = [json.loads(result.body) for result in world.results(path)]
+    assert {body["object"] for body in bodies} == {"chat.completion"}
+
+
 async def test_the_digest_of_what_was_sent_is_on_the_attempt(world, files):
     path = world.file([vision("photos/0.png"), hearing("talk.wav"), *world.chats(1)])
     await world.work(path, attachments=str(files))

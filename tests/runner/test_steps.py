@@ -207,6 +207,7 @@ async def test_an_address_that_has_expired_fails_its_row_and_says_that_it_was_pa
     assert "paid for" in result.row.message
     assert json.loads(result.body)["data"][0]["url"], "the answer itself is kept"
     assert ask(folder / "q.db", "SELECT billing, use FROM attempts") == [("billed", "wasted")]
+    assert (report.tally.unpriced, report.tally.wasted) == (0, bought(world)[0].charge)
     sound(world)
 
 
