@@ -76,7 +76,8 @@ def look(path: str, body: Mapping[str, Any], dialect: str) -> Looked:
 
 def nearest(path: str, unknown: str) -> str | None:
     """Return the known field that an unknown one is probably a slip of, None where there is none that is near."""
-    return next(iter(get_close_matches(unknown, BODIES.get(path, ()), 1, 0.8)), None)
+    endpoint = by_path(path)
+    return None if endpoint is None else next(iter(get_close_matches(unknown, endpoint.rules, 1, 0.8)), None)
 
 
 _STREAMED: Final = frozenset({"/v1/chat/completions", "/v1/completions"})
