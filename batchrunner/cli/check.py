@@ -8,7 +8,7 @@ import click
 from batchrunner.cli.options import body_options, json_option, provider_options, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import table, talk
-from batchrunner.cli.text import command_line, count, one_line, plural
+from batchrunner.cli.text import aimed, command_line, count, one_line, plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import InputError, Problem
 
@@ -72,8 +72,9 @@ def command(loaded: Loaded, file: str, purpose: str | None, as_json: bool) -> No
         return
     talk(_summary(checked), quiet=loaded.settings.quiet)
     folder = loaded.settings.attachments
-    files = () if folder is None else ("--attachments", str(folder))
-    talk(f"next: {command_line(loaded, 'run', file, *files, '-o', 'out.jsonl')}", quiet=loaded.settings.quiet)
+    files = [] if folder is None else ["--attachments", str(folder)]
+    more = [*files, *aimed(loaded, "provider", "base_url"), "-o", "out.jsonl"]
+    talk(f"next: {command_line(loaded, 'run', file, *more)}", quiet=loaded.settings.quiet)
 
 
 def _summary(checked: "Checked") -> str:

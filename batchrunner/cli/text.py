@@ -63,7 +63,12 @@ def plural(number: int, one: str, many: str | None = None) -> str:
 
 
 def command_line(loaded: "Loaded", *words: str) -> str:
-    """Return a command to go on with, quoted for a shell; it finds the same database."""
-    given = "db" in loaded.origins and loaded.origins["db"].source.startswith("flag")
-    database = ("--db", str(loaded.settings.db)) if given else ()
-    return " ".join(shlex.quote(word) for word in ("batchrunner", *words, *database))
+    """Return a command to go on with, quoted for a shell; it finds the same database and configuration."""
+    aim = aimed(loaded, "config", "db")
+    return " ".join(shlex.quote(word) for word in ("batchrunner", *words, *aim))
+
+
+def aimed(loaded: "Loaded", *names: str) -> list[str]:
+    """Return these flags again, as far as they were given; each says where something is."""
+    given = [(name.replace("_", "-"), loaded.aim[name]) for name in names if name in loaded.aim]
+    return [word for name, value in given for word in (f"--{name}", value)]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -33,7 +33,6 @@ USER_FILE: Final = "config.toml"
 _JOB_OPTIONS: Final = ("endpoint", "model", "settings", "stream")
 _BESIDES: Final = ("base_url", "config", "crashpoint")
 """What is no option of its own: a field of the chosen provider, the project file, and what tests crash by."""
-
 _Values = dict[tuple[str, ...], Given]
 
 
@@ -48,6 +47,8 @@ class Loaded:
     """The keys that the environment holds."""
     dotenv: DotEnv
     """The keys that ``.env`` holds."""
+    aim: Mapping[str, str] = field(default_factory=dict)
+    """The flags that said where things are, paths in full: a command to go on with needs them again."""
     notes: tuple[str, ...] = ()
     """What was left out and why, for people, to be shown once."""
 
@@ -112,6 +113,7 @@ def load_settings(flags: Mapping[str, object], env: Mapping[str, str], cwd: Path
         origins=_origins(values, settings, environment, dotenv),
         environment=environment,
         dotenv=dotenv,
+        aim=_aim(flags, settings, project_file),
         notes=(*notes, *_unknown_variables(env)),
     )
 
@@ -249,6 +251,12 @@ def _origins(values: _Values, settings: Settings, env: Mapping[str, str], dotenv
         if provider.key_env and (source := key_source(provider, env, dotenv, file=file)):
             origins[f"providers.{provider.name}.key"] = Origin("set", source)
     return MappingProxyType(origins)
+
+
+def _aim(flags: Mapping[str, object], settings: Settings, project_file: Path | None) -> dict[str, str]:
+    full = {"config": project_file and project_file.absolute(), "db": settings.db}
+    aim = {name: full.get(name) or flags[name] for name in ("config", "db", "provider", "base_url") if flags.get(name)}
+    return {name: str(value) for name, value in aim.items()}
 
 
 def _unknown_variables(env: Mapping[str, str]) -> Iterator[str]:

@@ -190,5 +190,5 @@ def _bottleneck(lane: RunLane, monotonic: float, now: int) -> tuple[str, float |
             return str(answer.why), wait if wait < float("inf") else None  # type: ignore[union-attr]
         return "concurrency", None
     if lane.next_due is not None and not lane.fresh:
-        return "retries", max(0.0, (lane.next_due - now) / SECOND)
+        return "rows due later", max(0.0, (lane.next_due - now) / SECOND)
     return "nothing", None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchrunner.endpoints.registry import BY_PATH
-from tests.cli.conftest import run_cli
+from tests.cli.conftest import chat, run_cli, write
 
 SAID = [{"role": "user", "content": "Hello"}]
 CHAT, COMPLETIONS, EMBEDDINGS, RERANK = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/rerank"
@@ -337,3 +337,14 @@ def test_all_examples_of_a_file_have_the_same_fields(here):
     (first, second) = problems_for(here, "fine-tune", TUNE, {"text": "once"})
     assert first.startswith("2 `messages` is missing")
     assert second.startswith("2 `text`: expected no field but messages")
+
+
+def test_the_command_that_follows_says_again_where_things_are(here):
+    (here / "own.toml").write_text('[providers.lab]\nbase_url = "http://127.0.0.1:9"\nkey_env = ""\n', encoding="utf-8")
+    write(here / "a.jsonl", [chat("a", "x")])
+    ended = run_cli("check", "a.jsonl", "--config", "own.toml", "--provider", "lab", "--db", "q.db")
+    assert ended.stderr.splitlines()[-1] == (
+        f"next: batchrunner run a.jsonl --provider lab -o out.jsonl --config {here / 'own.toml'} --db {here / 'q.db'}"
+    )
+    plain = run_cli("check", "a.jsonl")
+    assert plain.stderr.splitlines()[-1] == "next: batchrunner run a.jsonl -o out.jsonl"
