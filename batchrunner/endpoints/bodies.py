@@ -80,6 +80,10 @@ RESPONSES: Final[Mapping[str, Rule]] = {
     "service_tier": TEXT,
 }
 MODERATIONS: Final[Mapping[str, Rule]] = {"model": NAME, "input": either(TEXT, list_of(TEXT), list_of(OBJECT))}
+_LINK: Final = simple(
+    "an https:// or a data: URL",
+    lambda value: type(value) is str and value.startswith(("https://", "http://", "data:")),
+)
 IMAGES: Final[Mapping[str, Rule]] = {
     "model": NAME,
     "prompt": NAME,
@@ -96,8 +100,8 @@ IMAGES: Final[Mapping[str, Rule]] = {
     "guidance": number(0, 100),
     "response_format": one_of("url", "base64", "b64_json"),
     "output_format": one_of("jpeg", "png", "webp"),
-    "image_url": NAME,
-    "reference_images": list_of(NAME),
+    "image_url": _LINK,
+    "reference_images": list_of(_LINK),
     "image_loras": list_of(fields({"path": NAME, "scale": number(-10, 10)}, "path"), 2),
     "disable_safety_checker": SWITCH,
     "prompt_upsampling": SWITCH,

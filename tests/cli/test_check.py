@@ -98,6 +98,7 @@ WARNED = [
     (RERANK, {"top_n": 0}, "top_n", "a whole number of at least 1"),
     (EMBEDDINGS, {"dimensions": "big"}, "dimensions", 'not "big"'),
     (IMAGES, {"width": 100}, "width", "a multiple of 8 from 256 to 1920, not 100"),
+    (IMAGES, {"image_url": "file:fox.png"}, "image_url", 'an https:// or a data: URL, not "file:fox.png"'),
     (IMAGES, {"image_loras": [{"scale": 1}]}, "image_loras[0].path", "a string that is not empty, not nothing"),
     (TRANSCRIPTIONS, {"response_format": "xml"}, "response_format", '"verbose_json"'),
     (TRANSCRIPTIONS, {"temperature": 3}, "temperature", "a number from 0 to 1, not 3"),
