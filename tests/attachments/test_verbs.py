@@ -12,6 +12,7 @@ from tests.cli.conftest import provider, run_cli, write
 from tests.media import png, wav
 from tests.runner.world import World
 
+SLOW = pytest.mark.slow
 SIZES_AND_TYPES = {"photos/big.png", "voice/talk.wav"}
 """Refused elsewhere for a size or a type that is right for some of these places."""
 
@@ -89,7 +90,7 @@ def test_the_watch_sees_what_is_opened(places, opened):
     assert leaks(opened, inside, outside) == [str(outside / "secret.png")] * 3
 
 
-@pytest.mark.parametrize("verb", ["check", "load", "run"])
+@pytest.mark.parametrize("verb", ["check", pytest.param("load", marks=SLOW), pytest.param("run", marks=SLOW)])
 @pytest.mark.parametrize("place", PLACES)
 def test_s5_no_verb_opens_what_a_hostile_line_names_and_each_line_is_told(places, opened, tmp_path, place, verb):
     inside, outside = places
@@ -122,7 +123,10 @@ def test_s5_a_reference_where_no_file_belongs_is_a_word_like_any_other(places, o
 
 
 @pytest.mark.usefixtures("virtual_time")
-@pytest.mark.parametrize("swap", ["a link", "a folder's link", "a device", "a pipe", "another type"])
+@pytest.mark.parametrize(
+    "swap",
+    ["a link", *(pytest.param(how, marks=SLOW) for how in ("a folder's link", "a device", "a pipe", "another type"))],
+)
 @pytest.mark.parametrize("place", PLACES)
 async def test_s20_what_was_right_at_load_and_is_hostile_when_it_is_sent_fails_its_row(
     tmp_path, places, opened, place, swap
