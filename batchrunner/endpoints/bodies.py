@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from batchrunner.endpoints.chatfields import CHAT, COMPLETIONS, EFFORT, NAME, TOKENS
 from batchrunner.endpoints.rules import (
     ANYTHING,
+    NOTHING,
     OBJECT,
     SWITCH,
     TEXT,
@@ -239,4 +240,4 @@ def _uncounted(options: Any) -> Iterator[Finding]:
     """Find a stream that will not tell its usage: OpenAI sends it only where it is asked for."""
     if type(options) is not dict or options.get("include_usage") is not True:
         wished = '{"include_usage": true} beside a stream, or its tokens are only estimated'
-        yield Finding("stream_options", wished, "nothing" if options is None else shown(options))
+        yield Finding("stream_options", wished, NOTHING if options is None else shown(options))
