@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from batchrunner.endpoints.registry import by_path
 from batchrunner.endpoints.rules import (
     NAME,
+    NOTHING,
     SWITCH,
     TEXT,
     TOKENS,
@@ -87,4 +88,4 @@ def _uncounted(options: Any) -> Iterator[Finding]:
     """Find a stream that will not tell its usage: OpenAI sends it only where it is asked for."""
     if type(options) is not dict or options.get("include_usage") is not True:
         wished = '{"include_usage": true} beside a stream, or its tokens are only estimated'
-        yield Finding("stream_options", wished, "nothing" if options is None else shown(options))
+        yield Finding("stream_options", wished, NOTHING if options is None else shown(options))

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from batchrunner.endpoints.rules import (
     NAME,
+    NOTHING,
     OBJECT,
     SWITCH,
     TEXT,
@@ -93,9 +94,9 @@ def _message(value: Any, field: str) -> Iterator[Finding]:
             content, f"{field}.content"
         )
     elif value.get("role") in ("system", "user", "tool", "developer"):
-        yield Finding(f"{field}.content", "a string or a list of parts", "nothing")
+        yield Finding(f"{field}.content", "a string or a list of parts", NOTHING)
     if value.get("role") == "tool" and value.get("tool_call_id") is None:
-        yield Finding(f"{field}.tool_call_id", "the id of the call that is answered", "nothing")
+        yield Finding(f"{field}.tool_call_id", "the id of the call that is answered", NOTHING)
 
 
 MESSAGES: Final = list_of(Rule("an object with a role", _message), least=1)

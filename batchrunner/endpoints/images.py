@@ -80,6 +80,10 @@ _FORM = Form("a list of images", _IMAGES, _judge, itemized)
 _SIDE: Final = simple(
     "a multiple of 8 from 256 to 1920", lambda value: type(value) is int and 256 <= value <= 1920 and value % 8 == 0
 )
+_LINK: Final = simple(
+    "an https:// or a data: URL",
+    lambda value: type(value) is str and value.startswith(("https://", "http://", "data:")),
+)
 _RULES: Final[Mapping[str, Rule]] = {
     "model": NAME,
     "prompt": NAME,
@@ -95,8 +99,8 @@ _RULES: Final[Mapping[str, Rule]] = {
     "guidance": number(0, 100),
     "response_format": one_of("url", "base64", "b64_json"),
     "output_format": one_of("jpeg", "png", "webp"),
-    "image_url": NAME,
-    "reference_images": list_of(NAME),
+    "image_url": _LINK,
+    "reference_images": list_of(_LINK),
     "image_loras": list_of(fields({"path": NAME, "scale": number(-10, 10)}, "path"), 2),
     "disable_safety_checker": SWITCH,
     "prompt_upsampling": SWITCH,

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 MOST_SHOWN = 60
+NOTHING = "nothing"
+"""What a finding has got where a value is missing."""
 
 
 class Finding(NamedTuple):
@@ -22,6 +24,8 @@ class Finding(NamedTuple):
 
     def __str__(self) -> str:
         """Return it as a sentence."""
+        if self.got == NOTHING:
+            return f"`{self.field}` is missing: expected {self.expected}"
         return f"`{self.field}`: expected {self.expected}, not {self.got}"
 
 
@@ -77,7 +81,7 @@ def text(most: int | None = None, *, least: int = 0) -> Rule:
     """Return the rule for a string."""
     words = "a string that is not empty" if least else "a string"
     if most is not None:
-        words += f" of at most {most:,} characters"
+        words = f"a string of {least} to {most:,} characters" if least else f"a string of at most {most:,} characters"
     return simple(
         words, lambda value: type(value) is str and least <= len(value) and (most is None or len(value) <= most)
     )
@@ -131,7 +135,7 @@ def fields(known: Mapping[str, Rule], *required: str) -> Rule:
             return
         for name in required:
             if value.get(name) is None:
-                yield Finding(f"{field}.{name}".lstrip("."), known[name].expected, "nothing")
+                yield Finding(f"{field}.{name}".lstrip("."), known[name].expected, NOTHING)
         for name, rule in known.items():
             if value.get(name) is not None:
                 yield from rule.look(value[name], f"{field}.{name}".lstrip("."))

@@ -57,6 +57,12 @@ class Purchase(NamedTuple):
     ttfb: float = 0.0
 
 
+def _may_be_renewed(bought: Purchase) -> bool:
+    """Whether a file could not be fetched, and a job can be asked for another link to it: links expire, jobs last."""
+    continuation = bought.continuation
+    return bool(continuation.misses and continuation.target) and bought.opening.head.endpoint in POLLED
+
+
 class Steps:
     """Takes purchases to their ends. ``stopped`` is told what stops a lane, ``faulted`` of a disk that is full.
 
@@ -103,7 +109,7 @@ class Steps:
         if lane.probing is opening:
             lane.probing = own
         bought = Purchase(lane, opened.attempt_id, own, resumed.card, opened.body, resumed.continuation)
-        if resumed.continuation.step is Step.FETCH:
+        if resumed.continuation.step is Step.FETCH and not _may_be_renewed(bought):
             lane.gate.release(permit)
             await self._file(bought)
         else:
@@ -128,6 +134,9 @@ class Steps:
         told = outcome if isinstance(outcome, Failure) and refused else _ANSWERED
         lane.gate.settle(permit, told, self._clock.monotonic(), hints)
         if isinstance(outcome, Pending):
+            if bought.continuation.step is Step.FETCH:  # a new link is no new beginning: its fetches are few, too
+                misses = bought.continuation.misses
+                outcome = outcome._replace(continuation=outcome.continuation._replace(misses=misses))
             await self._take_on(bought, outcome)
         elif refused or outcome.kind is FailureKind.BAD_REPLY:
             self._missed(bought, outcome)

@@ -36,7 +36,7 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
     `items` is the key of the answer's list (`choices`, `data`, `results`).
     """
     if fault in ("not_json", "off_schema", "blank", "cut_off"):
-        _write_badly(answer[items], fault)
+        _write_badly(answer, items, fault)
     elif fault == "no_choices":
         answer[items] = []
     elif fault == "no_finish":
@@ -56,18 +56,30 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
     return usage
 
 
-def _write_badly(items: Any, fault: str) -> None:
-    """Give choices texts that are not what was asked for; their length stays what is billed."""
+def _write_badly(answer: dict[str, Any], key: str, fault: str) -> None:
+    """Give choices, or a response's messages, texts that were not asked for; their length stays what is billed."""
+    if fault == "cut_off" and answer.get("object") == "response":
+        answer |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    items = answer[key]
     for item in items if isinstance(items, list) else ():  # a transcript has a text in its place
         place = item["message"] if isinstance(item.get("message"), dict) else item
+        content = place.get("content")
+        if isinstance(content, list):
+            for part in content:
+                part["text"] = _worse(part.get("text", ""), fault)
+            continue
         field = "content" if "content" in place else "text"
         if field not in place:
             continue
         if fault == "cut_off":
             item["finish_reason"] = "length"
-            place[field] = place[field][: len(place[field]) // 2]
-        else:
-            place[field] = {"not_json": "Certainly! Here you are.", "off_schema": '{"unasked": [1, 2]}'}.get(fault, "")
+        place[field] = _worse(place[field], fault)
+
+
+def _worse(text: str, fault: str) -> str:
+    if fault == "cut_off":
+        return text[: len(text) // 2]
+    return {"not_json": "Certainly! Here you are.", "off_schema": '{"unasked": [1, 2]}'}.get(fault, "")
 
 
 def ruined_body(fault: str | None, body: bytes) -> bytes:

@@ -1,9 +1,8 @@
 """A folder whose files may be sent: what is in it is read whole, and nothing else is read at all."""
 
+import gc
 import os
-import socket
 import sqlite3
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -14,144 +13,12 @@ from batchrunner.attachments.folder import AttachmentFolder
 from batchrunner.core.attachments import NoAttachments, Unattachable, Wanted
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.mediatypes import IMAGES, SOUNDS
-from tests.media import jpeg_head, png, wav
-
-SECRET = png(shade=77)
-MOST = 100_000
+from tests.attachments.hostile import HOSTILE, MOST, SECRET
+from tests.media import jpeg_head, png
 
 
 def image(name):
     return Wanted(name, IMAGES, MOST)
-
-
-@pytest.fixture
-def places(tmp_path):
-    """A folder of attachments with all kinds of things in it, and secrets outside of it."""
-    outside = tmp_path / "outside"
-    inside = tmp_path / "inside"
-    (outside / "deep").mkdir(parents=True)
-    (inside / "photos" / "2026").mkdir(parents=True)
-    (inside / "voice").mkdir()
-    for secret in (outside / "secret.png", outside / "deep" / "secret.png", tmp_path / "secret.png"):
-        secret.write_bytes(SECRET)
-    (inside / "photos" / "1.png").write_bytes(png())
-    (inside / "photos" / "2026" / "a b.png").write_bytes(png())
-    (inside / "photos" / "empty.png").touch()
-    (inside / "photos" / "big.png").write_bytes(png(padding=MOST))
-    (inside / "photos" / "text.png").write_text("<svg>no picture of a kind that is known</svg>")
-    (inside / "photos" / "script.png").write_bytes(b"#!/bin/sh\necho")
-    (inside / "voice" / "talk.wav").write_bytes(wav(0.01))
-    (inside / "link.png").symlink_to(outside / "secret.png")
-    (inside / "own-link.png").symlink_to(inside / "photos" / "1.png")
-    (inside / "dangling.png").symlink_to(outside / "nothing.png")
-    (inside / "round.png").symlink_to(inside / "round.png")
-    (inside / "album").symlink_to(outside)
-    (inside / "photos" / "up").symlink_to("..")
-    (inside / "null").symlink_to("/dev/null")
-    (inside / "environment").symlink_to("/proc/self/environ")
-    (inside / "self").symlink_to("/proc/self")
-    os.mkfifo(inside / "pipe.png")
-    with closing(socket.socket(socket.AF_UNIX)) as listening:
-        here = Path.cwd()
-        os.chdir(inside)  # a socket's path is short
-        try:
-            listening.bind("socket.png")
-        finally:
-            os.chdir(here)
-    closed = inside / "closed.png"
-    closed.write_bytes(png())
-    closed.chmod(0)
-    return inside, outside
-
-
-HOSTILE = [
-    ("/etc/passwd", "must be relative"),
-    ("//etc/passwd", "must be relative"),
-    ("///etc/passwd", "must be relative"),
-    ("/proc/self/environ", "must be relative"),
-    ("/dev/zero", "must be relative"),
-    ("//localhost/etc/passwd", "must be relative"),
-    ("{outside}/secret.png", "must be relative"),
-    ("{inside}/photos/1.png", "must be relative"),
-    ("..", "leads out"),
-    ("../secret.png", "leads out"),
-    ("../outside/secret.png", "leads out"),
-    ("photos/../../outside/secret.png", "leads out"),
-    ("photos/../photos/1.png", "leads out"),
-    ("./../outside/secret.png", "leads out"),
-    ("photos/..", "leads out"),
-    ("photos/up/../../secret.png", "leads out"),
-    ("../../../../../../../../etc/passwd", "leads out"),
-    ("..\\outside\\secret.png", "backslash"),
-    ("\\etc\\passwd", "must be relative"),
-    ("C:\\secret.png", "backslash"),
-    ("photos\\1.png", "backslash"),
-    ("%2e%2e/outside/secret.png", "without escapes"),
-    ("photos/%2e%2e/%2e%2e/secret.png", "without escapes"),
-    ("photos/1.png%00.txt", "without escapes"),
-    ("photos/1.png\0", "can't be shown"),
-    ("photos/1.png\n../secret.png", "can't be shown"),
-    ("\u202egnp.1/sotohp", "can't be shown"),
-    ("a" * 5000, "longer than 1024"),
-    ("a/" * 400 + "b", "folders deep"),
-    ("x" * 300 + ".png", "too long"),
-    ("~/secret.png", "no such file"),
-    ("~root/.bashrc", "no such file"),
-    ("$HOME/secret.png", "no such file"),
-    ("photos/*.png", "no such file"),
-    ("", "names no file"),
-    (".", "names no file"),
-    ("photos/", "names no file"),
-    ("photos", "is a folder"),
-    ("photos/1.png/x.png", "not a folder"),
-    ("link.png", "symbolic link"),
-    ("own-link.png", "symbolic link"),
-    ("dangling.png", "symbolic link"),
-    ("round.png", "symbolic link"),
-    ("album/secret.png", "symbolic link"),
-    ("album/deep/secret.png", "symbolic link"),
-    ("photos/up/photos/1.png", "symbolic link"),
-    ("null", "symbolic link"),
-    ("environment", "symbolic link"),
-    ("self/environ", "symbolic link"),
-    ("pipe.png", "not a regular file"),
-    ("socket.png", "not a regular file"),
-    ("photos/empty.png", "is empty"),
-    ("photos/big.png", "and 100,000 are the most"),
-    ("photos/text.png", "of no type that is known"),
-    ("photos/script.png", "of no type that is known"),
-    ("voice/talk.wav", "it is audio/wav; what can be sent here is image/jpeg"),
-]
-
-_opened: list[tuple[str, str]] = []
-_watching = threading.local()
-
-
-def _listen(event, args):
-    if event == "open" and getattr(_watching, "on", False):
-        _opened.append(("asked for", os.fsdecode(args[0]) if isinstance(args[0], str | bytes) else str(args[0])))
-
-
-sys.addaudithook(_listen)
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """What is opened in this thread: the names that were asked for, and the files that they came to."""
-    real = os.open
-
-    def noting(*args, **kwargs):
-        descriptor = real(*args, **kwargs)
-        _watching.on = False
-        _opened.append(("came to", str(Path(f"/proc/self/fd/{descriptor}").readlink())))
-        _watching.on = True
-        return descriptor
-
-    _opened.clear()
-    monkeypatch.setattr(os, "open", noting)
-    _watching.on = True
-    yield _opened
-    _watching.on = False
 
 
 def came_to(opened):
@@ -303,6 +170,7 @@ def test_d10_the_queues_own_database_is_never_opened_under_whatever_name(places,
 def test_no_descriptor_is_left_open(places):
     inside, _ = places
     folder = AttachmentFolder(inside)
+    gc.collect()  # folders of earlier tests
     before = len(list(Path("/proc/self/fd").iterdir()))
     for name in ("photos/1.png", "photos/2026/a b.png", "photos/text.png", "album/secret.png", "photos/none/x.png"):
         for verb in (folder.look, folder.read):

@@ -108,7 +108,7 @@ class Platter:
         return sqlite3.connect(folder / Path(self.db).name)
 
 
-def traced(place: Place) -> Path:
+def traced(place: Place, calls: str = CALLS) -> Path:
     """Run the job under strace, its progress told as JSON; return the trace."""
     environment = {
         **os.environ, "PYTHONPATH": str(ROOT), "HOME": str(place.talk), "TOGETHER_API_KEY": place.key,
@@ -116,7 +116,7 @@ def traced(place: Place) -> Path:
     }  # fmt: skip
     trace = place.talk / "trace"
     words = [word if word != "none" else "json" for word in place.job("--concurrency", "6")]
-    command = ["strace", "-f", "-y", "-qq", "-xx", "-s", "100000", "-e", f"trace={CALLS}", "-o", str(trace)]
+    command = ["strace", "-f", "-y", "-qq", "-xx", "-s", "100000", "-e", f"trace={calls}", "-o", str(trace)]
     command += [sys.executable, "-m", "batchrunner", *words]
     done = subprocess.run(command, cwd=place.folder, env=environment, capture_output=True, text=True, timeout=60)
     if "ptrace" in done.stderr.lower():
@@ -154,3 +154,38 @@ def test_d17_what_left_the_process_was_synced_before(tmp_path: Path) -> None:
         assert sent == ROWS
         assert told > 0
         assert platter.commits >= ROWS / 6
+
+
+RENAMED = re.compile(r'rename\w*\((?:AT_FDCWD[^,]*, )?"(.*?)", (?:AT_FDCWD[^,]*, )?"(.*?)".*= 0')
+
+
+def test_d17_a_file_and_its_name_were_synced_before_the_database_knew_of_it(tmp_path: Path) -> None:
+    """The order for each picture: its bytes are synced, it is renamed, its folder is synced, then the log has it."""
+    body = {"model": "black-forest-labs/FLUX.1-schnell", "prompt": "a fox", "n": 2, "width": 128, "height": 64}
+    with boxed() as box, placed(tmp_path, box) as place:
+        place.file([{"custom_id": "fox", "url": "/v1/images/generations", "body": body}])
+        trace = traced(place, f"{CALLS},rename,renameat,renameat2")
+        (line,) = place.lines()
+        files = [file["path"].rpartition("/")[2] for file in line["batchrunner"]["artifacts"]]
+    assert len(files) == 2
+    synced: set[str] = set()
+    renamed: dict[str, str] = {}
+    told: set[str] = set()
+    for each in trace.read_text().splitlines():
+        if (name := RENAMED.search(each)) is not None:
+            old, new = (unhexed(part).decode() for part in name.groups())
+            if Path(new).name in files:
+                assert old in synced, "it got its name before its bytes were on the disk"
+                renamed[Path(new).name] = str(Path(new).parent)
+                synced.discard(str(Path(new).parent))
+        elif (entered := ENTERED.match(each)) is not None:
+            path = unhexed(entered[4]).decode()
+            if entered[2] in ("fsync", "fdatasync"):
+                synced.add(path)
+            elif path.endswith("q.db-wal") or "out.jsonl" in path:
+                data = b"".join(map(unhexed, STRING.findall(entered[5])))
+                for file in files:
+                    if file.partition(".")[0].encode() in data:
+                        assert renamed.get(file) in synced, f"{path} told of a file that a power cut may take away"
+                        told.add(file)
+    assert told == set(files)

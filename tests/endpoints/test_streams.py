@@ -54,6 +54,14 @@ def by_byte(text):
     return (text[at : at + 1] for at in range(len(text)))
 
 
+SLOW = pytest.mark.slow
+ENDS = [
+    pytest.param(b"\n", id="LF"),
+    pytest.param(b"\r\n", id="CRLF", marks=SLOW),
+    pytest.param(b"\r", id="CR", marks=SLOW),
+]
+
+
 def cuts(text):
     """Every way to cut a text in two, and the text byte by byte."""
     yield by_byte(text)
@@ -73,7 +81,7 @@ def test_a_chat_is_put_together_to_the_ordinary_answer(name):
 
 
 @pytest.mark.parametrize("name", CHATS)
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("end", ENDS)
 def test_a_chat_is_the_same_at_every_split_point_with_every_line_end(name, end):
     text = CHATS[name][0].replace(b"\n", end)
     whole_at_once = fed(CHATS[name][0]).whole()
@@ -81,7 +89,7 @@ def test_a_chat_is_the_same_at_every_split_point_with_every_line_end(name, end):
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("end", ENDS)
 def test_a_completion_is_put_together_at_every_split_point_with_every_line_end(name, end):
     text, wanted = TEXTS[name]
     how = {"asked": ASKED_TEXT, "endpoint": COMPLETIONS}

@@ -210,6 +210,48 @@ def _rows(world: World):
         return [result.row for result in held.results(held.job("1"))]
 
 
+async def test_a_streamed_answer_is_judged_and_repaired_as_any_other(folder: Path) -> None:
+    faulty = Faulty("not_json")
+    world = World(folder, fault_for=faulty)
+    path = world.file(lines(world, 3, response_format=JSON, stream=True))
+    report = await world.work(path, repair=2)
+    assert (report.tally.attempts, report.tally.succeeded, report.tally.flagged) == (6, 3, 0)
+    assert all(json.loads(body)["stream"] for body in faulty.bodies)
+    assert sound(world)
+
+
+@pytest.mark.parametrize(
+    ("faults", "attempts", "flags"),
+    [
+        (("not_json",), 2, ()),
+        (("off_schema", "not_json"), 2, ("not_json",)),
+        (("cut_off",), 1, ("cut_off",)),
+        (("blank",), 2, ()),
+    ],
+)
+async def test_a_response_is_judged_by_its_own_form(
+    folder: Path, faults: tuple[str, ...], attempts: int, flags: tuple[str, ...]
+) -> None:
+    left, bodies = list(faults), []
+
+    def fault_for(_: int, __: str, body: bytes) -> str | None:
+        bodies.append(json.loads(body))
+        return left.pop(0) if left else None
+
+    world = World(folder, Settings(flavour="openai"), fault_for=fault_for)
+    form = {"type": "json_schema", "name": "p", "schema": SCHEMA}
+    body = {"model": "gpt-4o-mini", "input": "how old?", "text": {"format": form}}
+    path = world.file([{"custom_id": "r", "url": "/v1/responses", "body": body}])
+    report = await world.work(path, repair=1, provider="openai")
+    assert (report.tally.attempts, report.tally.succeeded, report.tally.flagged) == (attempts, 1, len(flags))
+    with session(world.loaded(provider="openai")) as held:
+        (result,) = held.results(held.job("1"))
+    assert tuple(map(word_of, result.flags)) == flags
+    if attempts == 2:
+        assert [item["role"] for item in bodies[1]["input"]] == ["user", "assistant", "user"]
+    assert sound(world)
+
+
 async def test_schemas_are_checked_with_the_extra_and_repaired(folder: Path) -> None:
     pytest.importorskip("jsonschema_rs", reason="the extra `schema` is not installed")
     wanted = {"type": "json_schema", "json_schema": {"name": "p", "schema": SCHEMA}}

@@ -4,7 +4,8 @@ import errno
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,108 @@ async def test_an_address_that_has_expired_fails_its_row_and_says_that_it_was_pa
     sound(world)
 
 
+class Broken:
+    """What holds the files answers 503 as long as ``on``; a run is stopped meanwhile."""
+
+    def __init__(self) -> None:
+        self.on = True
+
+    def __call__(self, _: int, path: str, __: bytes) -> str | None:
+        return "503" if self.on and "/files/" in path else None
+
+    async def stop(self, run: Run) -> None:
+        await anyio.sleep(60)
+        run.stop(Interrupt.TERM)
+
+
+def once(at: str, fault: str, times: int = 1) -> Callable[[int, str, bytes], str | None]:
+    """The first calls of a path that holds this go wrong."""
+    met: list[str] = []
+
+    def fault_for(_: int, path: str, __: bytes) -> str | None:
+        if at not in path or len(met) >= times:
+            return None
+        met.append(path)
+        return fault
+
+    return fault_for
+
+
+async def test_a_videos_link_that_expired_while_no_run_lived_is_asked_for_anew(folder: Path) -> None:
+    broken = Broken()
+    world = World(folder, Settings(latency=1.0, video_seconds=5, url_seconds=600), broken)
+    path = world.file([VIDEO])
+    await world.work(path, beside=broken.stop)
+    assert continuations(world) == 1
+    broken.on = False
+    world.clock.offset += 86_400
+    report = await world.work(path)
+    assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (1, 1, 1)
+    assert len(kept(world, path)["v"]) == 1
+    assert not any(entry.billed for entry in looked(world, "/"))
+    sound(world)
+
+
+async def test_a_videos_links_that_never_work_end_as_paid_for_after_a_few(folder: Path) -> None:
+    world = World(folder, Settings(latency=1.0, video_seconds=5, url_seconds=0))
+    path = world.file([VIDEO])
+    report = await world.work(path)
+    assert (report.tally.failed, len(bought(world)), len(looked(world, "/files/"))) == (1, 1, 3)
+    (result,) = world.results(path)
+    assert (result.row.failure, "its answer was paid for" in result.row.message) == ("expired", True)
+    assert ask(folder / "q.db", "SELECT billing, use FROM attempts") == [("billed", "wasted")]
+    sound(world)
+
+
+async def test_a_pictures_link_that_expired_while_no_run_lived_says_that_it_was_paid_for(folder: Path) -> None:
+    broken = Broken()
+    world = World(folder, Settings(url_seconds=600), broken)
+    path = world.file([image()])
+    await world.work(path, beside=broken.stop)
+    assert continuations(world) == 1
+    broken.on = False
+    world.clock.offset += 86_400
+    report = await world.work(path)
+    assert (report.tally.failed, len(bought(world)), world.attempts()) == (1, 1, 1)
+    (result,) = world.results(path)
+    assert (result.row.failure, "paid for" in result.row.message) == ("expired", True)
+    sound(world)
+
+
+@pytest.mark.parametrize(("times", "ends"), [(4, "succeeded"), (5, "expired")])
+async def test_a_poll_that_is_not_found_is_made_again_and_given_up_in_the_end(
+    folder: Path, times: int, ends: str
+) -> None:
+    world = World(folder, Settings(latency=1.0, video_seconds=5), once("/v2/videos/", "404", times))
+    path = world.file([VIDEO])
+    await world.work(path)
+    (result,) = world.results(path)
+    assert (result.row.failure or result.state, len(bought(world)), world.attempts()) == (ends, 1, 1)
+    if ends == "expired":
+        assert "may have been paid for" in result.row.message
+        assert ask(folder / "q.db", "SELECT billing FROM attempts") == [("unknown",)]
+    assert continuations(world) == 0
+
+
+async def test_a_job_that_fails_after_a_restart_is_told_and_tried_again_as_a_purchase_of_its_own(folder: Path) -> None:
+    world = World(folder, Settings(latency=1.0, video_seconds=60, video_failures=1.0))
+    path = world.file([VIDEO])
+
+    async def stop(run: Run) -> None:
+        await anyio.sleep(10)
+        run.stop(Interrupt.TERM)
+
+    await world.work(path, beside=stop)
+    assert (continuations(world), len(bought(world))) == (1, 1)
+    world.provider.change(world.provider.settings.patched({"video_failures": 0.0}))
+    report = await world.work(path)
+    assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (1, 2, 2)
+    assert ask(folder / "q.db", "SELECT n, outcome, billing FROM attempts ORDER BY id") == [
+        (1, "failure", "not_billed"), (2, "reply", "billed"),
+    ]  # fmt: skip
+    sound(world)
+
+
 @pytest.mark.slow
 async def test_a_job_that_never_ends_has_an_end(folder: Path) -> None:
     world = World(folder, Settings(latency=1.0, video_seconds=10**9))
@@ -319,6 +422,33 @@ async def test_d1_a_disk_that_is_full_when_a_file_comes_loses_no_paid_answer(
         patch.setattr(Artifacts, "begin", full)
         with disk_full():
             await world.work(path)
+    assert continuations(world) == 1
+    report = await world.work(path)
+    assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (1, 1, 1)
+    assert len(kept(world, path)[line["custom_id"]]) == 1
+    sound(world)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the body of a download left unread
+@pytest.mark.parametrize("call", ["write", "fsync"])
+@pytest.mark.parametrize("line", [image(), SPEECH, VIDEO], ids=["url", "speech", "video"])
+async def test_d1_a_disk_that_is_full_in_the_middle_of_a_file_leaves_no_half_of_one(
+    folder: Path, line: dict[str, Any], call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(folder, Settings(latency=1.0, video_seconds=5))
+    path = world.file([line])
+    real = getattr(os, call)
+
+    def full(descriptor: int, *rest: Any) -> Any:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().name.endswith(".part"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(descriptor, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with disk_full():
+            await world.work(path)
+    assert [each for each in (folder / "q.db.artifacts").rglob("*") if each.is_file()] == []
     assert continuations(world) == 1
     report = await world.work(path)
     assert (report.tally.succeeded, len(bought(world)), world.attempts()) == (1, 1, 1)
