@@ -26,6 +26,7 @@ from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
 from batchrunner.runner.selection import first, sample
 from batchrunner.runner.storage import take_in
+from batchrunner.store.artifacts import Unnamed
 from batchrunner.store.base import ALL, Reader, Rescue, Selection, TakenIn
 from batchrunner.store.database import SqliteStore
 from batchrunner.store.disk import Disk
@@ -139,6 +140,10 @@ class Session(Reads):
             "no run is going on, so there is nothing to tune",
             hint="give the limits to the next run: batchrunner run --concurrency N --rpm N --tpm N",
         )
+
+    def remove_unnamed(self) -> Unnamed:
+        """Remove the files of the artifacts folder that no row names; return how many they were."""
+        return self._store.remove_unnamed()
 
     def select(
         self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None
