@@ -92,12 +92,12 @@ def _last_result(state: tenacity.RetryCallState) -> HttpReply | Failure:
 def _parse(body: bytes) -> tuple[list[dict[str, Any]], str | None] | None:
     """Return the models of a page and the cursor of the next one; None for what is no page of models."""
     try:
-        found = msgspec.json.decode(body)
+        page = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    cursor = None
-    if isinstance(found, dict):
-        found, cursor = found.get("data"), found.get("next_cursor") or None
+    found, cursor = page, None
+    if isinstance(page, dict):
+        found, cursor = page.get("data"), page.get("next_cursor") or None
     if not isinstance(found, list) or not isinstance(cursor, str | None) or len(cursor or "") > LONGEST_CURSOR:
         return None
     return [entry for entry in found if isinstance(entry, dict)], cursor
