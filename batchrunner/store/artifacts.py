@@ -120,7 +120,9 @@ def unnamed(session: Session, *, remove: bool = False) -> Unnamed:
     """
     files = size = 0
     folder = Path(folder_of(session.path))
-    for within in sorted(folder.glob("[0-9a-f][0-9a-f]")) if folder.is_dir() else ():
+    for within in sorted(folder.glob("[0-9a-f][0-9a-f]")):
+        if within.is_symlink() or not within.is_dir():
+            continue  # what lies elsewhere is not ours to remove
         there = [(path, found[1]) for path in within.iterdir() if (found := _FILE.fullmatch(path.name))]
         with session.read() as connection:
             bounds = (within.name, f"{within.name}g")  # after every hexadecimal digit

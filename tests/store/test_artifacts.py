@@ -164,6 +164,17 @@ def test_only_files_that_no_row_names_are_counted_and_removed(path: Path) -> Non
     assert check(path) == []
 
 
+def test_nothing_is_removed_through_a_link(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    theirs = tmp_path / "elsewhere" / f"{'0' * 64}.png"
+    theirs.write_bytes(b"theirs")
+    taken = next(f"{n:02x}" for n in range(256) if not (Path(folder_of(str(path))) / f"{n:02x}").exists())
+    (Path(folder_of(str(path))) / taken).symlink_to(tmp_path / "elsewhere")
+    with open_store(path) as store:
+        assert store.remove_unnamed() == (0, 0)
+    assert theirs.exists()
+
+
 def test_more_files_than_a_page_holds_are_all_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with open_store(path) as store:
