@@ -150,6 +150,7 @@ def _money_in_words(sheet: Sheet) -> str:
 
 
 def _misbilled(sheet: Sheet) -> Iterator[str]:
+    yield from _unshown(sheet)
     for attempt_id, call in sheet.by_attempt.items():
         attempt = sheet.attempts.get(attempt_id)
         if attempt is not None and call.billed:
@@ -168,10 +169,20 @@ def _mispriced(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
     if attempt.usage_from == "provider" or (attempt.usage_from == "estimated" and _needs_no_guess(real)):
         if cost is not None and attempt.cost != cost:
             yield f"{where}: {attempt.cost} pico-dollars here, {cost} on the provider's bill"
-    elif attempt.billing == "unknown" and cost is not None and cost > (attempt.hold or 0):
-        if attempt.hold is None and real.cost is not None:
-            return  # only the answer would have told its cost: it counts as unpriced, which is not 0
-        yield f"{where}: at most {attempt.hold} pico-dollars were feared, {cost} are on the bill"
+    elif attempt.billing == "unknown" and cost is not None:
+        if attempt.hold is None and (sheet.rows[attempt.request_id].bounded or _needs_no_guess(real)):
+            yield f"{where}: what it may cost was not written down, and could be known; {cost} are on the bill"
+        elif attempt.hold is not None and cost > attempt.hold:
+            yield f"{where}: at most {attempt.hold} pico-dollars were feared, {cost} are on the bill"
+
+
+def _unshown(sheet: Sheet) -> Iterator[str]:
+    """Yield how the attempts of unknown cost differ from those that ``costs`` shows as unpriced: unknown is never 0."""
+    known = {"billed": "cost", "unknown": "hold"}
+    ended = [attempt for attempt in sheet.attempts.values() if attempt.ended is not None and attempt.billing in known]
+    unknown = sum(getattr(attempt, known[attempt.billing or ""]) is None for attempt in ended)
+    if unknown != sheet.unpriced:
+        yield f"{unknown:,} attempts cost an unknown sum, and {sheet.unpriced:,} are shown as unpriced"
 
 
 def _billed(call: "Entry") -> Usage:

@@ -62,6 +62,8 @@ class Row(NamedTuple):
     """Of the body that was to be sent, or to be made into what is sent, in hex."""
     composed: bool
     """Whether what is sent was made of it: then only the attempt knows its digest."""
+    bounded: bool
+    """Whether all that it takes are tokens, and of those no more than is known beforehand."""
 
 
 class Sheet:
@@ -72,11 +74,13 @@ class Sheet:
         self.db = Path(db)
         self.calls = [call for call in calls if call.method == "POST"]
         with closing(_connect(self.db)) as connection:
+            connection.execute("BEGIN")  # all of it as it was at one moment, also beside a run
             self.attempts = {row[0]: _attempt(row) for row in connection.execute(_ATTEMPTS)}
             self.rows = {row[0]: _row(row) for row in connection.execute(_ROWS)}
             self.answers = [_answer(row) for row in connection.execute(_ANSWERS)]
             self.cards = {row[0]: _card(row[1]) for row in connection.execute("SELECT id, card FROM rates")}
             self.lines = connection.execute(_LINES).fetchall()
+            (self.unpriced,) = connection.execute("SELECT ifnull(sum(unpriced), 0) FROM totals").fetchone()
         self.by_attempt = {mark_of(call): call for call in self.calls}
 
     def sent(self, attempt: Attempt) -> str:
@@ -131,7 +135,8 @@ _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing,
  rate_id, hold, cost, EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = attempts.request_id
  AND c.attempt_id = attempts.id), lower(hex(sent_digest)), patch IS NOT NULL, {", ".join(_UNITS)}, stated_cost
  FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
-_ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec, b.data FROM requests AS r
+_ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec,
+ r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
 _HELD = "SELECT custom_id, state FROM requests"
@@ -147,8 +152,8 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    _, custom_id, state, failure, endpoint, codec, body = row
-    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest(), codec != 0)
+    _, custom_id, state, failure, endpoint, codec, bounded, body = row
+    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest(), codec != 0, bool(bounded))
 
 
 class _Printed(msgspec.Struct):

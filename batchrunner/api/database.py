@@ -5,9 +5,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchrunner.api.session import session
 from batchrunner.config import Loaded
+from batchrunner.core.continuation import folder_of
 from batchrunner.core.errors import DatabaseError
 from batchrunner.store import check as _check
+from batchrunner.store.artifacts import Copied, Unnamed
 from batchrunner.store.database import open_store
 from batchrunner.store.schema import HEAD, revision
 from batchrunner.store.sqlite import Session, reader_engine, recognise
@@ -23,6 +26,16 @@ class Upgraded:
     after: str
     backup: Path | None
     """The copy that was made first; None: there was nothing to lose, or nothing to upgrade, or none was wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A copy of a database, and of the files that its answers brought."""
+
+    path: Path
+    folder: Path
+    """Where the files are; not there where there are none."""
+    files: Copied
 
 
 def schema_of(loaded: Loaded) -> tuple[str | None, str]:
@@ -51,8 +64,26 @@ def check(loaded: Loaded) -> list[str]:
     return _check.check(loaded.settings.db)
 
 
-def backup(loaded: Loaded, target: Path) -> Path:
-    """Copy the database, whole and compacted, also beside a live run; return where it is. Raises DatabaseError."""
+def unnamed(loaded: Loaded) -> Unnamed:
+    """Count the files in the artifacts folder that no answer names. Raises DatabaseError."""
+    return _check.unnamed(loaded.settings.db)
+
+
+def remove_unnamed(loaded: Loaded, *, wait: bool = False) -> Unnamed:
+    """Remove the files in the artifacts folder that no answer names; return what went.
+
+    A person asks for it: no run does it by itself. Some were paid for, and where an older copy of the database was put
+    back, the answers that named them are gone with it. Raises DatabaseHeldError where a run may be about to name one.
+    """
+    with session(loaded, wait=wait) as held:  # what a full disk had kept beside the database is taken in first
+        return held.remove_unnamed()
+
+
+def backup(loaded: Loaded, target: Path) -> Backup:
+    """Copy the database, whole and compacted, and the files that it names; also beside a live run.
+
+    Raises DatabaseError.
+    """
     aim = Path(os.path.realpath(target))
-    _check.backup(loaded.settings.db, aim)
-    return aim
+    files = _check.backup(loaded.settings.db, aim)
+    return Backup(path=aim, folder=Path(folder_of(str(aim))), files=files)

@@ -14,8 +14,9 @@ from batchrunner.config import limits_for
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
-from batchrunner.runner import control
+from batchrunner.runner import performing
 from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retry
+from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loaded
@@ -25,6 +26,7 @@ from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
 from batchrunner.runner.selection import first, sample
 from batchrunner.runner.storage import take_in
+from batchrunner.store.artifacts import Unnamed
 from batchrunner.store.base import ALL, Reader, Rescue, Selection, TakenIn
 from batchrunner.store.database import SqliteStore
 from batchrunner.store.disk import Disk
@@ -88,7 +90,7 @@ class Session(Reads):
         if Path(ref).exists() or ref == "-":
             return None
         try:
-            return control.refuse_cancelled(self.job(ref))
+            return performing.refuse_cancelled(self.job(ref))
         except ConfigurationError:
             if "/" in ref or ref.endswith(_FILES):
                 return None  # "can't open it" tells more of a misspelled path than "there is no such job"
@@ -111,7 +113,7 @@ class Session(Reads):
     def _load(self, command: Load) -> Loaded:
         with tuned():
             db, files = self._store.path, attachments(self.settings)
-            return control.load(self._store, SystemClock(), command, db, files, self.settings.providers)
+            return performing.load(self._store, SystemClock(), command, db, files, self.settings.providers)
 
     def retry(
         self,
@@ -133,11 +135,15 @@ class Session(Reads):
         if isinstance(command, Load):
             return Done(loaded=self._load(command))
         if isinstance(command, Pause | Resume | Cancel | Retry):
-            return control.at_once(control.perform(self._store, command, SystemClock().now()))
+            return performing.at_once(performing.perform(self._store, command, SystemClock().now()))
         raise ConfigurationError(
             "no run is going on, so there is nothing to tune",
             hint="give the limits to the next run: batchrunner run --concurrency N --rpm N --tpm N",
         )
+
+    def remove_unnamed(self) -> Unnamed:
+        """Remove the files of the artifacts folder that no row names; return how many they were."""
+        return self._store.remove_unnamed()
 
     def select(
         self, jobs: Sequence[Job] | None, *, limit: int | None = None, sample_of: int | None = None
@@ -177,7 +183,7 @@ class Session(Reads):
         self._check_deadline()
         self._check_attachments(jobs)
         for job in jobs or ():
-            control.refuse_cancelled(job)
+            performing.refuse_cancelled(job)
         providers = self.providers(jobs)
         keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
         concurrency = self._concurrency(jobs)
@@ -218,7 +224,7 @@ class Session(Reads):
             )
 
     def _control(self, clock: Clock) -> Callable[[Live], Coroutine[Any, Any, None]]:
-        return control.Control(
+        return Control(
             self._store.path,
             self._store,
             clock,

@@ -25,7 +25,10 @@ LEGEND: Final = (
 )
 """What the sums mean; they are never added up."""
 
-UNPRICED: Final = "unpriced: calls of unknown cost, in none of the sums; put a price into one of your price_files"
+UNPRICED: Final = (
+    "unpriced: calls of unknown cost, in none of the sums: their model has no price (put one into your price_files),"
+    " or they broke off and nothing says what their answer would have come to (max_tokens bounds it)"
+)
 
 HEADERS: Final = (
     "calls", "tokens in", "cached", "tokens out", "recorded", "estimated", "possibly billed", "wasted", "unpriced",

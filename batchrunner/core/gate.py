@@ -4,12 +4,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome
+from batchrunner.core.attempt import Failure, FailureKind, Outcome
 from batchrunner.core.breaker import LONGEST_OPEN, Breaker, Evidence
-from batchrunner.core.estimate import Calibration, upper
 from batchrunner.core.hints import LimitHints
 from batchrunner.core.limits import Limits
 from batchrunner.core.permit import Bottleneck, Go, Headroom, LaneLimits, Permit, Stopped, Wait
+from batchrunner.core.reserve import Reserve
 from batchrunner.core.retryafter import MAX_RETRY_AFTER
 from batchrunner.core.retrybudget import RetryBudget
 
@@ -17,17 +17,12 @@ LONGEST_DEBT = 60.0
 """Seconds of rate by which one answer may exceed its reserve: no per-minute limit remembers longer, and a provider that
 reports an absurd usage must not close the lane for years."""
 
-MOST_TOKENS = 10**12
-"""Of one call, as far as limits are concerned: an answer may claim more digits than a float has."""
-
 HINTS_EVERY = 0.1
 """Seconds between two good answers whose headers are read."""
 
 _GO = Go()
 _NOTHING_SAID = LimitHints()
 _FREE = frozenset({FailureKind.RATE_LIMITED, FailureKind.STALE_CONNECTION})
-# Not billed, but the provider may have counted its tokens: no refund, which would only earn the next refusal.
-_NOT_REFUNDED = frozenset({FailureKind.RATE_LIMITED, FailureKind.OVERLOADED})
 
 
 class Gate:
@@ -52,11 +47,13 @@ class Gate:
         self._requests = self._limits.requests
         self._tokens = self._limits.tokens
         self._dice = dice
-        self._upper = limits.reserve == "upper"
         self._next_hints = -math.inf
         self._budget = RetryBudget(now)
         self._breaker = Breaker(limits.concurrency, dice)
-        self._calibration = Calibration(kept)
+        self._reserve = Reserve(upper_bound=limits.reserve == "upper", learned=kept)
+        # Asked several times a row: the methods of what knows, without a call around them.
+        self.expected = self._reserve.expected
+        self.calibrated_input = self._reserve.calibrated_input
         self._evidence = Evidence()
         self.air = 0
         """Calls in the air."""
@@ -144,7 +141,7 @@ class Gate:
         if permit.settled:
             return
         permit.settled = True
-        self._settle_tokens(permit, self._real(permit, outcome))
+        self._settle_tokens(permit, self._reserve.real(permit, outcome))
         self._breaker.note(permit.ticket, outcome, now)
         self._evidence.note(outcome, now)
         if hints is not None:
@@ -153,7 +150,7 @@ class Gate:
             self._learn(permit, outcome, now, hints or _NOTHING_SAID)
             return
         if outcome.usage is not None:
-            self._calibration.observe(permit.est_in, permit.max_out, outcome.usage)
+            self._reserve.calibration.observe(permit.est_in, permit.max_out, outcome.usage)
         if self._limits.adaptive is not None:
             self._limits.answered(air, now - permit.at, now)
 
@@ -215,28 +212,11 @@ class Gate:
             return min(wait, LONGEST_OPEN)
         return wait if kind in _FREE else max(wait, self._budget.take(self._requests.sent, now))
 
-    # ------------------------------------------------------------------------------------------ estimates and levels
-
-    def expected(self, est_in: int, max_out: int | None) -> float:
-        """Return the tokens to reserve for a call.
-
-        ``learned``: input and output as the lane's answers taught it; the estimate and the bound themselves before the
-        20th answer. ``upper``: four times the estimate, which is never below a quarter of the bytes, and the bound: no
-        call whose text is all of its prompt uses more. A call without an output bound has no upper end: its output is
-        reserved as learned, or 512.
-        """
-        if self._upper:
-            output = max_out if max_out is not None else self._calibration.output(None)
-            return upper(est_in) + output
-        return self._calibration.input(est_in) + self._calibration.output(max_out)
-
-    def calibrated_input(self, est_in: int) -> int:
-        """Return the input tokens that a call estimated at ``est_in`` probably had, where the provider does not say."""
-        return max(1, round(self._calibration.input(est_in))) if est_in > 0 else 0
+    # ------------------------------------------------------------------------------------- what was learned, and levels
 
     def learned(self) -> dict[str, float]:
         """Return what the lane's answers and refusals taught, to be kept for the next run."""
-        return self._calibration.learned() | self._limits.learned()
+        return self._reserve.learned() | self._limits.learned()
 
     def levels(self, now: float) -> tuple[tuple[str, float], ...]:
         """Return the kind (``requests``, ``tokens``) and level of each bucket, to be kept across restarts."""
@@ -267,14 +247,6 @@ class Gate:
         self._breaker.resize(self._limits.tune(concurrency, rpm, tpm, now))
 
     # ------------------------------------------------------------------------------------------------------- its parts
-
-    def _real(self, permit: Permit, outcome: Outcome) -> float:
-        """Return the tokens that a call cost; its reserve where nobody knows."""
-        if outcome.usage is not None:
-            return float(min(max(0, outcome.usage.total), MOST_TOKENS))
-        if isinstance(outcome, Failure) and outcome.billing is Billing.NOT_BILLED and outcome.kind not in _NOT_REFUNDED:
-            return 0.0
-        return permit.reserve
 
     def _settle_tokens(self, permit: Permit, real: float) -> None:
         if permit.reservation is not None:

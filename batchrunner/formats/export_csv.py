@@ -16,7 +16,7 @@ COLUMNS = (
     "custom_id", "line", "state", "text", "reasoning", "finish_reason", "model", "endpoint",
     "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
     "images", "pixels", "seconds", "characters", "searches", "usage_from", "cost_usd",
-    "latency_ms", "attempts", "flags", "error_kind", "error_class", "error_message", "job", "job_mark",
+    "latency_ms", "attempts", "flags", "partial", "error_kind", "error_class", "error_message", "job", "job_mark",
 )  # fmt: skip
 CRLF = "\r\n"
 """Told to the csv module, which quotes no lone CR or LF unless it belongs to the line end; what is written is LF."""
@@ -67,22 +67,23 @@ class CsvExporter:
         return b",%b\n" % self._mark.encode()
 
     def line(self, row: Row) -> bytes:
-        """Return a row as one record."""
+        """Return a row as one record. What was kept of an answer that broke off has its text too, and says so."""
         cell = self._cell
-        succeeded = row.state == RequestState.SUCCEEDED and row.body is not None
-        text, reasoning = None, None
-        if succeeded and row.body is not None:
-            text, reasoning = self._text_of(row.endpoint, row.body)
+        answer = row.body if row.state == RequestState.SUCCEEDED or row.partial else None
+        text, reasoning, finish = None, None, None
+        if answer is not None:
+            text, reasoning = self._text_of(row.endpoint, answer)
+            finish = finish_reason(answer)
         if row.artifacts:
             text = "\n".join(links(row, self._artifacts))
-        finish = finish_reason(row.body) if succeeded and row.body is not None else None
         cost = None if row.cost is None else exact_usd(row.cost)
         self._writer.writerow(
             (
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(reasoning), cell(finish),
                 cell(row.model), cell(row.endpoint), *_amounts(row.usage), row.usage_from, cost,
-                latency_ms(row), row.attempts, cell("; ".join(row.flags) or None), cell(row.failure),
-                label_of(row.status, row.failure), cell(row.message), cell(self._job), self._mark,
+                latency_ms(row), row.attempts, cell("; ".join(row.flags) or None),
+                "true" if row.partial else None, cell(row.failure), label_of(row.status, row.failure),
+                cell(row.message), cell(self._job), self._mark,
             )
         )  # fmt: skip
         record = self._buffer.getvalue().removesuffix(CRLF) + "\n"

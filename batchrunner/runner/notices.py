@@ -30,7 +30,7 @@ def pause_facts(halt: Halt, *, left: int) -> dict[str, Any]:
 
 
 def end_facts(report: RunReport) -> dict[str, Any]:
-    """Return how a run ended. Money is for people here; ``costs --json`` has every digit."""
+    """Return how a run ended. Money is for people, without what is unknown; ``costs --json`` has every digit."""
     tally = report.tally
     money = {name: dollars(getattr(tally, name)) for name in ("recorded", "estimated", "possibly_billed", "wasted")}
     return {
@@ -43,6 +43,7 @@ def end_facts(report: RunReport) -> dict[str, Any]:
         "stopped_by": report.interrupted.value if report.interrupted else "deadline" if report.expired else None,
         "pauses": [pause_facts(halt, left=report.left) for halt in report.standing],
         "cost": money,
+        "unpriced_calls": tally.unpriced,
     }
 
 

@@ -40,6 +40,8 @@ class Tally:
     """Seconds to their first tokens, all together."""
     errors: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
+    put_by: dict[int, tuple[int, UsageFrom]] = field(default_factory=dict)
+    """By request that is asked again: what its last answer cost, which is wasted unless nothing better comes."""
     recent: deque[list[int]] = field(default_factory=deque)
     """Second, calls closed in it, tokens in, tokens out: of the last minute, for rates."""
 
@@ -62,11 +64,15 @@ class Tally:
         if isinstance(verdict, Succeed):
             self.succeeded += 1
             self.flagged += isinstance(closing.outcome, Reply) and bool(closing.outcome.flags)
+            if self.put_by:
+                self.put_by.pop(closing.opening.head.id, None)
         elif isinstance(verdict, FallBack):
             self.succeeded += 1
             self.flagged += 1
+            self._take_after_all(closing.opening.head.id)
         elif isinstance(verdict, AskAgain):
             self.asked_again += 1
+            self.put_by[closing.opening.head.id] = closing.cost or 0, closing.usage_from
         elif isinstance(verdict, GiveUp):
             self.failed += 1
         elif isinstance(verdict, RetryAt):
@@ -80,6 +86,15 @@ class Tally:
             self.tokens_in += closing.usage.input
             self.tokens_out += closing.usage.output
         self._add_money(closing)
+
+    def _take_after_all(self, request_id: int) -> None:
+        """Count the answer that a request falls back to as used, as the books do, if it was bought in this run."""
+        cost, usage_from = self.put_by.pop(request_id, (0, UsageFrom.NONE))
+        self.wasted -= cost
+        if usage_from is UsageFrom.PROVIDER:
+            self.recorded += cost
+        else:
+            self.estimated += cost
 
     def _add_money(self, closing: Closing) -> None:
         if closing.billing is Billing.NOT_BILLED:

@@ -7,9 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from batchrunner.simulator import errors
+from batchrunner.simulator.errors import Refusal
+from batchrunner.simulator.settings import Settings
 
 DEFAULT_CONTEXT: Final = 131_072
 DEFAULT_DIMENSIONS: Final = 1024
+PAGE: Final = 10
+"""Models on a page of the newer list, unless the client asks for another number."""
 _CREATED: Final = 1_735_689_600
 
 
@@ -112,9 +119,28 @@ def openai_list(models: Sequence[Model]) -> dict[str, Any]:
     return {"object": "list", "data": items}
 
 
-def supported_list(models: Sequence[Model]) -> dict[str, Any]:
-    """Together wire format of `GET /v2/supported-models`: one page, `contextLength` as text."""
-    return {"data": [_supported_item(model) for model in models], "next_cursor": None}
+def supported_list(models: Sequence[Model], after: str = "", limit: int = PAGE) -> dict[str, Any] | None:
+    """Together wire format of `GET /v2/supported-models`: one page, `contextLength` as text. None: no such cursor."""
+    cursors = [f"{n}&{model.id}" for n, model in enumerate(models, 1)]  # as odd as a cursor may be: it is to be escaped
+    if after and after not in cursors:
+        return None
+    start = cursors.index(after) + 1 if after else 0
+    end = start + limit
+    page = [_supported_item(model) for model in models[start:end]]
+    return {"data": page, "next_cursor": cursors[end - 1] if end < len(models) else None}
+
+
+def listed(route: str, query: str, settings: Settings) -> object:
+    """What a path that lists the models answers: a value to be JSON, or a Refusal."""
+    models = offered(settings.flavour, settings.models)
+    if route == "supported_models":
+        asked = dict(parse_qsl(query))
+        limit = asked.get("limit", str(PAGE))
+        page = supported_list(models, asked.get("after", ""), int(limit)) if limit.isdecimal() and int(limit) else None
+        return page or Refusal(400, "the cursor or the limit is not valid", code="invalid_params", param="after")
+    if settings.newer_catalogue:
+        return errors.unknown_path("GET", "/v1/models")
+    return together_list(models) if settings.flavour == "together" else openai_list(models)
 
 
 def _together_item(model: Model) -> dict[str, Any]:

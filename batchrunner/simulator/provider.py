@@ -99,6 +99,7 @@ class Provider:
             method=method,
             path=bare,
             route=route,
+            query=path.partition("?")[2],
             headers=headers,
             body=body,
             sha256=sha256,
@@ -159,7 +160,7 @@ class Provider:
         if refusal is not None:
             return self._refused(arrival, refusal)
         if route not in _ENDPOINTS:
-            return self._listed(route)
+            return self._listed(arrival, route)
         if len(arrival.body) > settings.max_body_bytes and not asking.is_form(arrival):  # a form has a cap of its own
             return self._refused(arrival, errors.too_large())
         call = asking.read(arrival, route, settings)  # type: ignore[arg-type]  # one of _ENDPOINTS
@@ -277,12 +278,11 @@ class Provider:
             earlier.append(verdict)
         return verdict
 
-    def _listed(self, route: str) -> Verdict:
-        models = catalogue.offered(self._settings.flavour, self._settings.models)
-        if route == "supported_models":
-            return Verdict(status=200, body=msgspec.json.encode(catalogue.supported_list(models)))
-        listed = catalogue.together_list if self._settings.flavour == "together" else catalogue.openai_list
-        return Verdict(status=200, body=msgspec.json.encode(listed(models)))
+    def _listed(self, arrival: Arrival, route: str) -> Verdict:
+        found = catalogue.listed(route, arrival.query, self._settings)
+        if isinstance(found, Refusal):
+            return self._refused(arrival, found)
+        return Verdict(status=200, body=msgspec.json.encode(found))
 
     def _delay(self, arrival: Arrival, verdict: Verdict) -> float:
         settings = self._settings

@@ -36,6 +36,8 @@ class Settings:
 
     models: tuple[str, ...] | None = None
     """The model ids that exist; None means that any id does (and the models list shows the catalogue)."""
+    newer_catalogue: bool = False
+    """Only `GET /v2/supported-models` lists the models, a page at a time; `GET /v1/models` is gone."""
     missing_models: tuple[str, ...] = ()
     """Model ids answered with 404."""
     unavailable_models: tuple[str, ...] = ()

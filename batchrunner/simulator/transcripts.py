@@ -55,14 +55,14 @@ def read_form(endpoint: Endpoint, content_type: str, raw: bytes, settings: Setti
         return heard
     granularities = [field.text for field in fields if field.name.startswith("timestamp_granularities")]
     heard_of = hashlib.sha256(b"".join(field.data for field in fields if field.name == "file")).hexdigest()
-    body = {**values, "granularities": granularities, "sound": heard_of}
+    body = {**values, "granularities": granularities, "sound": heard_of, "heard": heard}
     return Call(
         endpoint=endpoint,
         model=model,
         body=body,
         texts=(),
         input_tokens=-(-heard * TOKENS_PER_SECOND // 1000) if counts_tokens(model, settings) else 0,
-        units=Units(milliseconds=heard),
+        units=Units(milliseconds=_billed(heard, model, settings)),
     )
 
 
@@ -72,8 +72,15 @@ def counts_tokens(model: str, settings: Settings) -> bool:
 
 
 def listened(call: Call) -> int:
-    """Milliseconds of what is listened to."""
-    return 0 if call.units is None else call.units.milliseconds
+    """Milliseconds of what is listened to; a whole second more may be billed."""
+    return int(call.body["heard"])
+
+
+def _billed(heard: int, model: str, settings: Settings) -> int:
+    """Milliseconds on the bill: what is stated is billed, and OpenAI states whole seconds, rounded up."""
+    if settings.flavour == "openai" and not counts_tokens(model, settings):
+        return -(-heard // 1000) * 1000
+    return heard
 
 
 def spoken_tokens(call: Call, settings: Settings) -> int:
@@ -111,7 +118,7 @@ def transcript_usage(call: Call, settings: Settings, output: int) -> dict[str, A
     if settings.flavour == "together" or content_type_of(call) is not None:
         return None
     if not counts_tokens(call.model, settings):
-        return {"type": "duration", "seconds": -(-listened(call) // 1000)}
+        return {"type": "duration", "seconds": _billed(listened(call), call.model, settings) // 1000}
     given = call.input_tokens
     return {
         "type": "tokens",

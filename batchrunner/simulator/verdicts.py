@@ -62,6 +62,7 @@ class Arrival:
     method: str
     path: str
     route: str
+    query: str
     headers: Mapping[str, str]
     body: bytes
     sha256: str

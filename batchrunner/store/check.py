@@ -8,10 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from batchrunner.core.continuation import Artifact, folder_of
+from batchrunner.core.continuation import folder_of
 from batchrunner.core.errors import DatabaseError
 from batchrunner.store import rollups, schema
-from batchrunner.store.artifacts import damage
+from batchrunner.store.artifacts import Copied, Unnamed, copy_files, findings
+from batchrunner.store.artifacts import unnamed as _unnamed
 from batchrunner.store.ours import refuse_foreign_schema
 from batchrunner.store.sqlite import Session, reader_engine, recognise
 
@@ -20,8 +21,6 @@ MOST_FINDINGS = 20
 
 _ANSWERS = "SELECT request_id, crc, body FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
 _DISCARDED = "SELECT attempt_id, crc, body FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
-_FILES = """SELECT sha256, type, max(size) AS size FROM artifacts WHERE sha256 > ? GROUP BY sha256, type
- ORDER BY sha256 LIMIT 1000"""
 _ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id = c.request_id
  LEFT JOIN attempts AS a ON a.id = c.attempt_id AND a.request_id = c.request_id
  WHERE a.id IS NULL OR (a.ended IS NULL) <> (r.state IN ('queued', 'running'))
@@ -33,30 +32,50 @@ _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON 
 def check(path: str | os.PathLike[str]) -> list[str]:
     """Return what is wrong with a database, in words; an empty list where everything is as it should be.
 
-    Reads every page, every answer (against its checksum), every file that answers brought (against its name) and counts
-    both rollups anew. Beside a live run it sees one
-    consistent state per question. Raises DatabaseError for a file that can't be read at all.
+    Reads every page, every answer (against its checksum), every file that answers brought (against its name) and
+    counts both rollups anew. Beside a live run it sees one consistent state per question. Raises DatabaseError for a
+    file that can't be read at all.
     """
     with _reading(path) as session:
         return [
             *_pages(session),
             *_damaged(session, _ANSWERS, "the answer of request"),
             *_damaged(session, _DISCARDED, "the discarded answer of attempt"),
-            *_files(session),
+            *_shortened(list(findings(session))),
             *_consistency(session),
         ]
 
 
-def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+def unnamed(path: str | os.PathLike[str]) -> Unnamed:
+    """Count the files in the artifacts folder that no row names; beside a live run, also those whose row comes next."""
+    with _reading(path) as session:
+        return _unnamed(session)
+
+
+def backup(path: str | os.PathLike[str], target: str | os.PathLike[str]) -> Copied:
     """Copy a database, compacted and readable by its owner only, beside whoever writes; it is whole or not there.
 
-    Raises DatabaseError where the target exists or its disk has no room.
+    The files that the copied rows name are copied before it is there, into the artifacts folder beside it. Raises
+    DatabaseError where the target exists or its disk has no room.
     """
     aim = os.path.realpath(target)
     if os.path.lexists(aim):
         raise DatabaseError(f"{aim} exists already", hint="give another name for the backup")
+    done: list[Copied] = []
     with _reading(path) as session:
-        schema.copy(session, aim)
+        schema.copy(session, aim, lambda copy: done.append(_copy_files(session.path, copy, aim)))
+    return done[0]
+
+
+def _copy_files(path: str, copy: str, aim: str) -> Copied:
+    """Copy what the rows of the ``copy`` name, which is to be called ``aim``: the database itself has gone on since."""
+    with closing(Session(copy, reader_engine(copy))) as session:
+        try:
+            return copy_files(Path(folder_of(path)), session, folder_of(aim))
+        except OSError as error:
+            raise DatabaseError(
+                f"{folder_of(aim)}: {error.strerror or error}", hint="give a backup a place with room for its files"
+            ) from error
 
 
 @contextmanager
@@ -91,21 +110,6 @@ def _damaged(session: Session, pages: str, what: str) -> list[str]:
         if not page:
             return _shortened(found)
         after = page[-1][0]
-
-
-def _files(session: Session) -> list[str]:
-    """Compare the files in the artifacts folder with what the answers say of them."""
-    folder = Path(folder_of(session.path))
-    found: list[str] = []
-    after = ""
-    while True:
-        with session.read() as connection:
-            page = connection.exec_driver_sql(_FILES, (after,)).all()
-        files = [Artifact("", row.sha256, row.type, row.size, "") for row in page]
-        found.extend(finding for file in files if (finding := damage(folder, file)) is not None)
-        if not page:
-            return _shortened(found)
-        after = page[-1].sha256
 
 
 def _consistency(session: Session) -> list[str]:

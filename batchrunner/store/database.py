@@ -7,6 +7,7 @@ from typing import NamedTuple
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError, DatabaseError
 from batchrunner.store import schema
+from batchrunner.store.artifacts import Unnamed, unnamed
 from batchrunner.store.filesystem import mount_at
 from batchrunner.store.health import refuse_damaged, refuse_older
 from batchrunner.store.jobs import SqliteJobs
@@ -60,6 +61,10 @@ class SqliteStore(SqliteQueue, SqliteJobs):
     def path(self) -> str:
         """The database's real path."""
         return self._session.path
+
+    def remove_unnamed(self) -> Unnamed:
+        """Remove the files of the artifacts folder that no row names, and count them."""
+        return unnamed(self._session, remove=True)
 
     def close(self) -> None:
         """Close the connection, then give the lock back."""

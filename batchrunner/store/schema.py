@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateIndex
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError, NewerDatabaseError
 from batchrunner.store.columns import AddColumn, added_columns, added_indexes
+from batchrunner.store.filesystem import sync
 from batchrunner.store.sqlite import Session, private, uri
 from batchrunner.store.tables import meta
 from batchrunner.store.views import VIEWS
@@ -165,10 +166,15 @@ def _has_jobs(session: Session) -> bool:
         return connection.exec_driver_sql("SELECT 1 FROM jobs LIMIT 1").scalar() is not None
 
 
-def copy(session: Session, target: str) -> None:
+def _nothing(partial: str) -> None:
+    """Need nothing beside a copy."""
+
+
+def copy(session: Session, target: str, beside: Callable[[str], None] = _nothing) -> None:
     """Copy the whole database, compacted, to a file that only its owner can read; it is whole or not there.
 
-    Raises DatabaseError where the disk has no room. An existing target is replaced.
+    ``beside`` is called with the copy's path before it gets its name, to put there what belongs to it. Raises
+    DatabaseError where the disk has no room, and what ``beside`` raises. An existing target is replaced.
     """
     folder = os.path.dirname(target) or "."  # noqa: PTH120 - a path of any bytes
     with session.read() as connection:
@@ -181,6 +187,7 @@ def copy(session: Session, target: str) -> None:
         )
     with _whole_or_nothing(target) as partial, private():
         session.outside("VACUUM INTO ?", uri(partial, "rwc"))
+        beside(partial)
 
 
 @contextmanager
@@ -190,16 +197,8 @@ def _whole_or_nothing(target: str) -> Iterator[str]:
     try:
         yield partial
         reached("copy")
-        _sync(partial)
+        sync(partial)
         os.replace(partial, target)  # noqa: PTH105 - a path of any bytes
-        _sync(os.path.dirname(target) or ".")  # noqa: PTH120
+        sync(os.path.dirname(target) or ".")  # noqa: PTH120
     finally:
         Path(partial).unlink(missing_ok=True)
-
-
-def _sync(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

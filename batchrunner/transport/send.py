@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
+from urllib.parse import urlencode
 
 import anyio
 import httpx
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 CLOSE_SECONDS = 5.0
+MOST_LISTED = 32 * 1024 * 1024
+"""Bytes of an answer to a GET."""
 SHORTEST_KEY = 16
 """Characters from which on a key is cut out of good answers too: a local server's placeholder may be a plain word."""
 
@@ -151,10 +154,15 @@ class HttpTransport:
         """Whether all that was in flight was ended since there were so many drops."""
         return self._interrupted or self._drops != drops
 
-    async def get(self, path: str, *, deadline: float, max_response: int = 32 * 1024 * 1024) -> HttpReply | Failure:
-        """GET a path that costs nothing; otherwise as ``send``."""
+    async def get(
+        self, path: str, query: Mapping[str, str] | None = None, *, deadline: float, max_response: int = MOST_LISTED
+    ) -> HttpReply | Failure:
+        """GET a path that costs nothing; otherwise as ``send``. Whatever ``query`` holds, it stays one."""
         body = Outgoing(b"")
-        request = httpx.Request("GET", self._target(path)[0], headers=self._headers, stream=body)
+        url = self._target(path)[0]
+        if query:
+            url = url.copy_with(query=urlencode(query).encode("ascii"))
+        request = httpx.Request("GET", url, headers=self._headers, stream=body)
         return await self._call(request, body, deadline, max_response)
 
     async def _call(

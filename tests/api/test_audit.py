@@ -11,6 +11,7 @@ import msgspec
 import pytest
 import trio.testing
 
+from batchrunner.api import session
 from batchrunner.api.audit import audit, shown
 from batchrunner.api.books import answers_in, results_apart
 from batchrunner.simulator import Entry, Settings, parse_faults
@@ -119,6 +120,16 @@ SPOILED: dict[str, tuple[Callable[[Place], None], str]] = {
         lambda it: it.change("UPDATE attempts SET hold = 1 WHERE billing = 'unknown'"),
         "were feared",
     ),
+    "no fear at all where there was reason to": (
+        lambda it: it.change("UPDATE attempts SET hold = NULL WHERE billing = 'unknown'"),
+        "was not written down, and could be known",
+    ),
+    "a cost that is unknown and shown as none": (
+        lambda it: it.change(
+            "UPDATE attempts SET cost = NULL WHERE id = (SELECT min(id) FROM attempts WHERE usage_from = 'provider')"
+        ),
+        "are shown as unpriced",
+    ),
     "an innocent that was given up": (
         lambda it: it.change(f"UPDATE requests SET state = 'failed', failure = 'bad_reply' WHERE id = {ONE_ANSWERED}"),
         "the provider had answered it well",
@@ -136,6 +147,39 @@ def test_whatever_disagrees_is_told(place: Place, how: str) -> None:
     spoil, words = SPOILED[how]
     spoil(place)
     assert any(words in breach for breach in breaches(place)), breaches(place)
+
+
+async def unbounded(folder: Path, rows: int) -> World:
+    """Every first call breaks off after it was sent, and nothing in it says what its answer may come to."""
+    seen: set[bytes] = set()
+
+    def breaks_off(_number: int, _path: str, body: bytes) -> str | None:
+        first = body not in seen
+        seen.add(body)
+        return "truncate" if first else None
+
+    world = World(folder, Settings(latency=1.0), fault_for=breaks_off)
+    lines = world.chats(rows)
+    for line in lines:
+        del line["body"]["max_tokens"]
+    await world.work(world.file(lines))
+    return world
+
+
+@pytest.mark.usefixtures("virtual_time")
+async def test_a_call_without_a_bound_that_may_be_billed_is_shown_as_unpriced_and_never_as_nothing(
+    tmp_path: Path,
+) -> None:
+    world = await unbounded(tmp_path, 5)
+    with session(world.loaded()) as held:
+        (told,) = held.costs()
+    assert (told.attempts, told.unpriced, told.possibly_billed) == (10, 5, 0)
+    assert told.recorded > 0
+    place = Place(tmp_path / "q.db", world.provider.ledger.entries)
+    assert sum(call.billed for call in place.calls) == 10
+    assert breaches(place) == [], "that nobody could know it is no breach"
+    place.change("UPDATE totals SET unpriced = 0 WHERE billing = 'unknown'")
+    assert "money: 5 attempts cost an unknown sum, and 0 are shown as unpriced" in breaches(place)
 
 
 def test_results_are_held_against_the_database(place: Place, tmp_path: Path) -> None:

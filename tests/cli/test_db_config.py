@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from batchrunner.runner.artifacts import Artifacts
+from batchrunner.store.lock import hold
 from tests.cli.conftest import run_cli
 
 
@@ -43,6 +45,45 @@ def test_a_backup_is_a_whole_queue_and_replaces_nothing(worked: Path) -> None:
     assert run_cli("results", "mixed", "--db", "copy.db").stdout == run_cli("results", "mixed").stdout
     assert (worked / "copy.db").stat().st_mode & 0o077 == 0
     assert run_cli("db", "backup", "copy.db").exit_code == 74
+
+
+def test_a_backup_says_how_many_files_came_with_it_and_which_it_lacks(worked: Path) -> None:
+    folder = Artifacts(str(worked / "batchrunner.db"))
+    there, gone = folder.put(b"a file", "body", "", "a"), folder.put(b"another", "body", "", "b")
+    with closing(sqlite3.connect(worked / "batchrunner.db")) as other, other:
+        for n, file in enumerate((there, gone)):
+            values = (1, n, 1, file.place, file.sha256, file.type, file.size, file.name)
+            other.execute("INSERT INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    result = run_cli("db", "backup", "copy.db")
+    assert result.exit_code == 0
+    assert f"brought 2 files (13 bytes), copied to {worked / 'copy.db.artifacts'}" in result.stderr
+    assert run_cli("db", "check", "--db", "copy.db").exit_code == 0
+
+    (Path(folder.folder) / gone.path).unlink()
+    result = run_cli("db", "backup", "other.db")
+    assert (result.exit_code, result.stdout) == (74, f"{worked / 'other.db'}\n")
+    assert f"not copied: file {gone.path} of request 1 is missing" in result.stderr
+    assert (worked / "other.db.artifacts" / there.path).read_bytes() == b"a file"
+
+
+def test_files_that_no_answer_names_are_told_and_go_when_a_person_asks_and_no_run_lives(worked: Path) -> None:
+    stray = Artifacts(str(worked / "batchrunner.db")).put(b"paid, and its row never came", "body", "", "a")
+    path = worked / "batchrunner.db.artifacts" / stray.path
+
+    assert json.loads(run_cli("db", "check", "--json").stdout)["unnamed"] == {"files": 1, "bytes": 28, "removed": False}
+    assert "1 file (28 bytes) that no answer names" in run_cli("db", "check").stderr
+    with hold(worked / "batchrunner.db"):
+        assert run_cli("db", "check", "--remove-unnamed").exit_code == 75
+    assert path.exists()
+    with closing(sqlite3.connect(worked / "batchrunner.db")) as other, other:
+        other.execute("UPDATE responses SET crc = crc + 1 WHERE request_id = 1")
+    assert run_cli("db", "check", "--remove-unnamed").exit_code == 74
+    assert path.exists(), "what is damaged may have lost the row that names it"
+    with closing(sqlite3.connect(worked / "batchrunner.db")) as other, other:
+        other.execute("UPDATE responses SET crc = crc - 1 WHERE request_id = 1")
+    assert "removed 1 file" in run_cli("db", "check", "--remove-unnamed").stderr
+    assert not path.exists()
 
 
 def test_upgrading_the_newest_does_nothing(worked: Path) -> None:

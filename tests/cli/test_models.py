@@ -71,6 +71,16 @@ def test_the_newer_catalogue_is_read_as_well() -> None:
     assert _model({**entry, "contextLength": "many"}, "together", load_prices(), 0).context is None
 
 
+def test_where_only_the_newer_catalogue_is_left_every_page_of_it_is_read(here: Path) -> None:
+    with provider() as env:
+        both = json.loads(run_cli("models", "--json", env=env).stdout)["models"]
+    with provider(newer_catalogue=True) as env:
+        newer = json.loads(run_cli("models", "--json", env=env).stdout)["models"]
+
+    assert len(newer) > 20, "more than two pages"
+    assert newer == both
+
+
 def test_a_refused_key_ends_with_6_and_is_not_shown(here: Path, canary_key: str) -> None:
     with provider(api_key="another-key") as env:
         result = run_cli("models", env={**env, "TOGETHER_API_KEY": canary_key})

@@ -1,5 +1,6 @@
 """Streams over a real socket: a runner that is killed in the middle of them, one that waits for silence in vain."""
 
+import csv
 import json
 import time
 from pathlib import Path
@@ -75,5 +76,11 @@ def test_silence_ends_a_stream_and_its_part_is_kept_on_request(tmp_path: Path) -
         assert bad["batchrunner"]["billing"] == "unknown"
         assert bad["response"]["body"]["choices"][0]["message"]["content"].startswith("[echo ")
         assert {line["custom_id"] for line in place.lines()} == {"r-0", "r-2", "r-3"}
+        table = place.run("results", "1", "--db", "q.db", "-o", "out.csv")
+        assert table.code == 0, table.err
+        parts = [row for row in csv.DictReader((place.folder / "out.csv").read_text().splitlines()) if row["partial"]]
+        assert [(row["custom_id"], row["text"][:6], row["error_kind"]) for row in parts] == [
+            ("r-1", "[echo ", "timeout")
+        ]
         status = json.loads(place.run("status", "--json", "--db", "q.db").out)
         assert float(status["jobs"][0]["costs"]["usd"]["possibly_billed"]) > 0

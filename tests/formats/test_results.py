@@ -186,11 +186,24 @@ def test_csv_has_one_row_for_every_finished_request(tmp_path):
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == (
         ",".join(COLUMNS) + "\n"
         '"x,""y""\nz",1,succeeded,yes,,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,,,,,,provider,0.0000011,'
-        "123,2,,,,,demo,de6af9f995527c51\n"
-        "b,2,failed,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,,invalid_request,BadRequestError,no,"
+        "123,2,,,,,,demo,de6af9f995527c51\n"
+        "b,2,failed,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,,,invalid_request,BadRequestError,no,"
         "demo,de6af9f995527c51\n"
-        "c,3,cancelled,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,,,demo,de6af9f995527c51\n"
+        "c,3,cancelled,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,,,,demo,de6af9f995527c51\n"
     )
+
+
+def test_csv_has_the_part_of_an_answer_that_broke_off_in_its_failed_row_and_says_that_it_is_one(tmp_path):
+    body = b'{"choices":[{"index":0,"message":{"content":"Once upon"},"finish_reason":null}]}'
+    told = {"status": None, "failure": "timeout", "message": "silent"}
+    part, without = refusal(body=body, partial=True, **told), refusal(body=body, **told)
+    written([Made(), part, without], tmp_path / "out.csv")
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["state"], row["text"], row["partial"], row["error_kind"]) for row in rows] == [
+        ("succeeded", "yes", "", ""),
+        ("failed", "Once upon", "true", "timeout"),
+        ("failed", "", "", "timeout"),
+    ]
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", '=HYPERLINK("x")'])

@@ -12,6 +12,7 @@ from batchrunner.api.audit import audit
 from batchrunner.core.errors import ExitCode
 from batchrunner.core.flags import word_of
 from batchrunner.runner.judging import Judging
+from batchrunner.runner.report import RunReport
 from batchrunner.simulator import Settings
 from tests.runner.world import World
 
@@ -62,6 +63,14 @@ def all_attempts(world: World):
 def sound(world: World) -> bool:
     claims = audit(world.folder / "q.db", world.provider.ledger.entries)
     assert [breach for claim in claims for breach in claim.broken] == []
+    return True
+
+
+def told_as_booked(report: RunReport, world: World) -> bool:
+    """What a run says at its end of money is what the books say, where all that there is was bought in it."""
+    tally, booked = report.tally, costs(world)
+    said = (tally.recorded, tally.estimated, tally.possibly_billed, tally.wasted)
+    assert said == (booked.recorded, booked.estimated, booked.possibly_billed, booked.wasted)
     return True
 
 
@@ -153,11 +162,31 @@ async def test_a_row_that_fails_for_good_while_it_is_repaired_keeps_the_answer_i
         assert result.text == "Certainly! Here you are."
         assert word_of(result.flags[0]) == "not_json"
     assert costs(world).wasted == 0
+    assert told_as_booked(report, world)
+    assert report.tally.recorded > 0
     assert {row[1:4] for row in all_attempts(world)} == {
         ("reply", "used", "billed"),
         ("failure", "wasted", "not_billed"),
     }
     assert sound(world)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("not_json", "not_json", "400"),
+        ("not_json",),
+        ("not_json", "not_json"),
+        ("no_usage", "400"),
+        ("not_json", "500"),
+    ],
+)
+async def test_the_run_tells_of_answers_that_were_put_by_what_the_books_tell(folder: Path, faults: list[str]) -> None:
+    world = World(folder, fault_for=Faulty(*faults))
+    report = await world.work(world.file(lines(world, 3, response_format=JSON)), repair=2)
+    assert report.tally.asked_again == 3 * sum(fault == "not_json" for fault in faults)
+    assert told_as_booked(report, world)
+    assert report.tally.put_by == {}
 
 
 async def test_a_kill_between_answer_and_repair_goes_on_with_the_repair(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from batchrunner.core.errors import DatabaseError
 from batchrunner.runner import command
 from batchrunner.runner.command import CommandNotifier
-from batchrunner.runner.notices import fault_facts
+from batchrunner.runner.notices import end_facts, fault_facts
 from batchrunner.runner.notify import Bell
 from batchrunner.runner.run import Run
 from batchrunner.runner.suspension import Suspension
@@ -53,6 +53,14 @@ async def test_what_the_end_of_the_run_cut_off_is_told_again_after_it() -> None:
     bell.ring("ended", {})
     await bell.finish()
     assert heard.events == ["paused", "ended"]
+
+
+@pytest.mark.usefixtures("virtual_time")
+async def test_the_end_tells_how_many_calls_cost_an_unknown_sum(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    report = await world.work(world.file(world.chats(3, model="nobody/knows-its-price")))
+    facts = end_facts(report)
+    assert (facts["unpriced_calls"], set(facts["cost"].values())) == (3, {"$0.00"})
 
 
 @pytest.mark.usefixtures("virtual_time")

@@ -201,6 +201,25 @@ def test_together_takes_a_url_in_the_place_of_a_file(desk):
     assert made.ledger.entries[0].units.milliseconds > 1000
 
 
+@pytest.mark.parametrize("wanted", ["json", "verbose_json", "text", "srt"])
+@pytest.mark.parametrize(("seconds", "stated"), [(2.001, 3), (2.5, 3), (3.0, 3), (0.2, 1)])
+def test_openai_bills_the_whole_seconds_that_it_states_and_together_the_sound_to_the_millisecond(
+    desk, wanted, seconds, stated
+):
+    made = desk(flavour="openai")
+    answer = hear(made, model=b"whisper-1", file=("talk.wav", wav(seconds)), response_format=wanted.encode())
+    (entry,) = made.ledger.entries
+    assert (answer.status, entry.units.milliseconds) == (200, stated * 1_000)
+    assert entry.charge == stated * 100_000_000, "0.006 dollars a minute"
+    if wanted.endswith("json"):
+        assert json.loads(answer.body)["usage"] == {"type": "duration", "seconds": stated}
+    if wanted == "verbose_json":
+        assert json.loads(answer.body)["duration"] == seconds
+    together = desk()
+    assert hear(together, **FILE | {"file": ("talk.wav", wav(seconds))}).status == 200
+    assert together.ledger.entries[0].units.milliseconds == round(seconds * 1_000)
+
+
 def test_together_listens_for_four_hours_at_most(desk):
     quiet = TALK[:24] + (1000).to_bytes(4, "little") * 2 + TALK[32:40] + (2**31).to_bytes(4, "little")
     answer = hear(desk(), model=WHISPER.encode(), file=("long.wav", quiet + bytes(15_000_000)))

@@ -1,6 +1,7 @@
 """Continuations in the store: a row waits with its attempt open, and nothing that happens then opens another one."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,13 @@ import pytest
 from batchrunner.core.continuation import Artifact, Continuation, Step
 from batchrunner.core.request import Beside, Continued, Opened, Opening, Release, Settled
 from batchrunner.core.retry import GoOn
+from batchrunner.runner.artifacts import Artifacts
 from batchrunner.store.check import check
 from batchrunner.store.database import SqliteStore, open_reader, open_store
 from tests.store.making import ACCOUNTS, INFO, NOW, heads, load, opening, start_calls, succeed
 
-FILE = Artifact("data[0]", "ab" * 32, "image/png", 5, "image-1.png")
+PICTURE = b"\x89PNG\r\n\x1a\n a picture"
+FILE = Artifact("data[0]", sha256(PICTURE).hexdigest(), "image/png", len(PICTURE), "image-1.png")
 LATER = NOW + 60_000_000
 WAITING = Continuation(Step.POLL, "vid_1", b"{}", "application/json", "r1", NOW, 2, 1, (FILE,))
 Call = tuple[Opened, Opening]
@@ -20,6 +23,7 @@ Call = tuple[Opened, Opening]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    Artifacts(str(tmp_path / "q.db")).put(PICTURE, FILE.place, "", "image-1")
     return tmp_path / "q.db"
 
 
@@ -89,7 +93,7 @@ def test_the_end_closes_the_attempt_ends_the_continuation_and_lists_the_files(st
     reader = open_reader(path)
     assert [row.artifacts for row in reader.results(1)] == [(FILE,), (), ()]
     reader.close()
-    assert [finding for finding in check(path) if "can't be read" not in finding] == [], "there is no file in this test"
+    assert check(path) == []
 
 
 @pytest.mark.parametrize("stays", [False, True])

@@ -1,12 +1,15 @@
 """The provider's catalogue, in both shapes, through bad weather."""
 
+from urllib.parse import parse_qs
+
+import msgspec
 import pytest
 import trio
 
 from batchrunner.core.attempt import Failure, FailureKind
 from batchrunner.core.http import HttpReply
 from batchrunner.transport.inprocess import InProcessTransport
-from batchrunner.transport.models import fetch_models
+from batchrunner.transport.models import LONGEST_CURSOR, MOST_PAGES, fetch_models
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
 from tests.canary import CANARY_KEY
@@ -64,6 +67,54 @@ async def test_where_there_is_no_such_path_the_newer_catalogue_is_asked():
     models, calls = await fetch(Said(status=404), Said(body=body))
     assert models == [{"id": "ml_a", "name": "a"}]
     assert [path for _, path, _, _ in calls] == ["/v1/models", "/v2/supported-models"]
+
+
+def page(cursor, *names):
+    return Said(body=msgspec.json.encode({"data": [{"name": name} for name in names], "next_cursor": cursor}))
+
+
+async def test_the_newer_catalogue_is_read_page_by_page_and_bad_weather_between_them_waited_out():
+    models, calls = await fetch(Said(status=404), page("2", "a", "b"), Said(status=503), page("3", "c"), page("", "d"))
+    assert [model["name"] for model in models] == ["a", "b", "c", "d"]
+    asked = ["/v2/supported-models?after=2", "/v2/supported-models?after=2", "/v2/supported-models?after=3"]
+    assert [path for _, path, _, _ in calls[2:]] == asked
+
+
+HOSTILE = [
+    "@evil.example/",
+    "//evil.example/x",
+    "#x",
+    "?a=b&c=d",
+    "../../v1/files",
+    "a b\r\nHost: evil",
+    "%2e%2e/ü",
+    "x;y",
+]
+
+
+@pytest.mark.parametrize("cursor", HOSTILE)
+async def test_what_names_the_next_page_is_a_query_of_the_same_path_whatever_it_holds(cursor):
+    _, calls = await fetch(Said(status=404), page(cursor, "a"), page(None))
+    _, path, headers, _ = calls[-1]
+    bare, _, query = path.partition("?")
+    assert (bare, parse_qs(query, strict_parsing=True)) == ("/v2/supported-models", {"after": [cursor]})
+    assert headers["host"] == "host"
+
+
+async def test_a_catalogue_whose_pages_never_end_is_left():
+    outcome, calls = await fetch(Said(status=404), *[page("again", "a")] * (MOST_PAGES + 5))
+    assert (outcome.kind, len(calls)) == (FailureKind.BAD_REPLY, MOST_PAGES + 2)
+
+
+@pytest.mark.parametrize("cursor", [3, {"after": "x"}, ["x"], "x" * (LONGEST_CURSOR + 1)])
+async def test_what_can_be_no_cursor_is_a_bad_reply_and_not_the_end_of_the_list(cursor):
+    outcome, calls = await fetch(Said(status=404), page(cursor, "a"))
+    assert (outcome.kind, len(calls)) == (FailureKind.BAD_REPLY, 2)
+
+
+async def test_half_a_catalogue_is_none():
+    outcome, _ = await fetch(Said(status=404), page("2", "a"), *[Said(status=500, body=b"sorry")] * 3)
+    assert (outcome.status, outcome.body) == (500, b"sorry")
 
 
 async def test_where_there_is_neither_the_first_refusal_is_told():
