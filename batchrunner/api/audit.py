@@ -170,7 +170,7 @@ def _mispriced(sheet: Sheet, call: "Entry", attempt: Attempt) -> Iterator[str]:
         if cost is not None and attempt.cost != cost:
             yield f"{where}: {attempt.cost} pico-dollars here, {cost} on the provider's bill"
     elif attempt.billing == "unknown" and cost is not None:
-        if attempt.hold is None and (sheet.rows[attempt.request_id].bounded or _needs_no_guess(real)):
+        if attempt.hold is None and _was_foreseeable(real, bounded=sheet.rows[attempt.request_id].bounded):
             yield f"{where}: what it may cost was not written down, and could be known; {cost} are on the bill"
         elif attempt.hold is not None and cost > attempt.hold:
             yield f"{where}: at most {attempt.hold} pico-dollars were feared, {cost} are on the bill"
@@ -213,6 +213,11 @@ def _counted_differently(where: str, ours: Usage, real: Usage) -> Iterator[str]:
         here, there = getattr(ours, name), getattr(real, name)
         if here and here != there:
             yield f"{where}: {name} {here:,} here, {there:,} on the provider's bill"
+
+
+def _was_foreseeable(real: Usage, *, bounded: bool) -> bool:
+    """Whether the worst case of a call could be known before: what the provider states itself only its answer tells."""
+    return real.cost is None and (bounded or _needs_no_guess(real))
 
 
 def _needs_no_guess(real: Usage) -> bool:

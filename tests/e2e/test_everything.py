@@ -1,6 +1,7 @@
 """`jobs/everything.jsonl`: every endpoint in one file, three providers, files in and out, and both sides' books."""
 
 import base64
+import copy
 import hashlib
 import io
 import json
@@ -261,7 +262,7 @@ SUBTITLES = "transcription-subtitles"
 def test_the_official_packages_types_take_every_answer_in_the_results(done: Done) -> None:
     for name, result in done.results.items():
         provider, endpoint = result["batchrunner"]["provider"], result["batchrunner"]["endpoint"]
-        body = result["response"]["body"]
+        body = copy.deepcopy(result["response"]["body"])
         if provider == "vllm" or endpoint == BYTES:
             continue  # no package of its own; bytes, which are files here
         if name == SUBTITLES:

@@ -178,7 +178,7 @@ class Life:
     def _low(self, lane):
         return lane.gate.stopped is None and len(lane.heads) < self.concurrency
 
-    def send_nowait(self, ready):
+    def put(self, ready):
         self.after(0.0, self._work, ready)
 
     def _work(self, ready):
