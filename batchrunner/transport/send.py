@@ -218,9 +218,10 @@ class HttpTransport:
             if live is not None and status == 200:
                 live.head = headers, ttfb
                 return await live.follow(stream)
-            body = await _read(stream, max_response)
+            body = _within(stream, max_response) if isinstance(stream, Whole) else await _read(stream, max_response)
         finally:
-            await stream.aclose()
+            if not isinstance(stream, Whole):  # which holds nothing
+                await stream.aclose()
         if body is None:
             return too_large(self._host, status, max_response)
         return HttpReply(status, headers, self._body_without_key(status, body), self._clock.now(), ttfb)
@@ -278,10 +279,12 @@ class HttpTransport:
         return text if self._key is None else text.replace(self._key.reveal(), "***")
 
 
+def _within(stream: Whole, max_response: int) -> bytes | None:
+    return stream.data if len(stream.data) <= max_response else None
+
+
 async def _read(stream: AsyncIterable[bytes], max_response: int) -> bytes | None:
     """Read a body to its end; None when it passes the cap, and then no more than a chunk over it is held."""
-    if isinstance(stream, Whole):
-        return stream.data if len(stream.data) <= max_response else None
     chunks: list[bytes] = []
     size = 0
     async for chunk in stream:
