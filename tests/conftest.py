@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import itertools
 import os
 import socket
 import sys
@@ -33,13 +34,21 @@ FOREIGN_PREFIXES = ("TOGETHER_", "OPENAI_", "BATCHRUNNER_", "XDG_")
 FOREIGN_NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Paths for a home each; pytest's own way looks through all that were made before to find a free number."""
+    base = tmp_path_factory.mktemp("homes")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def clean_environment(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
     """No key, option or configuration of the person who runs the tests reaches them. Children inherit it."""
     for name in list(os.environ):
         if name.upper().startswith(FOREIGN_PREFIXES) or name.upper() in FOREIGN_NAMES:
             monkeypatch.delenv(name)
-    home = tmp_path_factory.mktemp("home")
+    home = next(homes)
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     for kind in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))

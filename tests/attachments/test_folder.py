@@ -25,6 +25,7 @@ def came_to(opened):
     return [path for how, path in opened if how == "came to"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "says"), HOSTILE, ids=[repr(name)[:30] for name, _ in HOSTILE])
 @pytest.mark.parametrize("verb", ["look", "read"])
 def test_s5_a_hostile_reference_is_refused_with_a_reason_and_nothing_outside_is_opened(

@@ -122,6 +122,7 @@ def test_s5_a_reference_where_no_file_belongs_is_a_word_like_any_other(places, o
     assert leaks(opened, inside, outside) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("virtual_time")
 @pytest.mark.parametrize(
     "swap",

@@ -50,6 +50,7 @@ def test_without_arguments_everything_is_paused_and_resumed(queued: Path) -> Non
     assert status()["state"] == "queued"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -148,6 +148,7 @@ def steady(dice, *, est_in=100, max_out=1_000, input_ratio=1.3, output=200, seco
         yield Call(est_in, max_out, Reply(200, b"", usage), seconds[0] + dice() * (seconds[1] - seconds[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rpm", [30, 60, 600, 6_000])
 def test_under_steady_load_the_request_limit_that_binds_is_used(rpm):
     lane = Lane(LaneLimits(concurrency=4_000, rpm=rpm, tpm=1e9), late=0.005)
@@ -223,6 +224,7 @@ def run_through(outage, *, concurrency=200, until):
     return lane, verdicts, full
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "billing", "seconds"),
     [

@@ -9,6 +9,7 @@ from batchrunner.core.attempt import FailureKind
 from batchrunner.core.labels import label, label_of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 408, 409, 413, 418, 422, 429, 500, 502, 503, 529])
 @pytest.mark.parametrize("sdk", [openai, together], ids=["openai", "together"])
 def test_a_status_has_the_name_of_the_sdks_class(sdk, status):

@@ -69,6 +69,7 @@ def test_restarts_grant_nothing_whatever_the_clock_does(rate, schedule, restarts
     assert most_in_any_window(taken, rate) <= bound * (1 + EPSILON)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("in_air", [1, 5, 300])
 def test_settling_is_a_replay_of_the_past_however_long_that_is(seed, in_air):

@@ -223,6 +223,7 @@ def run(path: Path, folder: Path, box: Box) -> Result:
     return CliRunner().invoke(main, words, env=env)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(BAD))
 def test_f1_to_f19_bad_input_is_refused_with_its_place_and_nothing_is_kept(kind: str, tmp_path: Path, box: Box) -> None:
     make, said = BAD[kind]

@@ -90,12 +90,14 @@ def check_pending(endpoint, outcome, reply, classify):
         assert isinstance(again, Pending)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 @given(data=st.data(), status=STATUSES, headers=HEADERS)
 def test_a_mutated_reply_never_raises(endpoint, data, status, headers):
     check(endpoint, HttpReply(status, headers, data.draw(mutated(GOLDEN[endpoint.name])), RECEIVED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 @given(body=st.binary(max_size=200), status=STATUSES, headers=HEADERS)
 def test_random_bytes_never_raise_and_are_never_an_answer(endpoint, body, status, headers):
@@ -104,6 +106,7 @@ def test_random_bytes_never_raise_and_are_never_an_answer(endpoint, body, status
     assert isinstance(endpoint.read(reply, generic), Failure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpoint: endpoint.name)
 @pytest.mark.parametrize("key", ["id", "model", "usage", "error", "choices", "data", "results", "unheard_of"])
 def test_no_value_of_a_known_key_raises(endpoint, key):

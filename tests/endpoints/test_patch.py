@@ -54,6 +54,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["model", "n", "max_tokens", "stop"]) | st.text(max_size=4)
 
 
+@pytest.mark.slow
 @given(
     body=st.dictionaries(NAMES, JSON),
     model=st.none() | st.text(),

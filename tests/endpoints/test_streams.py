@@ -80,6 +80,7 @@ def test_a_chat_is_put_together_to_the_ordinary_answer(name):
     assert outcome.usage == (Usage(45, 0, 3, 0) if "usage" in wanted else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHATS)
 @pytest.mark.parametrize("end", ENDS)
 def test_a_chat_is_the_same_at_every_split_point_with_every_line_end(name, end):
@@ -98,6 +99,7 @@ def test_a_completion_is_put_together_at_every_split_point_with_every_line_end(n
     assert isinstance(read(text, **how), Reply)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOTH)
 def test_two_choices_that_come_in_turns_are_the_same_at_every_split_point(name):
     text, wanted = BOTH[name]
@@ -141,6 +143,7 @@ def test_a_choice_that_never_began_makes_the_answer_no_whole_one_unless_the_prov
     assert outcome.kind is FailureKind.BAD_REPLY
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CHATS])
 def test_no_beginning_of_a_stream_is_an_answer_before_its_finish_reason(name):
     text, wanted = CHATS[name]
@@ -423,6 +426,7 @@ def landed(endpoint, asked, pieces):
     return body
 
 
+@pytest.mark.slow
 @settings(max_examples=FUZZ)
 @given(pieces=cut(mutated()))
 def test_a_mutated_stream_never_raises_and_its_pieces_do_not_matter(pieces):
@@ -430,6 +434,7 @@ def test_a_mutated_stream_never_raises_and_its_pieces_do_not_matter(pieces):
         assert landed(endpoint, asked, pieces) == landed(endpoint, asked, [b"".join(pieces)])
 
 
+@pytest.mark.slow
 @settings(max_examples=FUZZ)
 @given(pieces=cut(replayed()))
 def test_a_stream_whose_events_are_changed_never_raises_and_its_pieces_do_not_matter(pieces):

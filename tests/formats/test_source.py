@@ -137,6 +137,7 @@ def touch(path):
     os.utime(path, ns=(1, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [grow, shrink, rewrite, touch])
 def test_f14_a_file_that_changes_while_it_is_read_is_refused(tmp_path, change):
     path = write(tmp_path / "a.jsonl", (GOOD + b"\n") * 50_000)

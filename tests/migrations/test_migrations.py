@@ -255,6 +255,7 @@ def test_the_views_can_be_read_by_people(path):
         assert connection.execute("SELECT * FROM v_costs_daily").fetchall() == []
 
 
+@pytest.mark.slow
 def test_a_file_can_be_named_on_alembics_own_command_line(path, tmp_path):
     root = schema.migrations().parent
     command_line = [sys.executable, "-m", "alembic", "-x", f"db={path}", "upgrade", "head"]

@@ -255,6 +255,7 @@ async def test_a_url_is_sent_on_without_any_folder(world):
     assert report.tally.succeeded == 1
 
 
+@pytest.mark.slow
 async def test_faults_and_limits_meet_composed_rows_like_any_other(tmp_path, files):
     world = World(tmp_path, Settings(latency=0.5, faults={"500": 0.2, "429": 0.1, "reset_before": 0.1}))
     path = world.file([vision(f"photos/{n % 5}.png", f"v{n}", f"question {n}") for n in range(30)] + world.chats(30))

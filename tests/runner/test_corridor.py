@@ -110,6 +110,7 @@ async def test_tokens_a_minute_are_used_up_once_lengths_are_learned(folder: Path
     assert used >= 0.9 * 50_000 / 60
 
 
+@pytest.mark.slow
 async def test_a_slow_lane_does_not_slow_another(folder: Path) -> None:
     slow, fast = "meta-llama/Llama-3.2-3B-Instruct", "openai/gpt-oss-20b"
     (folder / "batchrunner.toml").write_text(f'[providers.together.models."{slow}"]\nrpm = 1\n')

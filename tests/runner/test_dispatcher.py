@@ -102,6 +102,7 @@ async def test_what_is_open_when_a_run_is_stopped_is_not_sent_and_stays_queued(f
     assert len(sent) == len(set(sent)) == 2000
 
 
+@pytest.mark.slow
 async def test_nothing_is_sent_to_a_provider_that_refused_the_key_meanwhile(folder: Path) -> None:
     world = World(folder, Settings(latency=0.05, latency_jitter=0.5, revoke_after=300))
     slow(world, 0.02)
@@ -115,6 +116,7 @@ async def test_nothing_is_sent_to_a_provider_that_refused_the_key_meanwhile(fold
     assert report.left == 2000 - report.tally.succeeded
 
 
+@pytest.mark.slow
 async def test_nothing_is_sent_inside_a_pause_that_began_while_it_was_opened(folder: Path) -> None:
     settings = Settings(latency=0.05, latency_jitter=0.5, refusal_latency=0.01, retry_after=7.0)
     world = World(folder, settings, fault_for=lambda number, path, body: "429" if number == 300 else None)

@@ -171,6 +171,7 @@ async def test_a_row_that_fails_for_good_while_it_is_repaired_keeps_the_answer_i
     assert sound(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "faults",
     [
@@ -249,6 +250,7 @@ async def test_a_streamed_answer_is_judged_and_repaired_as_any_other(folder: Pat
     assert sound(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("faults", "attempts", "flags"),
     [

@@ -36,6 +36,7 @@ async def test_a_concurrency_that_was_set_is_there_at_once(folder: Path) -> None
     assert sum(at < sent[0] + 0.9 for at in sent) == 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flavour", ["together", "openai"])
 async def test_headers_are_followed_from_the_first_answer_on(folder: Path, flavour: str) -> None:
     world = World(folder, Settings(latency=1.0, requests_per_minute=300, flavour=flavour))  # type: ignore[arg-type]

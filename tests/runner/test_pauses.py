@@ -63,6 +63,7 @@ async def test_a_waited_pause_costs_a_probe_at_growing_intervals_and_goes_on_by_
     assert ended < 1800 + 900 + 60
 
 
+@pytest.mark.slow
 async def test_the_first_probe_of_a_provider_goes_alone_though_it_has_many_lanes(folder: Path) -> None:
     world = World(folder, Settings(latency=1.0, refusal_latency=5.0, revoke_after=0))
     path = world.file([*world.chats(20), *world.chats(20, model=OTHER, prefix="s")])

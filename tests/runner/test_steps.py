@@ -161,6 +161,7 @@ async def test_a_row_between_two_polls_holds_no_worker_and_no_place(folder: Path
     sound(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["500", "503", "429", "reset_before", "truncate"])
 @pytest.mark.parametrize("at", ["/v2/videos/", "/files/"])
 async def test_a_step_that_fails_is_made_again_and_nothing_is_bought_again(folder: Path, fault: str, at: str) -> None:
@@ -406,6 +407,7 @@ async def test_a_cancelled_row_counts_its_purchase_and_goes_on_with_it_when_it_i
     sound(world)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line", [image(), image(response_format="base64"), SPEECH, VIDEO], ids=["url", "text", "speech", "video"]
 )
@@ -429,6 +431,7 @@ async def test_d1_a_disk_that_is_full_when_a_file_comes_loses_no_paid_answer(
     sound(world)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the body of a download left unread
 @pytest.mark.parametrize("call", ["write", "fsync"])
 @pytest.mark.parametrize("line", [image(), SPEECH, VIDEO], ids=["url", "speech", "video"])

@@ -95,6 +95,7 @@ async def test_a_body_that_came_with_stream_is_sent_byte_for_byte(folder: Path) 
     assert row["batchrunner"]["usage_from"] == "estimated"  # OpenAI sends no usage unless it is asked to
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stream_error", "stream_cut", "stream_stall", "reset_mid"])
 async def test_a_stream_that_breaks_may_have_been_billed_and_is_tried_again(folder: Path, kind: str) -> None:
     met: set[bytes] = set()
@@ -114,6 +115,7 @@ async def test_a_stream_that_breaks_may_have_been_billed_and_is_tried_again(fold
     assert dict(report.tally.errors) == {kinds.get(kind, "connection"): 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["stream_error", "stream_cut", "stream_stall", "reset_mid"])
 @pytest.mark.parametrize("keep", [True, False])
 async def test_what_had_come_is_kept_on_request_where_a_row_fails_for_good(folder: Path, kind: str, keep: bool) -> None:

@@ -248,6 +248,7 @@ def sent_for(folder: Path, row: dict[str, Any]) -> tuple[dict[str, list[str]], b
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--attachments", ".")], ids=["no folder", "a folder"])
 @pytest.mark.parametrize("reference", ["file:///etc/passwd", "file:../../.ssh/id_rsa", "file:/proc/self/environ"])
 def test_s5_a_file_beyond_the_folder_of_attachments_is_refused_before_anything_is_sent(

@@ -167,6 +167,7 @@ def hear(desk, *, content_type: str | None = None, path: str = "transcriptions",
 FILE = {"model": WHISPER.encode(), "file": ("talk.wav", TALK)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flavour", "changes", "status", "code"),
     [

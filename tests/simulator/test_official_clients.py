@@ -188,6 +188,7 @@ async def test_together_lists_the_supported_models():
         assert (glm.pricing.input, glm.pricing.cached_input, glm.context_length) == (1.4, 0.26, "131072")
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("settings", "name"),
@@ -228,6 +229,7 @@ async def test_empty_credit_is_402_to_together_and_a_quota_error_to_openai():
         assert quota.value.code == "insufficient_quota"
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_a_retry_of_the_package_is_seen_in_the_ledger():
     first = iter(["500"])

@@ -46,6 +46,7 @@ def mode(path):
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_a_path_may_hold_any_character(tmp_path, name):
     path = tmp_path / name

@@ -42,6 +42,7 @@ def test_the_fifth_crash_among_few_calls_sets_a_request_aside(path):
     assert check(path) == []
 
 
+@pytest.mark.slow
 def test_crashes_with_many_calls_out_accuse_nobody(path):
     with open_store(path) as store:
         load(store, 8)
@@ -50,6 +51,7 @@ def test_crashes_with_many_calls_out_accuse_nobody(path):
     assert {state for state, *_ in states(path).values()} == {"queued"}
 
 
+@pytest.mark.slow
 def test_one_crash_among_few_after_many_among_many_is_not_enough(path):
     with open_store(path) as store:
         load(store, 8)

@@ -167,6 +167,7 @@ async def test_a_connect_that_is_interrupted_is_never_sent(full_port):
 # ------------------------------------------------------------------------------------------------- sent and then broken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("behave", "kind"),
     [
@@ -216,19 +217,23 @@ async def ends_at_the_deadline(behave):
     assert 0.2 < time.monotonic() - started < 2.0
 
 
+@pytest.mark.slow
 async def test_n7_silence_before_the_answer_ends_at_the_deadline():
     await ends_at_the_deadline(every(taken, hangs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [LONG[:40], LONG[:-500]], ids=["inside the head", "inside the body"])
 async def test_n8_silence_amid_the_answer_ends_at_the_deadline(said):
     await ends_at_the_deadline(every(taken, writes(said), hangs))
 
 
+@pytest.mark.slow
 async def test_n9_a_slow_drip_ends_at_the_deadline():
     await ends_at_the_deadline(every(taken, drips))
 
 
+@pytest.mark.slow
 async def test_n10_interim_responses_without_end_end_at_the_deadline():
     await ends_at_the_deadline(every(taken, promises))
 

@@ -25,6 +25,7 @@ def way(request, monkeypatch):
     return request.param
 
 
+@pytest.mark.slow
 async def test_calls_in_flight_have_a_connection_each():
     everyone = asyncio.Event()
 
@@ -70,6 +71,7 @@ async def test_n16_a_second_answer_to_one_call_never_reaches_the_next_call():
     assert server.connections >= 50, "connections that said too much are not used again"
 
 
+@pytest.mark.slow
 async def test_n16_a_second_answer_that_comes_late_never_reaches_the_next_call():
     said = asyncio.Event()
 
