@@ -101,12 +101,16 @@ def response(body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def serve(connection: Callable[[], asyncio.Protocol], port_file: Path) -> None:
-    """Serve on a free port of the loopback, written to a file, until the process is ended."""
-    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0, backlog=4096)
-    unfinished = port_file.with_suffix(".tmp")
-    unfinished.write_text(str(server.sockets[0].getsockname()[1]))
-    unfinished.rename(port_file)
+async def serve(connection: Callable[[], asyncio.Protocol], port_file: Path | None, port: int = 0) -> None:
+    """Serve on the loopback until the process is ended; the port, a free one for 0, goes to a file or to stdout."""
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", port, backlog=4096)
+    port = server.sockets[0].getsockname()[1]
+    if port_file is None:
+        print(f"http://127.0.0.1:{port}/v1", flush=True)
+    else:
+        unfinished = port_file.with_suffix(".tmp")
+        unfinished.write_text(str(port))
+        unfinished.rename(port_file)
     gc.freeze()
     await server.serve_forever()
 
