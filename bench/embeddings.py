@@ -135,13 +135,13 @@ def run_product(server: Server, texts: int, asked: Asked, *, check: bool) -> tup
 
 
 def counted(server: Server) -> tuple[int, int]:
-    """Return the calls and the texts that a server has seen; the simulator does not count texts: 0."""
-    if _simulated(server):
-        with urlopen(f"{server.url}/_sim/stats", timeout=10) as reply:
-            stats: dict[str, int] = json.load(reply)
-        return stats["requests"], 0
-    record = seen(server)
-    return record["calls"], record["texts"]
+    """Return the calls and the texts that a server has embedded."""
+    if not _simulated(server):
+        record = seen(server)
+        return record["calls"], record["texts"]
+    with urlopen(f"{server.url}/_sim/stats", timeout=10) as reply:
+        stats: dict[str, int] = json.load(reply)
+    return stats["billed"], stats["texts"]
 
 
 def compare(folder: Path, texts: int, server: Server, model: str) -> None:
@@ -223,8 +223,9 @@ def _verdicts(measured: dict[str, Measured], kept: Kept, asked: Asked) -> None:
         note = f"{best}; by CPU {sdks[best].cpu / ours.cpu:.1f} x"
         verdict("texts/s against the best SDK pattern", ours.rate / sdks[best].rate, 4, unit=" x", note=note)
     verdict("peak memory", ours.rss, 300, at_most=True, unit=" MiB")
-    fill = distinct(asked.texts) / (kept.calls * asked.pack)
+    fill = kept.sent / (kept.calls * asked.pack)
     verdict("packs are full to", fill * 100, 95, unit=" %", note=f"{kept.calls:,} calls")
+    verdict("texts sent of each that is distinct", kept.sent / distinct(asked.texts), 1, at_most=True)
     database, vectors, paid = kept.database, kept.vectors, distinct(asked.texts)
     print(
         f"- on the disk: database {database / MIB:,.0f} MiB ({database / asked.texts:,.0f} bytes a text,"
@@ -257,7 +258,8 @@ def main() -> None:
     with serving as server:
         print(f"{given.concurrency} in flight, {given.latency * 1000:g} ms, packs of {given.pack}, {server.kind}:")
         measured, kept = measure(server, clients, asked)
-        report(measured, kept, asked)
+        if measured:
+            report(measured, kept, asked)
 
 
 if __name__ == "__main__":

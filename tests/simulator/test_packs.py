@@ -211,3 +211,12 @@ def test_base64_is_cut_in_a_character_or_in_a_number(desk, kind):
 @pytest.mark.parametrize("kind", sorted(VECTOR_KINDS))
 def test_what_is_no_embedding_is_answered_as_ever(desk, kind):
     assert desk(faults={kind: 1.0}).chat().body == desk().chat().body
+
+
+def test_the_ledger_counts_the_texts_that_were_embedded(desk):
+    counter = desk(poison="POISON")
+    for texts in (TEXTS, "alone", ["twice", "twice"], [*TEXTS, "POISON"]):
+        embed(counter, texts)
+    counter.post("/v1/completions", {"model": "m", "prompt": "no text to embed"})
+    assert [entry.texts for entry in counter.ledger.entries] == [10, 1, 2, 0, 0]
+    assert counter.ledger.stats()["texts"] == 13
