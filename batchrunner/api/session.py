@@ -19,7 +19,7 @@ from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resu
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
-from batchrunner.runner.loader import Loaded
+from batchrunner.runner.loader import Loaded, Loader
 from batchrunner.runner.mailbox import sweep
 from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
@@ -42,6 +42,7 @@ from batchrunner.wiring import (
     price_book,
     reading,
     run_parts,
+    tokenizer,
     writing,
 )
 
@@ -112,8 +113,9 @@ class Session(Reads):
 
     def _load(self, command: Load) -> Loaded:
         with tuned():
-            db, files = self._store.path, attachments(self.settings)
-            return performing.load(self._store, SystemClock(), command, db, files, self.settings.providers)
+            files, counter = attachments(self.settings), tokenizer(self.settings)
+            loader = Loader(self._store, SystemClock(), files, self.settings.providers, counter)
+            return performing.load(loader, command, self._store.path)
 
     def retry(
         self,
@@ -232,6 +234,7 @@ class Session(Reads):
             allow=allow_connections,
             attachments=attachments(self.settings),
             folder=attachments_folder(self.settings),
+            tokenizer=tokenizer(self.settings),
         ).serve
 
     def _concurrency(self, jobs: Sequence[Job] | None) -> int:

@@ -116,6 +116,7 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "ca_file": _OUTSIDE,
     # Nor may it name the folder whose files are sent: the job file that came with it would choose among ours.
     "attachments": replace(_OUTSIDE, example='"photos"'),
+    "tokenizer": replace(_OUTSIDE, example='"tokenizer.json"'),
     "api_key_file": replace(_OUTSIDE, example='"key.txt"'),
     "no_proxy": _SWITCH,
     "any_owner": _SWITCH,

@@ -1,7 +1,8 @@
 """Tokens and seconds of a call before it is made, and what the answers teach about such guesses."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from batchrunner.core.usage import TOKENS, Usage
 
@@ -19,6 +20,14 @@ _MOST_TOKENS = 10_000_000
 _ASCII = bytes(range(0x80))
 _THREE_BYTES = bytes(range(0xE0, 0xF0))
 _FOUR_BYTES = bytes(range(0xF0, 0x100))
+
+
+class Tokenizer(Protocol):
+    """Counts tokens exactly, as one family of models does."""
+
+    def counts(self, texts: Sequence[str], *, special: bool) -> list[int]:
+        """Return the tokens of each text; ``special``: with those that its model puts before and behind a text."""
+        ...
 
 
 def tokens(text: bytes) -> int:

@@ -12,6 +12,7 @@ from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.registry import BY_PATH
@@ -89,10 +90,12 @@ class Loader:
         clock: Clock,
         attachments: Attachments | None = None,
         providers: Collection[str] = (),
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """``attachments`` are the local files that lines may refer to; None: they may not. ``providers`` are the
-        configured ones, which lines may ask for by name.
+        configured ones, which lines may ask for by name. ``tokenizer`` counts tokens, which are guessed without.
         """
+        self._tokenizer = tokenizer
         self._store = store
         self._clock = clock
         self._attachments = attachments
@@ -138,7 +141,7 @@ class Loader:
         return self._fill(job, file, source, key)
 
     def _compiler(self, options: JobOptions) -> Compiler:
-        return Compiler(options, self._attachments, self._providers)
+        return Compiler(options, self._attachments, self._providers, self._tokenizer)
 
     def _fingerprint(self, file: Source) -> JobSource:
         """Hash the file, unless a job was loaded from it and size and modification time are as they were."""

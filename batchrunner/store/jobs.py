@@ -279,7 +279,8 @@ class SqliteJobs:
             moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
             add_counts(connection, moves)
             copies = follow_job(connection, job_id)
-        return sum(n for _, n in moved) + copies
+        back: int = sum(n for _, n in moved)
+        return back + copies
 
     def _retry_flagged(self, job_id: int, custom_ids: str | None, now: int) -> int:
         queued = 0
