@@ -240,8 +240,13 @@ def make_gate(
         ),
         now=monotonic,
         dice=dice,
-        learned=msgspec.json.decode(learned, type=dict[str, float]) if learned else None,
+        learned=figures(learned),
     )
+
+
+def figures(learned: bytes | None) -> dict[str, float]:
+    """Return what is kept of a lane as figures; none where nothing is."""
+    return msgspec.json.decode(learned, type=dict[str, float]) if learned else {}
 
 
 def _user() -> str:

@@ -38,6 +38,7 @@ from batchrunner.wiring import (
     attachments,
     attachments_folder,
     care_of,
+    figures,
     patience_of,
     price_book,
     reading,
@@ -159,9 +160,11 @@ class Session(Reads):
         return sample(queued, sample_of or 0, seed=",".join(job.key for job in jobs or ()))
 
     def estimate(self, jobs: Sequence[Job] | None, selection: Selection = ALL) -> Estimate:
-        """Estimate what the queued requests will take."""
+        """Estimate what the queued requests will take, by what earlier answers of their models taught."""
         workloads = self._reader.workload(_ids(jobs), selection)
-        return estimate(workloads, price_book(self.settings), SystemClock().now())
+        learned = {work.lane.id: figures(self._store.learned(work.lane.id)) for work in workloads}
+        counted = self.settings.tokenizer is not None
+        return estimate(workloads, price_book(self.settings), SystemClock().now(), learned, counted=counted)
 
     def short_of_room(self, estimate: Estimate) -> str | None:
         """Say that the disk will probably not hold the answers; None: it will."""

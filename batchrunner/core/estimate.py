@@ -120,6 +120,18 @@ class Calibration:
             return self._length.value(ASSUMED_OUTPUT)
         return max_out * self._output.value(1.0)
 
+    @property
+    def answered(self) -> bool:
+        """Whether enough answers came for the input to be no guess any more."""
+        return self._input.answers >= LEARNED_AFTER
+
+    def outputs(self, bounded: int, unbounded: int, *, share: float, length: float) -> float:
+        """Return the output tokens to expect of many calls: of the sum of their bounds, and of so many without one.
+
+        ``share`` of a bound and ``length`` of an answer are assumed where nothing was learned.
+        """
+        return bounded * self._output.value(share) + unbounded * self._length.value(length)
+
     def learned(self) -> dict[str, float]:
         """Return what was learned as plain figures, to be kept for the next run."""
         return {
