@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 SHARD = 1 << 30
 """Bytes of vectors in a shard, at most."""
+MOST_SHARDS = 99_999
+"""What five digits can tell apart; shards become larger where there would be more."""
 LEVEL = 3
 """Of zstd. Higher ones take longer and gain nothing: the bits of vectors are noise."""
 
@@ -45,13 +47,13 @@ class ParquetWriter:
         self._out = out
         self._facts = facts
         self._batches = Batches(facts)
-        self._rows = max(1, shard // (facts.dimensions * FLOAT))
+        self._rows = max(1, shard // (facts.dimensions * FLOAT), -(-facts.count // MOST_SHARDS))
         self._kept = self._whole_shards()
         self._sharded = always or bool(self._kept) or facts.count > self._rows
 
     def check(self, *, force: bool) -> None:
         """Raise ConfigurationError where a file stands in the way that this job did not write, or would be read too."""
-        check_files([self._out, *self._shards()], self._is_ours, force=force)
+        check_files([self._out, *(self._shards() if self._sharded else ())], self._is_ours, force=force)
 
     def done(self) -> int:
         """Return the rows of the shards that are whole already, from the first one on without a gap."""
@@ -72,7 +74,7 @@ class ParquetWriter:
         if stale:
             self._clear(len(kept))
         if not self._sharded:
-            self._clear_shards(0)
+            self._remove(filter(self._is_ours, self._shards()))
         return VectorSummary(
             paths=tuple(str(shard.path) for shard in kept), rows=first, fresh=first - done, swept=swept
         )
@@ -120,7 +122,7 @@ class ParquetWriter:
 
     def _shards(self, first: int = 0) -> list[Path]:
         """Return every path there that has the name of a shard, the last one first, from number ``first`` on."""
-        name = re.compile(re.escape(self._out.stem) + r"-(\d{5,})" + re.escape(self._out.suffix))
+        name = re.compile(re.escape(self._out.stem) + r"-(\d{5})" + re.escape(self._out.suffix))
         folder = self._out.parent
         found = [(int(match[1]), path) for path in folder.iterdir() if (match := name.fullmatch(path.name))]
         return [path for number, path in sorted(found, reverse=True) if number >= first]
@@ -154,18 +156,14 @@ class ParquetWriter:
         return file is not None and (file.metadata.metadata or {}).get(JOB) == self._facts.job.encode()
 
     def _clear(self, first: int) -> None:
-        """Remove what is not of this content, if what is written are shards."""
+        """Remove what is not of this content and would be read with it, if what is written are shards."""
         if self._sharded:
-            self._clear_shards(first)
-            self._out.unlink(missing_ok=True)
-            sync_folder(self._out.parent)
+            self._remove([*self._shards(first), self._out])
 
-    def _clear_shards(self, first: int) -> None:
-        stale = self._shards(first)
-        for path in stale:
+    def _remove(self, paths: Iterable[Path]) -> None:
+        for path in paths:
             path.unlink(missing_ok=True)
-        if stale:
-            sync_folder(self._out.parent)
+        sync_folder(self._out.parent)
 
 
 def _footer(path: Path) -> "pq.ParquetFile | None":

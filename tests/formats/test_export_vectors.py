@@ -412,6 +412,16 @@ def test_a_shard_of_somebody_else_would_be_read_with_ours_and_is_refused(tmp_pat
     assert len(names(tmp_path)) == 3
 
 
+def test_files_that_only_look_like_shards_are_nobodys_business(tmp_path: Path) -> None:
+    others = ["v-20260101.parquet", "v-0001.parquet", "v-00001.parquet.bak", "vv-00001.parquet"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"precious")
+    write(tmp_path / "v.parquet", rows=4)
+    (tmp_path / "v-00007.parquet").write_bytes(b"precious")
+    write(tmp_path / "v.parquet", snapshot="s2", force=True)  # one file: it is not read with that one
+    assert names(tmp_path) == sorted([*others, "v-00007.parquet", "v.parquet"])
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_link_a_folder_and_a_pipe_are_never_replaced(form: str, tmp_path: Path) -> None:
     (tmp_path / "victim").write_bytes(b"precious")

@@ -263,6 +263,7 @@ def test_a_limit_counts_what_is_sent_and_copies_come_for_nothing(engine, store):
         assert work.requests == 3
     selection = Selection(ids=tuple(first))
     lane = store.work([job.id])[0].lane
+    assert [head.id for head in store.claim(job.id, lane.id, None, 10, Selection(ids=(1, 2, 3, 4)))] == [1, 3]
     chosen = store.claim(job.id, lane.id, None, 10, selection)
     assert [head.id for head in chosen] == [1, 3]
     store.commit([], [succeed(call) for call in start_calls(store, chosen)], [], NOW)
@@ -361,7 +362,7 @@ class Copies(RuleBasedStateMachine):
             assert row.attempts == 0
 
 
-TestCopies = Copies.TestCase
+TestCopies = pytest.mark.slow(Copies.TestCase)
 TestCopies.settings = settings(max_examples=20, stateful_step_count=15, deadline=None)
 
 
