@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 
 class VectorBatch(NamedTuple):
-    """Some vectors of a corpus, in input order."""
+    """Some texts and their vectors, in input order."""
 
     ids: list[str]
     vectors: bytes
-    """``len(ids)`` times ``dimensions`` float32, little-endian, one vector after the other."""
+    """``len(ids)`` times ``dimensions`` float32, little-endian."""
     dimensions: int
     kept: list[bytes]
-    """For each id the compact JSON object of its kept columns."""
+    """For each text the columns that were kept, as a compact JSON object."""
