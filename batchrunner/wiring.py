@@ -18,6 +18,7 @@ from batchrunner.config import Loaded, Settings, fingerprint, limits_for
 from batchrunner.core.attachments import Attachments, NoAttachments
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.gate import Gate
 from batchrunner.core.http import HttpReply
 from batchrunner.core.pauses import Patience
@@ -28,6 +29,7 @@ from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
+from batchrunner.formats.tokenizer import LocalTokenizer
 from batchrunner.runner.artifacts import Artifacts
 from batchrunner.runner.command import CommandNotifier
 from batchrunner.runner.judging import Wishes
@@ -103,6 +105,11 @@ def attachments(settings: Settings) -> Attachments:
 def attachments_folder(settings: Settings) -> str | None:
     """Return where these files lie, without links: what two processes can compare."""
     return None if settings.attachments is None else str(settings.attachments.resolve())
+
+
+def tokenizer(settings: Settings) -> Tokenizer | None:
+    """Return what counts tokens; None: they are guessed. Raises ConfigurationError for a file that is no tokenizer."""
+    return None if settings.tokenizer is None else LocalTokenizer(settings.tokenizer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +240,13 @@ def make_gate(
         ),
         now=monotonic,
         dice=dice,
-        learned=msgspec.json.decode(learned, type=dict[str, float]) if learned else None,
+        learned=figures(learned),
     )
+
+
+def figures(learned: bytes | None) -> dict[str, float]:
+    """Return what is kept of a lane as figures; none where nothing is."""
+    return msgspec.json.decode(learned, type=dict[str, float]) if learned else {}
 
 
 def _user() -> str:

@@ -12,7 +12,7 @@ from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch
 from batchrunner.runner.snapshot import LaneView, PauseView, Snapshot
 from batchrunner.runner.tail import Tail
-from batchrunner.wiring import attachments, price_book, program_version
+from batchrunner.wiring import attachments, price_book, program_version, tokenizer
 
 __all__ = [
     "SLICES",
@@ -41,5 +41,6 @@ __all__ = [
     "program_version",
     "reads",
     "session",
+    "tokenizer",
     "watch",
 ]  # fmt: skip

@@ -64,6 +64,8 @@ class Row(NamedTuple):
     """Whether what is sent was made of it: then only the attempt knows its digest."""
     bounded: bool
     """Whether all that it takes are tokens, and of those no more than is known beforehand."""
+    copy_of: int | None
+    """The request whose outcome it shares without a call of its own."""
 
 
 class Sheet:
@@ -136,7 +138,7 @@ _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing,
  AND c.attempt_id = attempts.id), lower(hex(sent_digest)), patch IS NOT NULL, {", ".join(_UNITS)}, stated_cost
  FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec,
- r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, b.data FROM requests AS r
+ r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, r.copy_of, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
 _HELD = "SELECT custom_id, state FROM requests"
@@ -152,8 +154,9 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    _, custom_id, state, failure, endpoint, codec, bounded, body = row
-    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest(), codec != 0, bool(bounded))
+    _, custom_id, state, failure, endpoint, codec, bounded, copy_of, body = row
+    sha256 = hashlib.sha256(body).hexdigest()
+    return Row(custom_id, state, failure, endpoint, sha256, codec != 0, bool(bounded), copy_of)
 
 
 class _Printed(msgspec.Struct):

@@ -19,7 +19,7 @@ from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resu
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
-from batchrunner.runner.loader import Loaded
+from batchrunner.runner.loader import Loaded, Loader
 from batchrunner.runner.mailbox import sweep
 from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
@@ -38,10 +38,12 @@ from batchrunner.wiring import (
     attachments,
     attachments_folder,
     care_of,
+    figures,
     patience_of,
     price_book,
     reading,
     run_parts,
+    tokenizer,
     writing,
 )
 
@@ -112,8 +114,9 @@ class Session(Reads):
 
     def _load(self, command: Load) -> Loaded:
         with tuned():
-            db, files = self._store.path, attachments(self.settings)
-            return performing.load(self._store, SystemClock(), command, db, files, self.settings.providers)
+            files, counter = attachments(self.settings), tokenizer(self.settings)
+            loader = Loader(self._store, SystemClock(), files, self.settings.providers, counter)
+            return performing.load(loader, command, self._store.path)
 
     def retry(
         self,
@@ -157,9 +160,11 @@ class Session(Reads):
         return sample(queued, sample_of or 0, seed=",".join(job.key for job in jobs or ()))
 
     def estimate(self, jobs: Sequence[Job] | None, selection: Selection = ALL) -> Estimate:
-        """Estimate what the queued requests will take."""
+        """Estimate what the queued requests will take, by what earlier answers of their models taught."""
         workloads = self._reader.workload(_ids(jobs), selection)
-        return estimate(workloads, price_book(self.settings), SystemClock().now())
+        learned = {work.lane.id: figures(self._store.learned(work.lane.id)) for work in workloads}
+        counted = self.settings.tokenizer is not None
+        return estimate(workloads, price_book(self.settings), SystemClock().now(), learned, counted=counted)
 
     def short_of_room(self, estimate: Estimate) -> str | None:
         """Say that the disk will probably not hold the answers; None: it will."""
@@ -232,6 +237,7 @@ class Session(Reads):
             allow=allow_connections,
             attachments=attachments(self.settings),
             folder=attachments_folder(self.settings),
+            tokenizer=tokenizer(self.settings),
         ).serve
 
     def _concurrency(self, jobs: Sequence[Job] | None) -> int:

@@ -54,6 +54,8 @@ body_options = _stack(
     click.option("--model", metavar="ID", help="Replace the model in every body."),
     click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512."),
     click.option("--stream", is_flag=True, help="Have chats and completions streamed: for long answers."),
+    click.option("--tokenizer", metavar="FILE", help="A local tokenizer.json that counts tokens, instead of a guess."),
+    click.option("--dedupe", is_flag=True, help="Send lines with the same body once; the others get its answer."),
     click.option("--attachments", metavar="DIR", help="Folder of the files that lines refer to: file:photos/1.jpg."),
 )
 
@@ -130,7 +132,7 @@ SETTING_FLAGS = (
     "repair", "raise_cap", "until", "run_for", "give_up_after", "row_timeout", "poll_for", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
     "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "idle_timeout", "keep_partial", "stream",
-    "attachments",
+    "attachments", "dedupe", "tokenizer",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 

@@ -111,10 +111,12 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "idle_timeout": Option(parse=parsers.duration(1, 3_600, "from 1s to 1h"), example='"60s"', default="60s"),
     "keep_partial": Option(parse=parsers.switch, example="true", default=False),
     "stream": replace(_SWITCH, in_environment=False),
+    "dedupe": replace(_SWITCH, in_environment=False),
     "max_response": Option(parse=parsers.size, example='"8MiB"', default="32MiB"),
     "ca_file": _OUTSIDE,
     # Nor may it name the folder whose files are sent: the job file that came with it would choose among ours.
     "attachments": replace(_OUTSIDE, example='"photos"'),
+    "tokenizer": replace(_OUTSIDE, example='"tokenizer.json"'),
     "api_key_file": replace(_OUTSIDE, example='"key.txt"'),
     "no_proxy": _SWITCH,
     "any_owner": _SWITCH,

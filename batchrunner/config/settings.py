@@ -148,6 +148,8 @@ class Settings:
     """The file that holds the key of ``provider``; it beats the variable."""
     attachments: Path | None = None
     """The folder whose files job lines may refer to as ``file:photos/1.jpg``; None: local files are off."""
+    tokenizer: Path | None = None
+    """The tokenizer.json by which input tokens are counted at load; None: they are guessed."""
     any_owner: bool = False
     """Write to a database that belongs to another user."""
     progress: Progress = "auto"

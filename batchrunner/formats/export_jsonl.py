@@ -84,9 +84,10 @@ class JsonlExporter:
 
     def _told(self, row: Row) -> bytes:
         """Return the keys that few rows have, and the end of the line."""
-        if row.ttft is None and not row.partial and not row.artifacts:
+        if row.ttft is None and not row.partial and not row.artifacts and row.copy_of is None:
             return self._mark
-        return _of_stream(row) + (self._files(row) if row.artifacts else b"") + self._mark
+        copy = b"" if row.copy_of is None else b',"copy_of":' + _encode(row.copy_of)
+        return _of_stream(row) + (self._files(row) if row.artifacts else b"") + copy + self._mark
 
     def _files(self, row: Row) -> bytes:
         """Return where the files of an answer are, and what they are: each in its answer's order."""

@@ -12,8 +12,10 @@ from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
+from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.formats.jobfile import iter_lines
 from batchrunner.formats.source import Source, open_source
 from batchrunner.runner.compile import Compiler
@@ -21,6 +23,8 @@ from batchrunner.store.base import DuplicateIds, Loading
 
 CHUNK = 5_000
 """Lines per transaction: few enough for memory to stay flat, many enough for the commit to cost nothing."""
+COPIED = tuple(path for path, endpoint in BY_PATH.items() if not hasattr(endpoint, "parts"))
+"""Endpoints at which one answer can stand for several lines: all but those that make files, of which each is a work."""
 SHOWN = 20
 """Problems that are kept to be shown; the rest is counted."""
 
@@ -36,6 +40,8 @@ class Loaded:
     """Lines of an ``--add`` whose body differs from the one that was loaded: left as they were."""
     gone: int = 0
     """Requests of the job that the file no longer has."""
+    copies: int = 0
+    """Lines of a whole file that are not sent, as an earlier one has the same body."""
 
 
 class Problems:
@@ -70,6 +76,8 @@ def identity(source: JobSource, options: JobOptions) -> str:
     parts: list[object] = [source.sha256, options.provider, options.endpoint, options.model, options.settings]
     if options.stream:  # else nothing: the keys of the first release stay as they are
         parts.append(["stream", options.stream_usage])
+    if options.dedupe:
+        parts.append("dedupe")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -82,10 +90,12 @@ class Loader:
         clock: Clock,
         attachments: Attachments | None = None,
         providers: Collection[str] = (),
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """``attachments`` are the local files that lines may refer to; None: they may not. ``providers`` are the
-        configured ones, which lines may ask for by name.
+        configured ones, which lines may ask for by name. ``tokenizer`` counts tokens, which are guessed without.
         """
+        self._tokenizer = tokenizer
         self._store = store
         self._clock = clock
         self._attachments = attachments
@@ -131,7 +141,7 @@ class Loader:
         return self._fill(job, file, source, key)
 
     def _compiler(self, options: JobOptions) -> Compiler:
-        return Compiler(options, self._attachments, self._providers)
+        return Compiler(options, self._attachments, self._providers, self._tokenizer)
 
     def _fingerprint(self, file: Source) -> JobSource:
         """Hash the file, unless a job was loaded from it and size and modification time are as they were."""
@@ -162,12 +172,13 @@ class Loader:
             self._store_all(job.id, chunks(file, self._compiler(job.options), problems), problems)
             if problems.count:
                 raise problems.refuse(source.path)
+            copies = self._store.mark_copies(job.id, COPIED) if job.options.dedupe else 0
             reached("load.seal")
             job = self._store.seal(job.id, source, key)
         except BaseException:
             self._store.discard(job.id)
             raise
-        return Loaded(job=job, added=job.lines)
+        return Loaded(job=job, added=job.lines, copies=copies)
 
     def _store_all(self, job_id: int, parts: Iterable[Sequence[NewRequest]], problems: Problems) -> None:
         """Queue chunk after chunk, each while the next one is being read: SQLite and the parser use a core each."""
@@ -197,7 +208,7 @@ class Loader:
         for chunk in chunks(file, self._compiler(options), Problems()):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
             fresh = [request for request in chunk if request.custom_id not in known]
-            self._store.add(job.id, fresh)
+            self._store.add(job.id, fresh, copies=COPIED if options.dedupe else ())
             added += len(fresh)
         return Loaded(
             job=self._store.seal(job.id, source, key), added=added, changed=counted.changed, gone=counted.gone
@@ -267,7 +278,7 @@ def _stem(path: str) -> str:
 
 
 def _difference(old: JobOptions, new: JobOptions) -> str:
-    names = ("provider", "endpoint", "model", "settings", "stream", "stream_usage")
+    names = ("provider", "endpoint", "model", "settings", "stream", "stream_usage", "dedupe")
     return ", ".join(
         f"{name} {getattr(old, name)!r}, now {getattr(new, name)!r}"
         for name in names

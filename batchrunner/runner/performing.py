@@ -1,10 +1,8 @@
 """Commands, done: what a command does to the store, whoever holds the database."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import cast
 
-from batchrunner.core.attachments import Attachments
-from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobState
 from batchrunner.runner import commands
@@ -92,12 +90,9 @@ def refuse_cancelled(job: Job) -> Job:
     return job
 
 
-def load(
-    store: Loading, clock: Clock, command: Load, db: str, attachments: Attachments | None, providers: Collection[str]
-) -> Loaded:
+def load(loader: Loader, command: Load, db: str) -> Loaded:
     """Queue the file of a command, or find the job that it already is. Raises InputError, ConfigurationError."""
     refuse_own_files(command.path, db)
-    loader = Loader(store, clock, attachments, providers)
     done = loader.load(command.path, command.options, name=command.name, tags=command.tags, add=command.add)
     refuse_cancelled(done.job)
     return done

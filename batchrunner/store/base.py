@@ -188,8 +188,13 @@ class Loading(Protocol):
     ) -> Job:
         """Create a job in state ``loading``; a name already taken is made unique with ``-2``, ``-3``, ..."""
 
-    def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
-        """Queue requests, all or none, in one transaction. Raises DuplicateIds."""
+    def add(self, job_id: int, requests: Sequence[NewRequest], *, copies: Sequence[str] = ()) -> None:
+        """Queue requests, all or none, in one transaction; ``copies``: the endpoints at which those become copies that
+        have the body of an earlier one. Raises DuplicateIds.
+        """
+
+    def mark_copies(self, job_id: int, endpoints: Sequence[str]) -> int:
+        """Make copies of those rows of a loading job that have the body of an earlier one; return how many."""
 
     def seal(self, job_id: int, source: JobSource, key: str) -> Job:
         """Open a loading job (or end an ``--add``): its rows are whole now; keeps source and key as they are now."""

@@ -26,7 +26,11 @@ _ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id 
  WHERE a.id IS NULL OR (a.ended IS NULL) <> (r.state IN ('queued', 'running'))
  OR r.state NOT IN ('queued', 'running', 'cancelled')"""
 _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
- WHERE (r.state = 'succeeded') <> (p.request_id IS NOT NULL)"""
+ WHERE (r.state = 'succeeded' AND r.copy_of IS NULL) <> (p.request_id IS NOT NULL)"""
+_UNLIKE = """SELECT count(*) FROM requests AS c INDEXED BY requests_copies LEFT JOIN requests AS o ON o.id = c.copy_of
+ WHERE c.copy_of IS NOT NULL AND (o.id IS NULL OR o.copy_of IS NOT NULL OR o.job_id <> c.job_id OR o.id > c.id
+ OR o.digest <> c.digest OR c.attempts > 0 OR (c.state <> o.state AND c.state <> 'cancelled'
+ AND NOT (c.state = 'queued' AND o.state = 'running')) OR (c.state = 'cancelled' AND o.state = 'succeeded'))"""
 
 
 def check(path: str | os.PathLike[str]) -> list[str]:
@@ -116,9 +120,11 @@ def _consistency(session: Session) -> list[str]:
     with session.read() as connection:
         (odd,) = connection.exec_driver_sql(_UNANSWERED).one()
         (astray,) = connection.exec_driver_sql(_ASTRAY).one()
+        (unlike,) = connection.exec_driver_sql(_UNLIKE).one()
         return [
             *([f"{odd} requests are succeeded without an answer, or answered without being succeeded"] if odd else []),
             *([f"{astray} continuations belong to no request that could go on with them"] if astray else []),
+            *([f"{unlike} copies are not as the requests that they are copies of"] if unlike else []),
             *_differences(connection, "counts", rollups.STORED_COUNTS, rollups.RECOUNT_COUNTS),
             *_differences(connection, "totals", rollups.STORED_TOTALS, rollups.RECOUNT_TOTALS),
         ]

@@ -17,6 +17,7 @@ from batchrunner.core.request import Closing
 from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.store.again import ask_again, fall_back
+from batchrunner.store.copies import any_copies, follow
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list, storable
@@ -211,6 +212,8 @@ class _Group:
             add_closed(connection, self._late)  # as their rows say, which another runner opened
         if self._fallen:
             fall_back(connection, self._fallen)
+        if any_copies(connection):
+            follow(connection, list(self._states))
 
 
 def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain, now: int) -> tuple[str, int, int, bool, str | None]:

@@ -14,6 +14,7 @@ from batchrunner.core.request import NewRequest
 from batchrunner.core.usage import units_text
 from batchrunner.store.again import retry_flagged
 from batchrunner.store.base import DuplicateIds
+from batchrunner.store.copies import follow_job, mark, mark_added, ranges
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.moneytables import counts
 from batchrunner.store.rollups import Counts, add_counts
@@ -85,16 +86,20 @@ class SqliteJobs:
         assert created is not None  # noqa: S101 - for the type checker: it was written one line above
         return created
 
-    def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
+    def add(self, job_id: int, requests: Sequence[NewRequest], *, copies: Sequence[str] = ()) -> None:
         """Queue requests, all or none, in one transaction. Raises DuplicateIds.
 
-        Ids ascend in the order given: that is the input order.
+        Ids ascend in the order given: that is the input order. ``copies``: the endpoints at which those become copies
+        that have the body of an earlier one. That reads all of the job: a whole file has ``mark_copies`` instead.
         """
         if not requests:
             return
         try:
             with self._session.write() as connection:
                 self._add(connection, job_id, requests)
+                if copies:
+                    first = connection.execute(select(jobs.c.first_id).where(jobs.c.id == job_id)).scalar_one()
+                    mark_added(connection, job_id, (first, self._next_request), requests, copies)
         except sqlite3.IntegrityError:
             self._forget()
             found = self._duplicates(job_id, requests)
@@ -158,6 +163,17 @@ class SqliteJobs:
         tag_set_id: int = connection.execute(known).scalar_one()
         self._tag_sets[tags] = tag_set_id
         return tag_set_id
+
+    def mark_copies(self, job_id: int, endpoints: Sequence[str]) -> int:
+        """Make copies of those rows of a loading job that have the body of an earlier one; return how many."""
+        with self._session.read() as connection:
+            ends = select(jobs.c.first_id, jobs.c.last_id, jobs.c.lines).where(jobs.c.id == job_id)
+            first, last, lines = connection.execute(ends).one()
+        copies = 0
+        for digests in ranges(lines) if lines else ():
+            with self._session.write() as connection:
+                copies += mark(connection, job_id, (first, last), digests, endpoints)
+        return copies
 
     def _forget(self) -> None:
         """Forget names whose rows went away with a transaction that failed."""
@@ -243,7 +259,8 @@ class SqliteJobs:
         if flagged:
             return self._retry_flagged(job_id, text_list(custom_ids) if custom_ids else None, now)
         state = "quarantined" if quarantined else "failed"
-        failed = select(requests.c.id).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
+        settled = func.coalesce(requests.c.copy_of, requests.c.id)  # a copy's original has its state and failure
+        failed = select(settled).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
         values: dict[str, Any] = {}
         if kinds:
             failed = failed.where(requests.c.failure.in_(list(kinds)))
@@ -261,14 +278,16 @@ class SqliteJobs:
             moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
             moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
             add_counts(connection, moves)
-        return sum(n for _, n in moved)
+            copies = follow_job(connection, job_id)
+        back: int = sum(n for _, n in moved)
+        return back + copies
 
     def _retry_flagged(self, job_id: int, custom_ids: str | None, now: int) -> int:
         queued = 0
         while True:
             with self._session.write() as connection:
                 moved = retry_flagged(connection, job_id, custom_ids, now)
-            queued += moved
+                queued += moved + follow_job(connection, job_id)
             if not moved:
                 return queued
 

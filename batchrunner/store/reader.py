@@ -51,6 +51,7 @@ def _at(place: tuple[str, str], *columns: ColumnElement[Any]) -> Select[Any]:
             text(f"state = 'queued' AND {waits}"),
             requests.c.job_id == bindparam("job_id"),
             requests.c.model_id == bindparam("lane_id"),
+            requests.c.copy_of.is_(None),
         )
     )
 
@@ -76,7 +77,7 @@ _UNITS = tuple(
     .group_by(told("pixel_steps").op("/")(told("pixels")))  # steps: whole numbers, so there are few groups
     for place in _PLACES
 )
-_QUEUED = select(requests.c.id).where(text("state = 'queued'")).order_by(requests.c.id).limit(PAGE)
+_QUEUED = select(requests.c.id).where(text("state = 'queued' AND copy_of IS NULL")).order_by(requests.c.id).limit(PAGE)
 _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL AND use = 'used'"
 _NO_STATES = ("total", "waiting", "flagged")
 
