@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchrunner.api.estimate import Estimate, estimate
+from batchrunner.api.prepare import Recipe, open_prepared
 from batchrunner.api.reads import Reads
 from batchrunner.api.tuning import tuned
 from batchrunner.config import Loaded as LoadedSettings
@@ -19,7 +20,7 @@ from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resu
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
-from batchrunner.runner.loader import Loaded
+from batchrunner.runner.loader import Loaded, Loader
 from batchrunner.runner.mailbox import sweep
 from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
@@ -109,6 +110,15 @@ class Session(Reads):
         tags = self.settings.tags if tags is None else tags
         command = Load.of(path, options or self.settings.job, name=name, tags=tags, add=add)
         return self._load(command)
+
+    def load_prepared(self, source: str, recipe: Recipe, *, name: str | None = None, add: bool = False) -> Loaded:
+        """Queue the requests that rows and a template make, or find the job that they already are: it is known by the
+        content of both. Raises InputError, ConfigurationError.
+        """
+        settings = self.settings
+        loader = Loader(self._store, SystemClock(), attachments(settings), settings.providers)
+        with tuned(), open_prepared(source, recipe, settings) as prepared:
+            return performing.load_prepared(loader, prepared, settings.job, name=name, tags=settings.tags, add=add)
 
     def _load(self, command: Load) -> Loaded:
         with tuned():

@@ -6,12 +6,14 @@ from typing import cast
 from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.job import Job, JobState
+from batchrunner.core.job import Job, JobOptions, JobState
+from batchrunner.formats.prepared import Prepared
 from batchrunner.runner import commands
 from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retry, targets
 from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.store.base import Loading, Pause, Store
 
+Tags = tuple[tuple[str, str], ...]
 Steps = Generator[None, None, Done]
 """One transaction between two yields: a live run commits in between."""
 
@@ -99,6 +101,15 @@ def load(
     refuse_own_files(command.path, db)
     loader = Loader(store, clock, attachments, providers)
     done = loader.load(command.path, command.options, name=command.name, tags=command.tags, add=command.add)
+    refuse_cancelled(done.job)
+    return done
+
+
+def load_prepared(
+    loader: Loader, prepared: Prepared, options: JobOptions, *, name: str | None, tags: Tags, add: bool
+) -> Loaded:
+    """Queue what rows and a template make, or find the job that it already is. Raises as ``load``."""
+    done = loader.load_file(prepared, options, name=name, tags=tags, add=add)
     refuse_cancelled(done.job)
     return done
 
