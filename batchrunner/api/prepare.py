@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from batchrunner.config import Settings
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
@@ -14,10 +14,12 @@ from batchrunner.formats.prepared import ALL, Made, Prepared, Shape, read_schema
 from batchrunner.formats.records import open_records
 from batchrunner.formats.replace import Replacement, disk_error, is_regular, sweep
 from batchrunner.formats.screen import LineProblem
-from batchrunner.formats.templates import Template, read_template
 from batchrunner.runner.compile import Compiler
 from batchrunner.runner.loader import refuse_own_files
 from batchrunner.wiring import attachments
+
+if TYPE_CHECKING:
+    from batchrunner.formats.templates import Template
 
 STDOUT = "-"
 
@@ -54,6 +56,8 @@ def open_prepared(
     source: str, recipe: Recipe, settings: Settings, *, limit: int | None = None, stdin: BinaryIO | None = None
 ) -> Prepared:
     """Open a source with a template, as a job file. Raises InputError, ConfigurationError; close it."""
+    from batchrunner.formats.templates import read_template  # Jinja2: not for those who have job files
+
     template = read_template(recipe.template)
     shape = Shape(
         endpoint=_endpoint(settings),
@@ -177,7 +181,7 @@ def _endpoint(settings: Settings) -> str | None:
     return settings.job.endpoint
 
 
-def _wanted(template: Template, shape: Shape) -> frozenset[str] | None:
+def _wanted(template: "Template", shape: Shape) -> frozenset[str] | None:
     """Return the columns that are needed; None: all."""
     if template.columns is None or shape.keep == ALL:
         return None

@@ -96,13 +96,14 @@ class CsvExporter:
         if row.artifacts:
             text = "\n".join(links(row, self._artifacts))
         cost = None if row.cost is None else exact_usd(row.cost)
+        joined = map(self._value, self._joined.values(row, text, typed=False))
         return self._record(
             (
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(reasoning), cell(finish),
                 cell(row.model), cell(row.endpoint), *_amounts(row.usage), row.usage_from, cost,
                 latency_ms(row), row.attempts, cell("; ".join(row.flags) or None),
                 "true" if row.partial else None, cell(row.failure), label_of(row.status, row.failure),
-                cell(row.message), *map(self._value, self._joined.values(row, text, typed=False)), cell(self._job), self._mark,
+                cell(row.message), *joined, cell(self._job), self._mark,
             )
         )  # fmt: skip
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
 
@@ -16,7 +16,9 @@ from batchrunner.formats.occurrences import Occurrences
 from batchrunner.formats.records import Record, Records
 from batchrunner.formats.records_lines import refused
 from batchrunner.formats.source import BOM
-from batchrunner.formats.templates import Template
+
+if TYPE_CHECKING:  # Jinja2 is imported only where there is a template
+    from batchrunner.formats.templates import Template
 
 COLUMNS: Final = "columns"
 """Key of ``metadata`` in a job line: the input columns that are joined to its answer, by name."""
@@ -77,7 +79,7 @@ class Made(NamedTuple):
 class Prepared:
     """A source of rows and a template as a job file. It can be read several times; nothing of it is held in memory."""
 
-    def __init__(self, records: Records, template: Template, shape: Shape) -> None:
+    def __init__(self, records: Records, template: "Template", shape: Shape) -> None:
         """Raise ConfigurationError for a shape that does not go with the template or the endpoint, InputError for a
         column that no row has.
         """
@@ -232,7 +234,7 @@ def _read(path: str) -> str:
         raise InputError(f"{path} is not UTF-8: byte {error.start:,}", path=path) from None
 
 
-def _refuse_unfit(template: Template, shape: Shape) -> None:
+def _refuse_unfit(template: "Template", shape: Shape) -> None:
     if template.whole and (shape.system is not None or shape.schema is not None):
         raise ConfigurationError(
             f"{template.name} makes whole bodies, so --system and --schema have no place",

@@ -28,8 +28,12 @@ class CsvRecords:
         self._file.form = NAMES[delimiter]
         self.path = self._file.path
         self.size = self._file.size
-        with closing(self._rows()) as rows:
-            self._columns = self._checked(next(rows, (1, []))[1])
+        try:
+            with closing(self._rows()) as rows:
+                self._columns = self._checked(next(rows, (1, []))[1])
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -27,12 +27,12 @@ class ParquetRecords:
         self._file = open_source(source)
         self.path = self._file.path
         self.size = self._file.size
-        names = self._open().schema_arrow.names
-        for at, name in enumerate(names):
-            if not name.strip() or name in names[:at]:
-                raise refused(source, 1, at + 1, f"column {at + 1} ({name!r}) has no name, or that of another column")
-        self._columns = tuple(names)
-        self._read = [name for name in names if only is None or name in only]
+        try:
+            self._columns = self._checked(self._open().schema_arrow.names)
+        except BaseException:
+            self.close()
+            raise
+        self._read = [name for name in self._columns if only is None or name in only]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,6 +64,13 @@ class ParquetRecords:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _checked(self, names: list[str]) -> tuple[str, ...]:
+        for at, name in enumerate(names):
+            if not name.strip() or name in names[:at]:
+                reason = f"column {at + 1} ({name!r}) has no name, or that of another column"
+                raise refused(self._name, 1, at + 1, reason)
+        return tuple(names)
 
     def _open(self) -> Any:
         """Return the file's reader, which reads page by page through a small buffer."""
