@@ -22,7 +22,7 @@ MOST_SECONDS: Final = 10.0
 """Of this thread's time, for one row."""
 MOST_BITS: Final = 4_096
 """Of a whole number that is computed."""
-LOOK: Final = 64
+LOOK: Final = 16
 """Steps between two looks at the clock."""
 
 _OPAQUE: Final = (Undefined, Namespace, Macro, LoopContext, Context, Environment, EvalContext, range)
@@ -108,7 +108,9 @@ def weigh(value: Any) -> int:
         elif isinstance(each, list | tuple):
             total += 8
             waiting += each
-        elif isinstance(each, int | float | None | range):
+        elif isinstance(each, int):
+            total += 8 + each.bit_length() // 3
+        elif isinstance(each, float | None | range):
             total += 8
         elif isinstance(each, Undefined):
             str(each)  # raises, and names it
@@ -153,8 +155,11 @@ def check_filter(name: str, args: list[Any], named: Mapping[str, Any]) -> None:
         raise SecurityError(f"{name}: a number larger than {_BY_NUMBER[name]:,}")
     if name == "format" and isinstance(args[0], str):
         check_format(args[0])
-    if name == "replace" and len(args) > 2:
-        _refuse_replaced(str(args[0]), str(args[1]), str(args[2]))
+    if name == "replace":
+        texts = dict(zip(("s", "old", "new"), args, strict=False)) | named
+        _refuse_replaced(str(args[0]), str(texts.get("old", "")), str(texts.get("new", "")))
+    if name == "int" and isinstance(args[0], str):
+        refuse_bits("*", 1 << min(len(args[0]), 2 * MOST_BITS), 0)  # a bit a digit, whatever the base
     if name in ("join", "indent") and hasattr(args[0], "__len__"):
         gaps = args[0].count("\n") + 1 if name == "indent" and isinstance(args[0], str) else len(args[0])
         refuse_size(size + gaps * sum(len(each) for each in values[1:] if isinstance(each, str)))

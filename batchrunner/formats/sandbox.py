@@ -82,7 +82,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     """The box. Not for more than one thread. ``whole``: what is put out is JSON, values only by ``tojson``."""
 
     sandboxed = True
-    intercepted_binops = frozenset(("+", "*", "%", "**"))
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%", "**"))
 
     def __init__(self, *, whole: bool) -> None:
         super().__init__(
@@ -204,6 +204,10 @@ class _Bounding(NodeTransformer):
         self.generic_visit(node)
         node.iter = _filter(cast(nodes.Expr, node.iter), "~loop", nodes.Const(size))
         return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
+        self.generic_visit(node)
+        return _filter(node, "~made") if isinstance(node.arg, nodes.Slice) else node
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
         self.generic_visit(node)

@@ -213,8 +213,9 @@ class Loader:
 
     def _changed(self, job: Job, file: Source | Prepared, options: JobOptions) -> InputError:
         counted = self._compare(job, file, options)
+        what = file.path if isinstance(file, Source) else f"{file.path}, or the template for it,"
         return InputError(
-            f"{file.path} changed since it was loaded as job {job.id} ({job.name}):"
+            f"{what} changed since it was loaded as job {job.id} ({job.name}):"
             f" {counted.changed:,} lines differ, {counted.new:,} are new, {counted.gone:,} are gone",
             hint=f"--add takes the {counted.new:,} new lines into the job; --name NAME loads the file as a second job",
         )

@@ -215,6 +215,7 @@ def test_a_template_can_be_run_directly_and_the_same_command_goes_on(data: Path,
     (data / "p.jinja").write_text("Now tell me of {{ title }}")
     changed = run_cli("run", "d.jsonl", "--template", "p.jinja", "--id", "id", "--keep", "*", "--model", CHAT, env=box)
     assert changed.exit_code == 5
+    assert "or the template for it, changed since it was loaded" in changed.stderr
     assert "--name" in changed.stderr
 
 
