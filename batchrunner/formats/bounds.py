@@ -156,7 +156,7 @@ def check_filter(name: str, args: list[Any], named: Mapping[str, Any]) -> None:
     if name == "format" and isinstance(args[0], str):
         check_format(args[0])
     if name == "replace":
-        texts = dict(zip(("s", "old", "new"), args, strict=False)) | named
+        texts = {**dict(zip(("s", "old", "new"), args, strict=False)), **named}
         _refuse_replaced(str(args[0]), str(texts.get("old", "")), str(texts.get("new", "")))
     if name == "int" and isinstance(args[0], str):
         refuse_bits("*", 1 << min(len(args[0]), 2 * MOST_BITS), 0)  # a bit a digit, whatever the base

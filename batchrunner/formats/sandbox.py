@@ -141,9 +141,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif isinstance(left, int) and isinstance(right, int):
             refuse_bits(operator, left, right)
         elif operator == "*":
-            size = [weigh(each) if isinstance(each, str | list | tuple) else each for each in (left, right)]
-            if all(isinstance(each, int) for each in size):
-                refuse_size(size[0] * size[1])
+            sizes = [_size(left), _size(right)]
+            if all(isinstance(size, int) for size in sizes):
+                refuse_size(sizes[0] * sizes[1])
         elif operator == "+" and isinstance(left, str | list | tuple):
             refuse_size(weigh(left) + weigh_outer(right))
         return self.budget.make(super().call_binop(context, operator, left, right))
@@ -228,6 +228,13 @@ class _Bounding(NodeTransformer):
             reason = "a template is one file, as it is: no extends, block, include, import or autoescape"
             raise TemplateSyntaxError(reason, node.lineno)
         return super().generic_visit(node, *args, **kwargs)
+
+
+def _size(side: Any) -> Any:
+    """Return how much one side of a multiplication repeats: characters of what has some, else the number itself."""
+    if isinstance(side, str):
+        return len(side)
+    return weigh(side) if isinstance(side, list | tuple) else side
 
 
 def _filter(node: nodes.Expr, name: str, *args: nodes.Expr) -> nodes.Filter:

@@ -229,3 +229,14 @@ def test_fields_are_for_tables(worked: Path) -> None:
     assert run_cli("results", "mixed", "--fields", "a").exit_code == 2
     assert run_cli("results", "mixed", "-o", "out.csv", "--fields", "a").exit_code == 0
     assert ",a,job,job_mark" in (worked / "out.csv").read_text().splitlines()[0]
+
+
+def test_standard_input_is_prepared_too(data: Path) -> None:
+    words = ("prepare", "-", "-t", "p.jinja", "-o", "job.jsonl", "--model", CHAT)
+    assert run_cli(*words, stdin='{"title": "one"}\n').exit_code == 0
+    assert asked(lines(data / "job.jsonl")[0]) == "Tell me of one"
+
+    result = run_cli(*words, "--force", "--format", "csv", stdin="title\ntwo\n")
+
+    assert result.exit_code == 0, result.stderr
+    assert asked(lines(data / "job.jsonl")[0]) == "Tell me of two"
