@@ -1,6 +1,7 @@
 """The Python face: what the command line calls, and what programs may call instead of it."""
 
 from batchrunner.api.estimate import Estimate
+from batchrunner.api.prepare import PreparedFile, Recipe, prepare
 from batchrunner.api.reads import SLICES, Reads, reads
 from batchrunner.api.session import Outside, Planned, Session, session
 from batchrunner.api.values import JobStatus, Result
@@ -28,7 +29,9 @@ __all__ = [
     "Outside",
     "PauseView",
     "Planned",
+    "PreparedFile",
     "Reads",
+    "Recipe",
     "RefusedFileError",
     "Result",
     "RunReport",
@@ -37,6 +40,7 @@ __all__ = [
     "Tail",
     "attachments",
     "check",
+    "prepare",
     "price_book",
     "program_version",
     "reads",

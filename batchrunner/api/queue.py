@@ -114,7 +114,7 @@ class Queue:
         return (await self._asking(verbs.cancel, _ref(job))).rows
 
     async def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
-        """Write a job's results to a JSONL or CSV file, its failures beside it."""
+        """Write a job's results to a JSONL, CSV or Parquet file, its failures beside it."""
         return await self._reading(lambda read: read.export(_ref(job), str(out), force=force))
 
     async def jobs(self) -> list[Job]:

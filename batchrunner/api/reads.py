@@ -54,13 +54,16 @@ class Reads:
         for row in self._reader.results(self.job(ref).id):
             yield Result(row)
 
-    def export(self, ref: str | Job, out: str, *, force: bool = False, flagged: bool = False) -> ExportSummary:
+    def export(
+        self, ref: str | Job, out: str, *, force: bool = False, flagged: bool = False, fields: Sequence[str] = ()
+    ) -> ExportSummary:
         """Write what is there of a job's results; failures go beside them. Raises ConfigurationError.
 
-        ``flagged``: only the answers that are flagged.
+        ``flagged``: only the answers that are flagged. ``fields``: of answers that are JSON objects, as columns of
+        tables (``("*",)``: all).
         """
         with tuned():
-            return export(self._reader, self.job(ref), out, force=force, flagged=flagged)
+            return export(self._reader, self.job(ref), out, force=force, flagged=flagged, fields=fields)
 
     def failures(self, ref: str | Job) -> list[FailureGroup]:
         """Return a job's failures by kind and status, most frequent first."""

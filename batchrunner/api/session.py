@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from batchrunner.api.estimate import Estimate, estimate
+from batchrunner.api.prepare import Recipe, open_prepared
 from batchrunner.api.reads import Reads
 from batchrunner.api.tuning import tuned
 from batchrunner.config import Loaded as LoadedSettings
@@ -111,6 +112,15 @@ class Session(Reads):
         tags = self.settings.tags if tags is None else tags
         command = Load.of(path, options or self.settings.job, name=name, tags=tags, add=add)
         return self._load(command)
+
+    def load_prepared(self, source: str, recipe: Recipe, *, name: str | None = None, add: bool = False) -> Loaded:
+        """Queue the requests that rows and a template make, or find the job that they already are: it is known by the
+        content of both. Raises InputError, ConfigurationError.
+        """
+        settings = self.settings
+        loader = Loader(self._store, SystemClock(), attachments(settings), settings.providers)
+        with tuned(), open_prepared(source, recipe, settings) as prepared:
+            return performing.load_prepared(loader, prepared, settings.job, name=name, tags=settings.tags, add=add)
 
     def _load(self, command: Load) -> Loaded:
         with tuned():

@@ -83,6 +83,21 @@ limit_options = _stack(
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
+recipe_options = _stack(
+    click.option("--system", metavar="TEXT|@FILE", help="With a template: the system prompt of every request."),
+    click.option("--schema", metavar="FILE", help="With a template: a JSON schema that answers are asked to follow."),
+    click.option("--id", "id_column", metavar="COLUMN", help="With a template: the column that names each request."),
+    click.option(
+        "--keep", multiple=True, metavar="COLUMNS", help="With a template: columns that come back: title,year, or '*'."
+    ),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"]),
+        help="With a template: what the data is, where its name does not tell.",
+    ),
+)
+
 aim_options = _stack(
     click.option("--model", "lane_model", metavar="ID", help="A model, in all jobs."),
     click.option(

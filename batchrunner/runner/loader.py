@@ -17,6 +17,7 @@ from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.formats.jobfile import iter_lines
+from batchrunner.formats.prepared import Prepared
 from batchrunner.formats.source import Source, open_source
 from batchrunner.runner.compile import Compiler
 from batchrunner.store.base import DuplicateIds, Loading
@@ -116,11 +117,18 @@ class Loader:
         file that was loaded with other options (unless ``name`` asks for a second job).
         """
         with open_source(path) as file:
-            return self._load_file(file, options, name=name, tags=tags, add=add)
+            return self.load_file(file, options, name=name, tags=tags, add=add)
 
-    def _load_file(
-        self, file: Source, options: JobOptions, *, name: str | None, tags: tuple[tuple[str, str], ...], add: bool
+    def load_file(
+        self,
+        file: Source | Prepared,
+        options: JobOptions,
+        *,
+        name: str | None,
+        tags: tuple[tuple[str, str], ...],
+        add: bool,
     ) -> Loaded:
+        """Queue an open job file, or rows and a template that make one; otherwise as ``load``."""
         source = self._fingerprint(file)
         key = identity(source, options)
         known = self._store.job_by_key(key)
@@ -143,10 +151,10 @@ class Loader:
     def _compiler(self, options: JobOptions) -> Compiler:
         return Compiler(options, self._attachments, self._providers, self._tokenizer)
 
-    def _fingerprint(self, file: Source) -> JobSource:
+    def _fingerprint(self, file: Source | Prepared) -> JobSource:
         """Hash the file, unless a job was loaded from it and size and modification time are as they were."""
         for job in self._store.jobs_by_path(file.path):
-            if (job.source.size, job.source.mtime_ns) == (file.size, file.mtime_ns) and file.path != "-":
+            if file.mtime_ns and (job.source.size, job.source.mtime_ns) == (file.size, file.mtime_ns):
                 return job.source
         return file.fingerprint()
 
@@ -166,7 +174,7 @@ class Loader:
                     hint=f"continue it with the same options, or load a second job with --name {job.name}-2",
                 )
 
-    def _fill(self, job: Job, file: Source, source: JobSource, key: str) -> Loaded:
+    def _fill(self, job: Job, file: Source | Prepared, source: JobSource, key: str) -> Loaded:
         problems = Problems()
         try:
             self._store_all(job.id, chunks(file, self._compiler(job.options), problems), problems)
@@ -202,7 +210,7 @@ class Loader:
                 lines.add(line)
             self._store.add(job_id, [request for request in chunk if request.line not in lines])
 
-    def _add(self, job: Job, file: Source, source: JobSource, options: JobOptions, key: str) -> Loaded:
+    def _add(self, job: Job, file: Source | Prepared, source: JobSource, options: JobOptions, key: str) -> Loaded:
         """Take the lines that are new, once the whole file is known to be sound."""
         counted, added = self._compare(job, file, options), 0
         for chunk in chunks(file, self._compiler(options), Problems()):
@@ -214,15 +222,16 @@ class Loader:
             job=self._store.seal(job.id, source, key), added=added, changed=counted.changed, gone=counted.gone
         )
 
-    def _changed(self, job: Job, file: Source, options: JobOptions) -> InputError:
+    def _changed(self, job: Job, file: Source | Prepared, options: JobOptions) -> InputError:
         counted = self._compare(job, file, options)
+        what = file.path if isinstance(file, Source) else f"{file.path}, or the template for it,"
         return InputError(
-            f"{file.path} changed since it was loaded as job {job.id} ({job.name}):"
+            f"{what} changed since it was loaded as job {job.id} ({job.name}):"
             f" {counted.changed:,} lines differ, {counted.new:,} are new, {counted.gone:,} are gone",
             hint=f"--add takes the {counted.new:,} new lines into the job; --name NAME loads the file as a second job",
         )
 
-    def _compare(self, job: Job, file: Source, options: JobOptions) -> "_Compared":
+    def _compare(self, job: Job, file: Source | Prepared, options: JobOptions) -> "_Compared":
         problems, same, changed, new = Problems(), 0, 0, 0
         for chunk in chunks(file, self._compiler(options), problems):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
@@ -245,7 +254,7 @@ class _Compared:
     gone: int
 
 
-def chunks(file: Source, compiler: Compiler, problems: Problems) -> Iterator[list[NewRequest]]:
+def chunks(file: Source | Prepared, compiler: Compiler, problems: Problems) -> Iterator[list[NewRequest]]:
     """Yield a file's requests by the chunk; its bad lines go to ``problems``."""
     chunk: list[NewRequest] = []
     for line in iter_lines(file):

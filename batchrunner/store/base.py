@@ -277,6 +277,9 @@ class Reader(Protocol):
     def results(self, job_id: int) -> Iterator[ResultRow]:
         """Yield every request of a job in input order, in short read transactions."""
 
+    def extras(self, job_id: int) -> Iterator[bytes]:
+        """Yield what a job's lines have beside their bodies, in input order, as JSON objects."""
+
     def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
         """Yield the ids of queued requests in input order."""
 

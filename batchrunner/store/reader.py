@@ -153,6 +153,10 @@ class SqliteReader:
         """
         return results.results(self._session, job_id)
 
+    def extras(self, job_id: int) -> Iterator[bytes]:
+        """Yield what a job's lines have beside their bodies, in input order, in short read transactions."""
+        return results.extras(self._session, job_id)
+
     def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
         """Yield the ids of queued requests of these jobs (or of every open job) in input order."""
         queued = _QUEUED.where(_JOB.in_(select(job_table.c.id).where(of_jobs(jobs))))

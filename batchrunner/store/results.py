@@ -29,6 +29,8 @@ _PAGE = """SELECT r.id, r.line, r.custom_id, r.state, r.endpoint, r.model_id, r.
  LEFT JOIN responses AS p ON p.request_id = coalesce(r.copy_of, r.id)
  WHERE r.id > ? AND r.id <= ? AND r.job_id = ? ORDER BY r.id LIMIT ?"""
 _EXTRAS = "SELECT request_id, extras FROM bodies WHERE request_id BETWEEN ? AND ? AND extras IS NOT NULL"
+_JOB_EXTRAS = """SELECT r.id, b.extras FROM requests AS r NOT INDEXED JOIN bodies AS b ON b.request_id = r.id
+ WHERE r.id > ? AND r.id <= ? AND r.job_id = ? ORDER BY r.id LIMIT ?"""
 _REFUSALS = """SELECT d.attempt_id, d.body, d.crc, d.partial
  FROM json_each(?) AS j CROSS JOIN discards AS d ON d.attempt_id = j.value"""
 _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
@@ -68,6 +70,20 @@ def results(session: Session, job_id: int) -> Iterator[ResultRow]:
         if len(page.rows) < PAGE:
             return
         after = page.rows[-1][0]
+
+
+def extras(session: Session, job_id: int) -> Iterator[bytes]:
+    """Yield what a job's lines have beside their bodies, in input order, in short read transactions."""
+    with session.read() as connection:
+        first, last, some = connection.exec_driver_sql(_RANGE, (job_id,)).one()
+    after = -1 if first is None else first - 1
+    while some and first is not None and after < last:
+        with session.read() as connection:
+            page = driver(connection).execute(_JOB_EXTRAS, (after, last, job_id, PAGE)).fetchall()
+        yield from (found for _, found in page if isinstance(found, bytes))
+        if len(page) < PAGE:
+            return
+        after = page[-1][0]
 
 
 class _Page:

@@ -251,7 +251,7 @@ def test_the_format_can_be_named_for_standard_output():
     assert out.getvalue().startswith(b"custom_id,line,")
 
 
-@pytest.mark.parametrize("out", ["out", "out.parquet", "batchrunner.db", "out.json"])
+@pytest.mark.parametrize("out", ["out", "out.feather", "batchrunner.db", "out.json"])
 def test_a_suffix_that_names_no_format_is_refused(out):
     with pytest.raises(ConfigurationError, match="names no format") as caught:
         exporter(out)
