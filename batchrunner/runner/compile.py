@@ -8,7 +8,7 @@ from batchrunner.core.errors import ConfigurationError, Problem
 from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
-from batchrunner.endpoints.base import BadBody, Endpoint
+from batchrunner.endpoints.base import BadBody, Endpoint, Facts
 from batchrunner.endpoints.counting import counted
 from batchrunner.endpoints.patch import ask_for_stream, patch
 from batchrunner.endpoints.registry import BY_PATH, infer, resolve
@@ -44,6 +44,7 @@ class Compiler:
         self._default = _named(options.endpoint) if options.endpoint else None
         self._settings = tuple((key, value.encode()) for key, value in options.settings)
         self._patches = bool(options.model or self._settings)
+        self._streams = options.stream
         self._asks_usage = options.stream_usage and "stream_options" not in dict(options.settings)
 
     def request(self, line: Line) -> NewRequest | Problem:
@@ -54,20 +55,16 @@ class Compiler:
             return Problem(line.number, line.column("url") if line.url is not None else 1, bad.reason)
         try:
             body = patch(line.body, self._options.model, self._settings) if self._patches else line.body
-            if self._options.stream and endpoint.streams:
+            if self._streams and endpoint.streams:
                 body = ask_for_stream(body, usage=self._asks_usage)
             facts = endpoint.inspect(body)
         except BadBody as bad:
             return Problem(line.number, line.body_column(bad.field), bad.reason)
-        if facts.files and (problem := self._missing(line, facts.files)) is not None:
-            return problem
-        if line.provider is not None and line.provider not in self._providers:
-            return self._no_provider(line)
         est_in = facts.est_in
         if self._tokenizer is not None:
             est_in = counted(endpoint.name, body, est_in, self._tokenizer)
         digest = hashlib.sha256(body).digest()[:16]
-        return NewRequest(
+        request = NewRequest(
             line.number,
             line.custom_id,
             endpoint.path,
@@ -80,10 +77,16 @@ class Compiler:
             line.extras,
             line.tags,
             facts.units,
-            facts.composed,
-            len(facts.files),
-            line.provider,
         )
+        return self._unlike_most(request, line, facts) if facts.composed or line.provider is not None else request
+
+    def _unlike_most(self, request: NewRequest, line: Line, facts: Facts) -> NewRequest | Problem:
+        """Return the request with its files and the provider that it asks for, or what is wrong with them."""
+        if facts.files and (problem := self._missing(line, facts.files)) is not None:
+            return problem
+        if line.provider is not None and line.provider not in self._providers:
+            return self._no_provider(line)
+        return request._replace(composed=facts.composed, files=len(facts.files), provider=line.provider)
 
     def endpoint(self, line: Line) -> Endpoint:
         """Return the endpoint that a line names, or that its body tells of. Raises BadBody."""
