@@ -21,6 +21,23 @@ class Asked(NamedTuple):
     """Whether vectors are brought to length 1 before they are kept."""
 
 
+class Vectors(NamedTuple):
+    """What the answer to a pack brought: a vector for each of its texts, in their order."""
+
+    data: bytes
+    """``count`` times ``dimensions`` float32, little-endian."""
+    dimensions: int
+    count: int  # type: ignore[assignment]  # nobody misses a tuple's own count()
+
+
+class Half(NamedTuple):
+    """A part of a pack, as a request of its own."""
+
+    body: bytes
+    est_in: int
+    texts: int
+
+
 class Item(NamedTuple):
     """One text of a corpus, or one part of a text that was cut in parts, and where its vector is."""
 

@@ -11,6 +11,7 @@ from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
+from batchrunner.store.corpusbase import Corpora, Corpus, CorpusReader, Missing, Seen
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
@@ -33,9 +34,9 @@ from batchrunner.store.values import (
 )  # fmt: skip
 
 __all__ = [
-    "ALL", "BY_HAND", "BucketLevel", "CostRow", "Counts", "Disk", "DuplicateIds", "FailureGroup", "LaneRow",
-    "LaneWork", "Loading", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Selection",
-    "Store", "TakenIn", "Target", "Verbs", "Workload",
+    "ALL", "BY_HAND", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk", "DuplicateIds",
+    "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing", "Pause", "Queue", "Reader", "Rescue", "ResultRow",
+    "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 
@@ -246,11 +247,11 @@ class Verbs(Protocol):
         """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
 
 
-class Store(Queue, Loading, Verbs, Protocol):
+class Store(Queue, Loading, Verbs, Corpora, Protocol):
     """Everything that the one writer of a database can do."""
 
 
-class Reader(Protocol):
+class Reader(CorpusReader, Protocol):
     """Reads only: safe beside a live run."""
 
     @property

@@ -14,12 +14,14 @@ from sqlalchemy import Connection
 from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
 from batchrunner.core.request import Closing
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Split, Stop, Succeed
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.store.again import ask_again, fall_back
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list, storable
+from batchrunner.store.splitting import split
+from batchrunner.store.vectors import Vectored, keep_vectors
 
 KEPT_OF_A_REFUSAL = 16 * 1024
 """Bytes of a refusal's body that are kept."""
@@ -93,6 +95,8 @@ class _Group:
         self._sent: list[Row] = []
         self._again: list[Row] = []
         self._fallen: list[int] = []
+        self._split: list[tuple[Split, int]] = []
+        self._vectors: list[Vectored] = []
         self._counts: Counts = defaultdict(int)
         self._totals: Totals = {}
 
@@ -130,14 +134,20 @@ class _Group:
     def _succeed(self, closing: Closing, request_id: int, state: str) -> None:
         if type(closing.outcome) is not Reply:
             raise TypeError(f"attempt {closing.attempt_id}: only a reply can succeed")
-        body = closing.outcome.body
-        self._responses += request_id, closing.attempt_id, zlib.crc32(body), body
+        if closing.outcome.vectors is None:
+            body = closing.outcome.body
+            self._responses += request_id, closing.attempt_id, zlib.crc32(body), body
+        else:
+            self._vectors.append((request_id, closing.opening.head.job_id, closing.attempt_id, closing.outcome.vectors))
         self._successes += request_id, closing.attempt_id
         self._count(closing, request_id, state, "succeeded")
 
-    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop | AskAgain) -> None:
+    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop | AskAgain | Split) -> None:
         if isinstance(verdict, AskAgain):
             self._again.append((verdict, request_id))
+        elif isinstance(verdict, Split):
+            self._split.append((verdict, request_id))
+            self._counts[closing.opening.head.job_id, closing.opening.head.lane_id, "queued"] += 1
         to, not_before, tries, settles, failure = _follow(verdict, self._now)
         self._moves.append((to, not_before, tries, closing.attempt_id if settles else None, failure, request_id))
         self._count(closing, request_id, "running", to)
@@ -201,8 +211,12 @@ class _Group:
             cursor.executemany(_MOVE, self._moves)
         if self._again:
             ask_again(cursor, self._again)
+        if self._split:
+            split(cursor, self._split)
         _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
         _RESPONSE.execute(cursor, self._responses)
+        if self._vectors:
+            keep_vectors(cursor, self._vectors)
         if self._discards:
             cursor.executemany(_DISCARD, self._discards)
         add_counts(connection, self._counts)
@@ -213,12 +227,12 @@ class _Group:
             fall_back(connection, self._fallen)
 
 
-def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain, now: int) -> tuple[str, int, int, bool, str | None]:
+def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain | Split, now: int) -> tuple[str, int, int, bool, str | None]:
     """Return state, not_before, tries to add, whether this attempt settles the request, and its failure."""
     match verdict:
         case RetryAt(not_before, counts):
             return "queued", max(1, not_before), int(counts), False, None
-        case AskAgain(not_before):
+        case AskAgain(not_before) | Split(not_before):
             return "queued", max(1, not_before), 0, False, None
         case GiveUp(kind):
             return "failed", 0, 0, True, kind.value

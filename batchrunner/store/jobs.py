@@ -107,7 +107,8 @@ class SqliteJobs:
         self._next_request += len(requests)
 
     def _add(self, connection: Connection, job_id: int, new: Sequence[NewRequest]) -> None:
-        first = self._next_request
+        newest = connection.execute(select(func.max(requests.c.id))).scalar_one() or 0
+        first = self._next_request = max(self._next_request, newest + 1)  # packs come on other ways, too
         provider = connection.execute(select(jobs.c.provider).where(jobs.c.id == job_id)).scalar_one()
         rows: list[Any] = []
         data: list[Any] = []

@@ -1,14 +1,14 @@
 """Packs: never over a bound, nothing lost, in order, and filled well."""
 
+import itertools
+
 import hypothesis.strategies as st
 from hypothesis import given
 
 from batchrunner.core.packing import Packer, PackLimits, cut, limits
 
 SIZES = st.lists(st.tuples(st.integers(0, 600), st.integers(1, 3_000)), max_size=300)
-BOUNDS = st.builds(
-    PackLimits, st.integers(1, 50), st.none() | st.integers(1, 2_000), st.none(), st.integers(1, 20_000)
-)
+BOUNDS = st.builds(PackLimits, st.integers(1, 50), st.none() | st.integers(1, 2_000), st.none(), st.integers(1, 20_000))
 
 
 def packs_of(sizes, bounds):
@@ -38,7 +38,7 @@ def test_no_pack_of_several_texts_is_over_any_bound(sizes, bounds):
 @given(SIZES, BOUNDS)
 def test_a_pack_is_closed_only_by_a_text_that_does_not_fit(sizes, bounds):
     packs = packs_of(sizes, bounds)
-    for pack, following in zip(packs, packs[1:], strict=False):
+    for pack, following in itertools.pairwise(packs):
         more = [*pack, following[0]]
         tokens, size = (sum(sizes[n][i] for n in more) for i in (0, 1))
         assert len(more) > bounds.texts or size > bounds.bytes or tokens > (bounds.tokens or tokens)

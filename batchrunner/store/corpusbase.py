@@ -1,0 +1,102 @@
+"""The seam of corpora: what the runner and the readers ask of a database. Import it from ``store.base``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from batchrunner.core.corpus import Item, Pack, TextCounts
+from batchrunner.core.job import JobSource
+from batchrunner.core.vectors import VectorBatch
+
+
+class Corpus(NamedTuple):
+    """A corpus as the queue knows it."""
+
+    id: int
+    job_id: int
+    model: str
+    dimensions: int | None
+    """None until the first vectors are there."""
+    normalize: bool
+    params: bytes
+    """Digest of everything but the texts that vectors depend on."""
+    keep: bool
+    """Whether its vectors are all kept; otherwise they may be gone, since they were exported."""
+    version: int
+    """Of its items; 0: it was never loaded to its end."""
+    texts: int
+
+
+class Missing(NamedTuple):
+    """A text that has no vector."""
+
+    id: str
+    reason: str
+    """``queued``, ``running``, ``cancelled``, ``quarantined``, ``empty``, ``too_long``, or its failure's kind."""
+    message: str
+    status: int | None = None
+
+
+class Seen(Protocol):
+    """Which texts have a place already; it takes no more memory for many than for few. Close it at the end."""
+
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, int, bool]]:
+        """Return the known ones among these: their pack, their place in it, and whether this load has had them."""
+
+    def add(self, places: Mapping[bytes, tuple[int, int]]) -> None:
+        """Add texts that are new in this load, or that it has for the first time."""
+
+    def close(self) -> None:
+        """Forget it all."""
+
+
+class Corpora(Protocol):
+    """The writer's side of corpora."""
+
+    def corpus(self, job_id: int) -> Corpus | None:
+        """Return the corpus of a job; None where it has none."""
+
+    def create_corpus(self, job_id: int, model: str, params: bytes, *, normalize: bool) -> Corpus:
+        """Make a job the one of a corpus."""
+
+    def seen(self, corpus: Corpus) -> Seen:
+        """Return which texts of a corpus are in packs already."""
+
+    def next_version(self, corpus: Corpus) -> int:
+        """Return the version for the next load's items: no item has it yet, also of a load that was cut short."""
+
+    def next_request(self) -> int:
+        """Return the id of the next request; nothing else may be added before ``add_packs`` is done."""
+
+    def add_packs(self, corpus: Corpus, version: int, packs: Sequence[Pack], items: Sequence[Item]) -> None:
+        """Queue packs and keep items, in one transaction. Items refer to packs that are there by then."""
+
+    def seal_corpus(self, corpus: Corpus, version: int, source: JobSource, texts: int) -> None:
+        """Make a load's items the ones that hold, open its job, and remove those of earlier loads.
+
+        Queued packs that no text needs any more are cancelled: nobody pays for them.
+        """
+
+    def discard_corpus(self, job_id: int) -> None:
+        """Remove a corpus whose first load was cut short; ``discard`` does the rest."""
+
+    def prune(self, corpus: Corpus) -> int:
+        """Drop the vectors that no text needs any more; return how many."""
+
+
+class CorpusReader(Protocol):
+    """Reads of corpora, safe beside a live run."""
+
+    def corpus(self, job_id: int) -> Corpus | None:
+        """Return the corpus of a job; None where it has none."""
+
+    def vectors(self, corpus_id: int) -> Iterator[VectorBatch]:
+        """Yield the vectors of a corpus by the batch, in the order of its source; texts without one are left out.
+
+        Raises DatabaseError for damaged vectors, and where the corpus was loaded anew meanwhile.
+        """
+
+    def missing(self, corpus_id: int) -> Iterator[Missing]:
+        """Yield the texts that have no vector, in the order of the source, and why."""
+
+    def text_counts(self, corpus_id: int) -> TextCounts:
+        """Return what became of the texts; looks at all of them."""
