@@ -99,6 +99,7 @@ class Packer:
     def __init__(self, bounds: PackLimits) -> None:
         self._bounds = bounds
         self._pack = -1
+        self._closed = True
         self._texts = 0
         self._tokens = 0
         self._bytes = 0
@@ -107,16 +108,20 @@ class Packer:
         """Return the place of the next text, which has so many tokens, and so many bytes in the request."""
         bounds = self._bounds
         full = (
-            self._pack < 0
+            self._closed
             or self._texts >= bounds.texts
             or (bounds.tokens is not None and self._tokens + tokens > bounds.tokens)
             or self._bytes + size > bounds.bytes
         )
         if full:
-            self._pack, self._texts, self._tokens, self._bytes = self._pack + 1, 0, 0, 0
+            self._closed, self._pack, self._texts, self._tokens, self._bytes = False, self._pack + 1, 0, 0, 0
         place = Place(self._pack, self._texts)
         self._texts, self._tokens, self._bytes = self._texts + 1, self._tokens + tokens, self._bytes + size
         return place
+
+    def close(self) -> None:
+        """Close the pack, full or not: the next text begins another one."""
+        self._closed = True
 
 
 def cut(text: str, most: int) -> list[str]:

@@ -4,6 +4,7 @@ A part of the hot path, as ``ledger`` is: statements take a group at once.
 """
 
 import json
+import sqlite3
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -207,12 +208,7 @@ class _Group:
             cursor.executemany(_SENT, self._sent)
         if self._units:
             cursor.executemany(_UNITS, self._units)
-        if self._moves:
-            cursor.executemany(_MOVE, self._moves)
-        if self._again:
-            ask_again(cursor, self._again)
-        if self._split:
-            split(cursor, self._split)
+        self._write_moves(cursor)
         _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
         _RESPONSE.execute(cursor, self._responses)
         if self._vectors:
@@ -225,6 +221,14 @@ class _Group:
             add_closed(connection, self._late)  # as their rows say, which another runner opened
         if self._fallen:
             fall_back(connection, self._fallen)
+
+    def _write_moves(self, cursor: sqlite3.Cursor) -> None:
+        if self._moves:
+            cursor.executemany(_MOVE, self._moves)
+        if self._again:
+            ask_again(cursor, self._again)
+        if self._split:
+            split(cursor, self._split)
 
 
 def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain | Split, now: int) -> tuple[str, int, int, bool, str | None]:

@@ -44,9 +44,9 @@ class Care(NamedTuple):
 
 
 class SqliteStore(SqliteQueue, SqliteJobs, SqliteCorpora):
-    """The one writer of a database: ``Queue``, ``Loading`` and ``Corpora`` over one connection. Holds the lock until closed.
+    """The one writer of a database: ``Queue``, ``Loading`` and ``Corpora`` over one connection.
 
-    It may be used from any thread, by one thread at a time.
+    Holds the lock until closed. It may be used from any thread, by one thread at a time.
     """
 
     def __init__(self, session: Session, held: Held) -> None:
