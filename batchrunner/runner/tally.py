@@ -64,6 +64,18 @@ class Tally:
 
     def _add(self, closing: Closing) -> None:
         self.attempts += 1
+        self._add_verdict(closing)
+        if isinstance(closing.outcome, Failure):
+            self.errors[closing.outcome.kind.value] += 1
+        if closing.ttft is not None:
+            self.streams += 1
+            self.ttft += closing.ttft
+        if closing.usage is not None:
+            self.tokens_in += closing.usage.input
+            self.tokens_out += closing.usage.output
+        self._add_money(closing)
+
+    def _add_verdict(self, closing: Closing) -> None:
         verdict = closing.verdict
         if isinstance(verdict, Succeed):
             self.succeeded += 1
@@ -85,15 +97,6 @@ class Tally:
             self.retried += 1
         elif isinstance(verdict, Split):
             self.split += 1
-        if isinstance(closing.outcome, Failure):
-            self.errors[closing.outcome.kind.value] += 1
-        if closing.ttft is not None:
-            self.streams += 1
-            self.ttft += closing.ttft
-        if closing.usage is not None:
-            self.tokens_in += closing.usage.input
-            self.tokens_out += closing.usage.output
-        self._add_money(closing)
 
     def _take_after_all(self, request_id: int) -> None:
         """Count the answer that a request falls back to as used, as the books do, if it was bought in this run."""

@@ -128,13 +128,7 @@ class Workers:
         """Judge and record what came; return what goes on later instead of ending."""
         lane, opening, permit = ticket
         head = opening.head
-        endpoint = BY_PATH[head.endpoint]
-        if isinstance(answer, Failure):
-            outcome: Outcome | Pending = answer
-        elif opened.pack is not None:
-            outcome = self._packs.read(head.job_id, opened.pack, opened.body, answer, lane.classify)
-        else:
-            outcome = endpoint.read(answer, lane.classify)
+        outcome = answer if isinstance(answer, Failure) else self._read(lane, head, opened, answer)
         if isinstance(outcome, Reply):
             outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
         elif isinstance(outcome, Pending):
@@ -170,6 +164,11 @@ class Workers:
         )
         self._ledger.record(closing if sent is None else closing._replace(sent=sent.digest))
         return None
+
+    def _read(self, lane: RunLane, head: Head, opened: Opened, answer: HttpReply) -> Outcome | Pending:
+        if opened.pack is None:
+            return BY_PATH[head.endpoint].read(answer, lane.classify)
+        return self._packs.read(head.job_id, opened.pack, opened.body, answer, lane.classify)
 
     def _call(self, opening: Opening, opened: Opened, composed: Composed | None = None) -> HttpCall:
         head = opening.head
