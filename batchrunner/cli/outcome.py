@@ -12,6 +12,7 @@ from batchrunner.cli.render import talk
 from batchrunner.cli.text import duration, plural
 from batchrunner.core.attempt import FailureKind
 from batchrunner.core.clock import SECOND, SystemClock
+from batchrunner.core.corpus import TextCounts
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
 from batchrunner.runner.tally import Tally
@@ -74,7 +75,7 @@ def tell_outcome(
         _tell_report(report, quiet=quiet)
     for exported in outputs:
         _tell_exported(exported, quiet=quiet)
-    for status in held.statuses(jobs):
+    for status in map(held.with_texts, held.statuses(jobs)):
         talk(_standing(status), quiet=quiet)
         if status.counts.flagged:
             talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
@@ -168,6 +169,8 @@ def _standing(status: JobStatus) -> str:
         line += f" ({counts.flagged:,} flagged)"
     if counts.failed:
         line += f", {counts.failed:,} failed"
+    if status.texts is not None:
+        line = f"job {status.job.id} ({status.job.name}): {_texts(status.texts)}"
     if costs is None:
         return line
     line += f"; cost {dollars(costs.recorded)}"
@@ -180,6 +183,13 @@ def _standing(status: JobStatus) -> str:
     if costs.unpriced:
         line += f" + {plural(costs.unpriced, 'call')} unpriced"
     return line
+
+
+def _texts(texts: TextCounts) -> str:
+    """Return what became of the texts of a corpus."""
+    told = f"{texts.embedded:,} of {plural(texts.total, 'text')} embedded"
+    others = {"failed": texts.failed, "empty": texts.empty, "too long": texts.too_long}
+    return ", ".join([told, *(f"{number:,} {name}" for name, number in others.items() if number)])
 
 
 def tell_held(held: Session, jobs: Sequence[Job] | None) -> None:

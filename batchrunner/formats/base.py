@@ -68,8 +68,8 @@ class Row(Protocol):
     def flags(self) -> tuple[str, ...]: ...
 
 
-class Exporter(Protocol):
-    """One file format of results."""
+class Marked(Protocol):
+    """What is known of a file by which it is known again."""
 
     splits: bool
     """Whether failures go into a file of their own, as the format has no place for them beside the answers."""
@@ -78,12 +78,16 @@ class Exporter(Protocol):
         """Return what the file begins with."""
         ...
 
-    def line(self, row: Row) -> bytes:
-        """Return one finished row, its line end included. Never raises, whatever a provider answered."""
-        ...
-
     def mark(self) -> bytes:
         """Return what every line ends with: by it a file is known as written from this job."""
+        ...
+
+
+class Exporter(Marked, Protocol):
+    """One file format of results."""
+
+    def line(self, row: Row) -> bytes:
+        """Return one finished row, its line end included. Never raises, whatever a provider answered."""
         ...
 
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
-from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Row
+from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Marked, Row
 from batchrunner.formats.export_csv import CsvExporter, Text
 from batchrunner.formats.export_jsonl import JsonlExporter
 from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sweep, sync_folder
@@ -45,7 +45,7 @@ def errors_path(out: Path) -> Path:
     return out.with_name(f"{out.stem}.errors{out.suffix}")
 
 
-def check_target(out: str, exporter: Exporter, *, force: bool = False) -> None:
+def check_target(out: str, exporter: Marked, *, force: bool = False) -> None:
     """Raise ConfigurationError where ``out``, or the file for its failures, may not be written.
 
     A file that this job wrote, known by its last line, is replaced; any other regular file only with ``force``, and
@@ -95,7 +95,7 @@ def export(
     return _summary(out, str(paths[1]) if exporter.splits and failures else None, counts, swept)
 
 
-def is_ours(path: Path, exporter: Exporter) -> bool:
+def is_ours(path: Path, exporter: Marked) -> bool:
     """Tell whether a regular file was written from this job, or has nothing in it to lose."""
     try:
         return begins_and_ends(path, exporter.head(), exporter.mark())
@@ -103,7 +103,7 @@ def is_ours(path: Path, exporter: Exporter) -> bool:
         raise ConfigurationError(f"can't read {path}: {error.strerror}", hint="export to another path") from error
 
 
-def _paths(out: str, exporter: Exporter) -> list[Path]:
+def _paths(out: str, exporter: Marked) -> list[Path]:
     path = Path(out)
     return [path, errors_path(path)] if exporter.splits else [path]
 

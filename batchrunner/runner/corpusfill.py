@@ -125,8 +125,8 @@ class Filling:
                         self._close_pack()
                         if len(self._items) >= CHUNK:
                             yield self._take()
-                    spot = self._put(candidate, (self.first_request + place.pack, place.pos), size)
-                    known[candidate.digest], fresh[candidate.digest] = (*spot, True), spot
+                    put = self._put(candidate, (self.first_request + place.pack, place.pos), size)
+                    known[candidate.digest], fresh[candidate.digest], spot = (*put, True), put, (*put, False)
                 self._items.append(_item(candidate, spot))
             self.seen.add(fresh)
             if len(self._items) >= MOST_HELD:
@@ -222,7 +222,7 @@ class Filling:
         return hasher.digest()[:16]
 
 
-def _item(candidate: _Candidate, spot: tuple[int | None, int, bool] | tuple[int, int]) -> Item:
+def _item(candidate: _Candidate, spot: tuple[int | None, int, bool]) -> Item:
     seq, part, name, digest, _, weight, kept, note = candidate
-    had = len(spot) == 3 and spot[2]
-    return Item(seq, part, name, digest, spot[0], spot[1], weight, kept, DUPLICATE if had and note is None else note)
+    request_id, pos, had = spot
+    return Item(seq, part, name, digest, request_id, pos, weight, kept, DUPLICATE if had and note is None else note)

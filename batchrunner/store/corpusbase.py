@@ -34,6 +34,8 @@ class Missing(NamedTuple):
     """``queued``, ``running``, ``cancelled``, ``quarantined``, ``empty``, ``too_long``, or its failure's kind."""
     message: str
     status: int | None = None
+    seq: int = 0
+    """From 0, its place in the source."""
 
 
 class Seen(Protocol):

@@ -46,6 +46,10 @@ _CUT = """SELECT NULL, state, count(*) FROM (SELECT max(CASE r.state WHEN 'succe
  JOIN (SELECT 0 AS n, 'succeeded' AS state UNION ALL SELECT 1, 'queued' UNION ALL SELECT 2, 'failed') ON n = worst
  GROUP BY 2"""
 
+_NOT_SENT = {
+    EMPTY: "it is empty, and was not sent",
+    TOO_LONG: "it is longer than the model takes, and was not sent: --too-long truncate or chunk sends it",
+}
 Row = tuple[Any, ...]
 
 
@@ -187,10 +191,10 @@ def mean(vectors: Sequence[bytes], weights: Sequence[int], *, normalize: bool) -
 def _missing(parts: Sequence[Row]) -> Missing:
     """Say why a text has no vector: of several parts the first that failed decides."""
     chosen = next((part for part in parts if part[4] is not None), parts[0])
-    _, name, note, state, failure, error, status = chosen
+    seq, name, note, state, failure, error, status = chosen
     if state is None:
-        return Missing(name, note or EMPTY, "it was not sent")
-    return Missing(name, failure or state, error or "", status)
+        return Missing(name, note or EMPTY, _NOT_SENT[note or EMPTY], None, seq)
+    return Missing(name, failure or state, error or "", status, seq)
 
 
 def _become(note: str | None, state: str | None) -> str:

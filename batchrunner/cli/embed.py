@@ -1,0 +1,210 @@
+"""``embed``: a corpus to vectors."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from batchrunner.api import Job, Session, session
+from batchrunner.api.corpora import bytes_of_vectors
+from batchrunner.cli.hangup import Hangup
+from batchrunner.cli.options import (
+    interactive,
+    limit_options,
+    pause_options,
+    provider_options,
+    verb,
+    wait_option,
+)
+from batchrunner.cli.outcome import export_all, tell_outcome, tell_rescue
+from batchrunner.cli.params import COUNT, TAG
+from batchrunner.cli.render import talk
+from batchrunner.cli.run import standing, work
+from batchrunner.cli.text import plural
+from batchrunner.config import Loaded
+from batchrunner.core.corpus import Text
+from batchrunner.core.errors import ConfigurationError, ExitCode, InputError, Problem
+from batchrunner.core.job import JobSource
+from batchrunner.core.packing import limits
+from batchrunner.formats.lines import split_lines
+from batchrunner.formats.source import Source, open_source
+from batchrunner.runner.corpusexport import check_suffix
+from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fields:
+    """Which fields of a record are what."""
+
+    text: str
+    id: str | None
+    keep: tuple[str, ...]
+
+
+@verb()
+@click.argument("source", metavar="SRC")
+@click.option("-o", "--output", metavar="OUT", required=True, help="Where the vectors go; texts that failed beside it.")
+@click.option("--force", is_flag=True, help="Replace an output that this corpus did not write.")
+@click.option("--model", metavar="ID", help="The embedding model.")
+@click.option("--text", "text", metavar="FIELD", default="text", show_default=True, help="The field that is embedded.")
+@click.option("--id", "id_field", metavar="FIELD", help="The field that names a text.  [default: the line's number]")
+@click.option("--keep", metavar="FIELD", multiple=True, help="A field to carry along; may be given several times.")
+@click.option("--name", metavar="NAME", help="Name of the corpus: the same one grows.  [default: OUT's]")
+@click.option("--tag", "tags", type=TAG, multiple=True, help="Label the corpus for its costs: team=search.")
+@click.option("--dimensions", type=COUNT, help="Ask for vectors of this length, of models that can.")
+@click.option("--normalize", is_flag=True, help="Bring vectors to length 1.")
+@click.option(
+    "--too-long",
+    type=click.Choice(["error", "truncate", "chunk"]),
+    default="error",
+    show_default=True,
+    help="What becomes of a text that the model can't take whole.",
+)
+@click.option(
+    "--chunks", type=click.Choice(["mean", "apart"]), default="mean", help="One vector for all chunks, or each."
+)
+@click.option("--pack", type=COUNT, help="Texts in a request at most.  [default: what the provider is known to take]")
+@click.option("--pack-tokens", type=COUNT, help="Tokens in a request at most.")
+@click.option("--text-tokens", type=COUNT, help="Tokens in a text at most.  [default: what the model is known to take]")
+@click.option("--prune", is_flag=True, help="Drop the vectors of texts that are gone from SRC.")
+@provider_options
+@limit_options
+@pause_options
+@wait_option
+def command(loaded: Loaded, *, source: str, output: str, force: bool, prune: bool, wait: bool, **asked: Any) -> int:
+    """Embed a corpus: SRC is JSON Lines, plain or as .gz, or - for standard input.
+
+    Texts are sent many to a request, and identical ones once. A request that is refused is searched for the text at
+    fault; all others get their vectors. Running it again continues; where SRC has grown or changed, only what is new
+    is sent.
+
+    \b
+    Examples:
+      batchrunner embed docs.jsonl -o vectors.jsonl --model BAAI/bge-base-en-v1.5 --id doc_id --keep title
+      batchrunner embed docs.jsonl -o vectors.jsonl --model text-embedding-3-small --provider openai --dimensions 512
+    """
+    options = _options(loaded, output, asked)
+    fields = Fields(text=asked["text"], id=asked["id_field"], keep=asked["keep"])
+    check_suffix(output)
+    hangup = Hangup(loaded.settings.db)
+    hangup.expect()
+    with session(loaded, wait=wait) as held:
+        tell_rescue(held)
+        with open_source(source) as file:
+            corpus = _load(held, file, fields, options)
+        job = corpus.job
+        held.check_target(job, output, force=force)
+        _tell_loaded(loaded, corpus)
+        _refuse_without_room(held, corpus, options)
+        report = work(held, [job], hangup)
+        if prune:
+            talk(f"dropped {plural(held.prune(job), 'vector')}", quiet=loaded.settings.quiet)
+        outputs = export_all(held, [job], output, force=force)
+        tell_outcome(held, [job], report, outputs, output)
+        code = report.exit_code if report is not None else standing(held, [job])
+        return code or (ExitCode.SOME_FAILED if too_long(held, job) else ExitCode.OK)
+
+
+def too_long(held: Session, job: Job) -> bool:
+    """Whether texts were left out that the model can't take: that is a failure, though nothing was sent."""
+    texts = held.with_texts(held.status(job)).texts
+    return texts is not None and texts.too_long > 0
+
+
+def _options(loaded: Loaded, output: str, asked: dict[str, Any]) -> CorpusOptions:
+    settings = loaded.settings
+    model = settings.job.model
+    if model is None:
+        raise ConfigurationError("no model was named", hint="--model BAAI/bge-base-en-v1.5")
+    name = asked["name"] or Path(output).stem
+    if output == "-" and asked["name"] is None:
+        raise ConfigurationError("a corpus that goes to standard output needs a name", hint="--name NAME")
+    bounds = limits(
+        settings.provider,
+        model,
+        asked["dimensions"],
+        texts=asked["pack"],
+        tokens=asked["pack_tokens"],
+        text_tokens=asked["text_tokens"],
+    )
+    return CorpusOptions(
+        name=name,
+        provider=settings.provider,
+        model=model,
+        limits=bounds,
+        dimensions=asked["dimensions"],
+        normalize=asked["normalize"],
+        too_long=asked["too_long"],
+        apart=asked["chunks"] == "apart",
+        tags=settings.tags,
+    )
+
+
+def _load(held: Session, file: Source, fields: Fields, options: CorpusOptions) -> CorpusLoaded:
+    """Queue what is new; the source is told apart by its bytes, by what is read of it, and by how it is cut."""
+    found = file.fingerprint()
+    reading = [found.sha256, fields.text, fields.id, fields.keep, options.too_long, options.apart]
+    digest = hashlib.sha256(json.dumps([*reading, options.limits.text_tokens]).encode()).hexdigest()
+    source = JobSource(path=found.path, sha256=digest, size=found.size, mtime_ns=found.mtime_ns)
+    return held.embed(texts_in(file, fields), options, path=found.path, source=lambda: source, known=digest)
+
+
+def texts_in(file: Source, fields: Fields) -> Iterator[Text]:
+    """Yield the texts of a JSON Lines file. Raises InputError that names the line."""
+    for number, line in enumerate(split_lines(file.chunks()), 1):
+        if not line.strip():
+            continue
+        try:
+            record = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+            yield _text(record, fields, number)
+        except (msgspec.DecodeError, UnicodeDecodeError, LookupError) as error:
+            reason = f"the field {error} is missing" if isinstance(error, LookupError) else str(error)
+            raise InputError(
+                f"{file.path}, line {number}: {reason}",
+                hint="each line is a JSON object; --text, --id and --keep name its fields",
+                path=file.path,
+                problems=(Problem(number, 1, reason),),
+            ) from None
+
+
+def _text(record: dict[str, msgspec.Raw], fields: Fields, number: int) -> Text:
+    text = msgspec.json.decode(record[fields.text], type=str)
+    name = str(number) if fields.id is None else str(msgspec.json.decode(record[fields.id], type=str | int))
+    kept = {field: record[field] for field in fields.keep}
+    return Text(name, text, msgspec.json.encode(kept))
+
+
+def _tell_loaded(loaded: Loaded, corpus: CorpusLoaded) -> None:
+    job = corpus.job
+    if corpus.unchanged:
+        talk(f"corpus {job.name} has these {plural(corpus.texts, 'text')} already", quiet=loaded.settings.quiet)
+        return
+    others = {
+        "known": corpus.known, "duplicates": corpus.duplicates, "empty": corpus.empty, "too long": corpus.too_long,
+        "truncated": corpus.truncated,
+    }  # fmt: skip
+    told = [f"{number:,} {name}" for name, number in others.items() if number]
+    packs = plural(corpus.packs, "request")
+    talk(
+        f"corpus {job.name}: {plural(corpus.texts, 'text')}, {corpus.sent:,} to send in {packs}"
+        + "".join(f", {each}" for each in told),
+        quiet=loaded.settings.quiet,
+    )
+
+
+def _refuse_without_room(held: Session, corpus: CorpusLoaded, options: CorpusOptions) -> None:
+    """Ask where the disk will probably not hold the vectors, and refuse where nobody can be asked."""
+    short = held.short_of_room(held.estimate([corpus.job]), bytes_of_vectors(corpus, options))
+    if short is None:
+        return
+    talk(f"warning: {short}")
+    if not interactive(held.loaded) or not click.confirm("Begin anyway?", err=True):
+        raise ConfigurationError(
+            "nothing was sent; the texts stay queued",
+            hint="make room, put the database elsewhere with --db, or ask for shorter vectors with --dimensions",
+        )
