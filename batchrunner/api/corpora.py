@@ -38,6 +38,12 @@ class Embeds:
         corpus = self._store.corpus(job.id)
         return 0 if corpus is None else self._store.prune(corpus)
 
+    def drop_vectors(self, job: Job) -> None:
+        """Drop all vectors of a corpus: they were exported, and are nowhere else from then on."""
+        corpus = self._store.corpus(job.id)
+        if corpus is not None:
+            self._store.drop_vectors(corpus)
+
 
 def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
     """Return how many bytes the vectors that are to come, and an export of all of them, will take.

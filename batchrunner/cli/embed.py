@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from batchrunner.api import Job, Session, session
+from batchrunner.api import ExportSummary, Job, Session, session
 from batchrunner.api.corpora import bytes_of_vectors
 from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.options import (
@@ -72,11 +72,28 @@ class Fields:
 @click.option("--pack-tokens", type=COUNT, help="Tokens in a request at most.")
 @click.option("--text-tokens", type=COUNT, help="Tokens in a text at most.  [default: what the model is known to take]")
 @click.option("--prune", is_flag=True, help="Drop the vectors of texts that are gone from SRC.")
+@click.option(
+    "--keep-vectors",
+    type=click.Choice(["yes", "no"]),
+    default="yes",
+    show_default=True,
+    help="no: drop them from the database once all of them are in OUT; the corpus can't grow then.",
+)
 @provider_options
 @limit_options
 @pause_options
 @wait_option
-def command(loaded: Loaded, *, source: str, output: str, force: bool, prune: bool, wait: bool, **asked: Any) -> int:
+def command(
+    loaded: Loaded,
+    *,
+    source: str,
+    output: str,
+    force: bool,
+    prune: bool,
+    keep_vectors: str,
+    wait: bool,
+    **asked: Any,
+) -> int:
     """Embed a corpus: SRC is JSON Lines, plain or as .gz, or - for standard input.
 
     Texts are sent many to a request, and identical ones once. A request that is refused is searched for the text at
@@ -105,9 +122,21 @@ def command(loaded: Loaded, *, source: str, output: str, force: bool, prune: boo
         if prune:
             talk(f"dropped {plural(held.prune(job), 'vector')}", quiet=loaded.settings.quiet)
         outputs = export_all(held, [job], output, force=force)
+        if keep_vectors == "no":
+            _drop(held, job, outputs)
         tell_outcome(held, [job], report, outputs, output)
         code = report.exit_code if report is not None else standing(held, [job])
         return code or (ExitCode.SOME_FAILED if too_long(held, job) else ExitCode.OK)
+
+
+def _drop(held: Session, job: Job, outputs: Sequence[ExportSummary]) -> None:
+    """Drop the vectors that were written, unless some are still to come, or stdout took them: who knows where to."""
+    (written,) = outputs
+    if written.out == "-" or written.unfinished:
+        talk("the vectors are kept in the database: not all of them are in a file yet", quiet=held.settings.quiet)
+        return
+    held.drop_vectors(job)
+    talk(f"dropped the vectors from the database: they are in {written.out} only", quiet=held.settings.quiet)
 
 
 def too_long(held: Session, job: Job) -> bool:

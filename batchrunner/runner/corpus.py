@@ -50,9 +50,20 @@ def load_corpus(  # noqa: PLR0913 - each is another fact of the source
     if corpus is None:
         raise ConfigurationError(f"job {job.name} is no corpus", hint="give another name with --name")
     _refuse_another_kind(job, corpus, options)
+    if not corpus.keep:
+        store.drop_vectors(corpus)  # what a crash may have left of them
+        raise dropped(job)
     if known is not None and known == job.source.sha256:
         return CorpusLoaded(job=job, corpus=corpus, texts=corpus.texts, known=corpus.texts, unchanged=True)
     return _fill(store, corpus, job, texts, options, source)
+
+
+def dropped(job: Job) -> ConfigurationError:
+    """Return the error for a corpus whose vectors are in its export only."""
+    return ConfigurationError(
+        f"the vectors of corpus {job.name} were dropped once they were written (--keep-vectors no)",
+        hint=f"they are where they were written; embed the source as another corpus with --name {job.name}-2",
+    )
 
 
 def _first_load(

@@ -11,6 +11,7 @@ from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.embedded import Unembedded, VectorFacts, VectorLines, write_lines
 from batchrunner.formats.results import STDOUT
 from batchrunner.formats.results import check_target as check_path
+from batchrunner.runner.corpus import dropped
 from batchrunner.store.base import Corpus, CorpusReader
 
 
@@ -56,6 +57,8 @@ def check_vectors_target(job: Job, out: str, *, force: bool = False) -> None:
 def export_vectors(reader: CorpusReader, job: Job, corpus: Corpus, out: str, *, force: bool = False) -> ExportSummary:
     """Write what is there of the vectors of a corpus, in the order of its source."""
     write, check = _writer(out)
+    if not corpus.keep:
+        raise dropped(job)
     check(job, out, force)
     facts = VectorFacts(job, corpus.model, corpus.dimensions)
     return write(reader.vectors(corpus.id), reader.missing(corpus.id), out, facts, force=force)

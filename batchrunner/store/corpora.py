@@ -22,6 +22,8 @@ from batchrunner.store.tables import jobs, models, requests
 PATH = "/v1/embeddings"
 REMOVED_AT_ONCE = 50_000
 """Items that one transaction removes."""
+DROPPED_AT_ONCE = 500
+"""Packs whose vectors one transaction drops: each has up to 1.5 MB of them."""
 PAGE = 20_000
 
 _REQUEST = ManyRows(
@@ -38,6 +40,8 @@ _KNOWN = """SELECT text_hash, request_id, pos, version, seq, part FROM items
  WHERE corpus_id = ? AND (version, seq, part) > (?, ?, ?) ORDER BY version, seq, part LIMIT ?"""
 _NOT_OF = """DELETE FROM items WHERE (corpus_id, version, seq, part) IN
  (SELECT corpus_id, version, seq, part FROM items WHERE corpus_id = ? AND version <> ? LIMIT ?)"""
+_DROP = """DELETE FROM vectors WHERE request_id IN (SELECT v.request_id FROM vectors AS v
+ JOIN requests AS r ON r.id = v.request_id WHERE r.job_id = ? LIMIT ?)"""
 
 
 def corpus_of(connection: Connection, job_id: int) -> Corpus | None:
@@ -151,6 +155,15 @@ class SqliteCorpora:
         """Drop the vectors that no text needs any more; return how many."""
         with self._session.write() as connection:
             return prune(connection, corpus.job_id)
+
+    def drop_vectors(self, corpus: Corpus) -> None:
+        """Drop all vectors of a corpus, since they were exported; its ``keep`` says so first. Twice changes nothing."""
+        with self._session.write() as connection:
+            connection.execute(update(corpora).where(corpora.c.id == corpus.id).values(keep=0))
+        dropped = 1
+        while dropped:
+            with self._session.write() as connection:
+                dropped = driver(connection).execute(_DROP, (corpus.job_id, DROPPED_AT_ONCE)).rowcount
 
 
 def _lane(connection: Connection, provider: str, model: str) -> int:

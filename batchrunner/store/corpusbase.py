@@ -84,6 +84,9 @@ class Corpora(Protocol):
     def prune(self, corpus: Corpus) -> int:
         """Drop the vectors that no text needs any more; return how many."""
 
+    def drop_vectors(self, corpus: Corpus) -> None:
+        """Drop all vectors of a corpus, since they were exported; its ``keep`` says so first. Twice changes nothing."""
+
 
 class CorpusReader(Protocol):
     """Reads of corpora, safe beside a live run."""

@@ -133,6 +133,24 @@ def test_a_second_run_sends_what_was_added_and_what_was_changed_and_nothing_else
         assert check(place.db) == []
 
 
+def test_vectors_that_were_written_may_be_dropped_and_nothing_can_be_made_of_none(
+    box: Box, forks: Forks, tmp_path: Path
+) -> None:
+    with placed(tmp_path, box) as place:
+        lines = docs(100, "drop")
+        place.file(lines, "docs.jsonl")
+        ended = forks.run(place, *words("--keep-vectors", "no"))
+        assert ended.code == 0, ended.err
+        expect(place, lines)
+        assert place.rows("SELECT count(*) FROM vectors") == [(0,)]
+        assert check(place.db) == []
+        again = forks.run(place, *words())
+        assert (again.code, "were dropped" in again.err) == (2, True)
+        results = forks.run(place, "results", "out", "-o", "more.jsonl", "--db", "q.db")
+        assert (results.code, "were dropped" in results.err) == (2, True)
+        expect(place, lines)
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [

@@ -276,3 +276,24 @@ def test_damaged_vectors_are_found(store, reader, engine):
     assert check(engine.path) == ["the vectors of request 1 is damaged: its checksum differs"]
     with pytest.raises(Exception, match="the vectors of request 1 are damaged"):
         list(reader.vectors(corpus.id))
+
+
+def test_vectors_and_splits_that_a_run_had_put_by_are_taken_in(store, reader, engine):
+    job, corpus = fill(store, [["a", "b"], ["c", "d"]])
+    calls = start_calls(store, heads(store, job))
+    spilled = [answer(calls[0]), halved(calls[1])]
+    assert store.take_in(spilled, [], NOW + 3).taken == 2
+    assert store.take_in(spilled, [], NOW + 4).known == 2
+    assert found(reader, corpus) == {text: vector_of(text) for text in "ab"}
+    assert sorted(texts_of(call[0].body) for call in start_calls(store, heads(store, job))) == [["c"], ["d"]]
+    assert check(engine.path) == []
+
+
+def test_a_pack_of_a_cancelled_job_is_cancelled_in_both_halves(store, reader, engine):
+    job, _ = fill(store, [["a", "b"]])
+    (call,) = start_calls(store, heads(store, job))
+    store.cancel(job.id)
+    store.sweep()
+    commit(store, [halved(call)])
+    assert reader.counts(job.id, NOW).cancelled == 2
+    assert check(engine.path) == []
