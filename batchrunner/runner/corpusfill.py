@@ -102,32 +102,35 @@ class Filling:
     _open_tokens: int = 0
     _packer: Packer = field(init=False)
     _head: bytes = field(init=False)
-    _hasher: "hashlib._Hash" = field(init=False)
+    _params: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self._hasher = hashlib.sha256(self.options.params)
-        self._packer = Packer(self.options.limits)
+        self._packer, self._params = Packer(self.options.limits), self.options.params
         self._head = pack_head(self.options.model, self.options.dimensions)
 
     def parts(self, texts: Iterable[Text]) -> Iterator[tuple[Sequence[Pack], Sequence[Item]]]:
         """Yield packs, and the items that refer to them or to earlier ones, some thousands at a time."""
         source = iter(texts)
         while some := list(islice(source, CHUNK)):
-            candidates = [candidate for text in some for candidate in self._candidates(text)]
+            candidates = self._gather(some)
             known = self.seen.find([candidate.digest for candidate in candidates if candidate.digest])
             fresh: dict[bytes, tuple[int, int]] = {}
-            for candidate in candidates:
-                spot = self._spot(candidate, known, fresh)
+            for seq, part, name, digest, data, weight, kept, note in candidates:
+                spot = self._spot(digest, known, fresh)
                 if spot is None:
-                    size = tokens(candidate.data)
-                    place = self._packer.place(size, len(candidate.data) + 1)
-                    if place.pos == 0:
+                    size = tokens(data)
+                    pack, pos = self._packer.place(size, len(data) + 1)
+                    if pos == 0:
                         self._close_pack()
                         if len(self._items) >= CHUNK:
                             yield self._take()
-                    put = self._put(candidate, (self.first_request + place.pack, place.pos), size)
-                    known[candidate.digest], fresh[candidate.digest], spot = (*put, True), put, (*put, False)
-                self._items.append(_item(candidate, spot))
+                    self._open.append(data)
+                    self._open_id, self._open_tokens = self.first_request + pack, self._open_tokens + size
+                    known[digest], fresh[digest] = (self._open_id, pos, True), (self._open_id, pos)
+                    self._items.append(Item(seq, part, name, digest, self._open_id, pos, weight, kept, note))
+                    continue
+                told = DUPLICATE if spot[2] and note is None else note
+                self._items.append(Item(seq, part, name, digest, spot[0], spot[1], weight, kept, told))
             self.seen.add(fresh)
             if len(self._items) >= MOST_HELD:
                 self._packer.close()
@@ -138,30 +141,19 @@ class Filling:
             yield self._take()
 
     def _spot(
-        self,
-        candidate: _Candidate,
-        known: dict[bytes, tuple[int, int, bool]],
-        fresh: dict[bytes, tuple[int, int]],
+        self, digest: bytes, known: dict[bytes, tuple[int, int, bool]], fresh: dict[bytes, tuple[int, int]]
     ) -> tuple[int | None, int, bool] | None:
         """Return where a text is already (pack, place, whether that is another text's); None: it is new."""
-        if not candidate.digest:
-            return None, 0, False
-        found = known.get(candidate.digest)
+        found = known.get(digest)
         if found is None:
-            return None
+            return None if digest else (None, 0, False)
         request_id, pos, had = found
         if had:
             self.loaded.duplicates += 1
         else:
             self.loaded.known += 1
-            known[candidate.digest], fresh[candidate.digest] = (request_id, pos, True), (request_id, pos)
+            known[digest], fresh[digest] = (request_id, pos, True), (request_id, pos)
         return found
-
-    def _put(self, candidate: _Candidate, place: tuple[int, int], size: int) -> tuple[int, int]:
-        self._open.append(candidate.data)
-        self._open_id, self._open_tokens = place[0], self._open_tokens + size
-        self.loaded.sent += 1
-        return place
 
     def _close_pack(self) -> None:
         if not self._open:
@@ -169,6 +161,7 @@ class Filling:
         body = pack_body(self._head, self._open)
         self._packs.append(Pack(self._open_id, body, self._open_tokens, len(self._open)))
         self.loaded.packs += 1
+        self.loaded.sent += len(self._open)
         self.loaded.tokens += self._open_tokens
         self._open, self._open_tokens = [], 0
 
@@ -177,19 +170,23 @@ class Filling:
         self._packs, self._items = [], []
         return taken
 
-    def _candidates(self, text: Text) -> Iterator[_Candidate]:
-        """Yield what is to be sent of a text: all of it, its parts, or nothing."""
-        loaded, seq = self.loaded, self.loaded.texts
-        loaded.texts += 1
-        if not text.text.strip():
-            loaded.empty += 1
-            yield _Candidate(seq, 0, text.id, b"", b"", 0, text.kept, EMPTY)
-            return
-        data, most = text_bytes(text.text), self.options.limits.text_tokens
-        if most is None or len(data) <= most or tokens(data) <= most:
-            yield self._whole(seq, text, data, None)
-            return
-        yield from self._long(seq, text, data, most)
+    def _gather(self, texts: Sequence[Text]) -> list[_Candidate]:
+        """Return what is to be sent of these texts: all of each, its parts, or nothing."""
+        found: list[_Candidate] = []
+        loaded, most, params = self.loaded, self.options.limits.text_tokens, self._params
+        for text in texts:
+            name, string, kept = text
+            data, seq = text_bytes(string), loaded.texts
+            loaded.texts = seq + 1
+            if not string or string.isspace():
+                loaded.empty += 1
+                found.append(_Candidate(seq, 0, name, b"", b"", 0, kept, EMPTY))
+            elif most is None or len(data) <= most or tokens(data) <= most:
+                digest = hashlib.sha256(params + data).digest()[:16]
+                found.append(_Candidate(seq, 0, name, digest, data, 0, kept, None))
+            else:
+                found += self._long(seq, text, data, most)
+        return found
 
     def _long(self, seq: int, text: Text, data: bytes, most: int) -> Iterator[_Candidate]:
         how = self.options.too_long
@@ -217,12 +214,4 @@ class Filling:
         return _Candidate(seq, 0, text.id, self._digest(data), data, 0, text.kept, note)
 
     def _digest(self, data: bytes) -> bytes:
-        hasher = self._hasher.copy()
-        hasher.update(data)
-        return hasher.digest()[:16]
-
-
-def _item(candidate: _Candidate, spot: tuple[int | None, int, bool]) -> Item:
-    seq, part, name, digest, _, weight, kept, note = candidate
-    request_id, pos, had = spot
-    return Item(seq, part, name, digest, request_id, pos, weight, kept, DUPLICATE if had and note is None else note)
+        return hashlib.sha256(self._params + data).digest()[:16]
