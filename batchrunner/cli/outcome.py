@@ -112,9 +112,13 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     if report.tail.old:
         rows = plural(report.tail.old, "row")
         talk(f"{rows} at once older than 10 min, the longest call took {duration(report.tail.longest)}", quiet=quiet)
+    if tally.split:
+        halved = plural(tally.split, "pack")
+        talk(f"{halved} halved in search of texts at fault: at most {2 * tally.split:,} calls more", quiet=quiet)
     seconds = (report.ended - report.started) / SECOND
+    texts = f" ({plural(tally.texts, 'text')})" if tally.texts else ""
     talk(
-        f"{plural(tally.succeeded, 'request')} succeeded{_flagged(tally)}, {tally.failed:,} failed,"
+        f"{plural(tally.succeeded, 'request')} succeeded{texts}{_flagged(tally)}, {tally.failed:,} failed,"
         f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
         quiet=quiet,
     )

@@ -90,6 +90,7 @@ def test_p2_five_kills_on_the_way_lose_and_double_no_vector_and_every_repeated_c
         answered = sum(call.status == 200 and call.written for call in calls)
         assert answered <= packs + lost, "what was repeated is counted"
         assert refused <= 5 * 5 + 5 + lost
+        assert "halved in search of texts at fault" in "".join(child.said for child in place.children)
 
 
 @pytest.mark.parametrize(
