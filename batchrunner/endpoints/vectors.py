@@ -3,8 +3,6 @@
 import math
 import re
 import struct
-import sys
-from array import array
 from binascii import Error as NotBase64
 from binascii import a2b_base64
 from collections.abc import Sequence
@@ -157,10 +155,10 @@ def _floats(embedding: str | list[float]) -> bytes:
         if len(raw) % _FLOAT:
             raise Misshapen("a vector in base64 is not made of float32")
         return raw
-    numbers = array("f", embedding)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tobytes()
+    try:
+        return struct.pack(f"<{len(embedding)}f", *embedding)  # half of what `array` takes, and less than numpy
+    except OverflowError:
+        raise Misshapen("a vector holds what is no float32, as NaN or infinity are none") from None
 
 
 def _is_finite(data: bytes) -> bool:
