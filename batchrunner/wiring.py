@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -26,6 +25,7 @@ from batchrunner.core.permit import LaneLimits
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
+from batchrunner.core.version import program_version
 from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
@@ -47,14 +47,6 @@ from batchrunner.transport.open import SPARE_FILES, allow_files, open_transport
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
 from batchrunner.transport.webhook import WebhookNotifier
-
-
-def program_version() -> str:
-    """Return the version of this program."""
-    try:
-        return version("batchrunner")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from batchrunner.api.reads import SLICES, Reads, reads
 from batchrunner.api.session import Outside, Planned, Session, session
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
+from batchrunner.core.version import program_version
 from batchrunner.formats.base import ExportSummary
 from batchrunner.runner.checker import Checked, RefusedFileError, check
 from batchrunner.runner.loader import Loaded
@@ -13,7 +14,7 @@ from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch
 from batchrunner.runner.snapshot import LaneView, PauseView, Snapshot
 from batchrunner.runner.tail import Tail
-from batchrunner.wiring import attachments, price_book, program_version, tokenizer
+from batchrunner.wiring import attachments, price_book, tokenizer
 
 __all__ = [
     "SLICES",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchrunner.api.corpora import Embeds
 from batchrunner.api.estimate import Estimate, estimate
 from batchrunner.api.prepare import Recipe, open_prepared
 from batchrunner.api.reads import Reads
@@ -70,7 +71,7 @@ class Outside:
     """Makes what reads the files that rows refer to."""
 
 
-class Session(Reads):
+class Session(Reads, Embeds):
     """A held database: everything that can be read, and everything that can be done. Made by ``session``."""
 
     def __init__(
@@ -176,9 +177,9 @@ class Session(Reads):
         counted = self.settings.tokenizer is not None
         return estimate(workloads, price_book(self.settings), SystemClock().now(), learned, counted=counted)
 
-    def short_of_room(self, estimate: Estimate) -> str | None:
-        """Say that the disk will probably not hold the answers; None: it will."""
-        return Disk(self._store.path).short(estimate.bytes)
+    def short_of_room(self, estimate: Estimate, vectors: int = 0) -> str | None:
+        """Say that the disk will probably not hold the answers, and so many bytes of vectors; None: it will."""
+        return Disk(self._store.path).short(estimate.bytes + vectors)
 
     def unfinished(self, jobs: Sequence[Job] | None) -> bool:
         """Return whether anything is queued, or was left open by a runner that died."""
@@ -259,7 +260,7 @@ class Session(Reads):
 
     def check_target(self, job: Job, out: str, *, force: bool = False) -> None:
         """Raise ConfigurationError where ``out`` exists and this job did not write it, unless ``force`` is set."""
-        check_target(job, out, force=force)
+        check_target(self._reader, job, out, force=force)
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@ from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import command_line, one_line
 from batchrunner.config import Loaded
 from batchrunner.core.attempt import FailureKind
+from batchrunner.core.corpus import EMPTY, TOO_LONG
 from batchrunner.core.labels import label_of
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         FailureKind.MISCONFIGURED: "the host does not speak this API: check the base URL with `batchrunner doctor`",
         FailureKind.EXPIRED: "paid for, but its file or job is gone at the provider: a retry buys it again; let runs"
         " go on to their end, since such addresses live for minutes or hours",
+        EMPTY: "there is nothing to embed: leave them out, or fill them, and embed the source again",
+        TOO_LONG: "embed the source again with --too-long truncate, or --too-long chunk",
         FailureKind.LOST: "the runner died with these calls open, maybe billed: a retry asks again",
         FailureKind.INTERRUPTED: "the run was stopped with these calls open, maybe billed: a retry asks again",
     }
@@ -98,7 +101,7 @@ def _facts(group: "FailureGroup") -> dict[str, Any]:
 
 def _label(group: "FailureGroup") -> str:
     """Return the name under which the official SDKs raise the same error."""
-    return label_of(group.status, group.kind) or ""
+    return "" if group.kind in (EMPTY, TOO_LONG) else label_of(group.status, group.kind) or ""
 
 
 def _show(groups: list["FailureGroup"]) -> None:
@@ -122,4 +125,5 @@ def _told(loaded: Loaded, name: str, groups: list["FailureGroup"]) -> list[str]:
         return ["no failures"]
     kinds = dict.fromkeys(group.kind for group in groups)
     lines = [f"{one_line(kind, 40)}: {ADVICE.get(kind, OTHERWISE)}" for kind in kinds]
-    return [*lines, f"next: {command_line(loaded, 'retry', name, '--kind', next(iter(kinds)))}"]
+    again = next((kind for kind in kinds if kind not in (EMPTY, TOO_LONG)), None)
+    return lines if again is None else [*lines, f"next: {command_line(loaded, 'retry', name, '--kind', again)}"]

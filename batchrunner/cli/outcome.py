@@ -12,6 +12,7 @@ from batchrunner.cli.render import talk
 from batchrunner.cli.text import duration, plural
 from batchrunner.core.attempt import FailureKind
 from batchrunner.core.clock import SECOND, SystemClock
+from batchrunner.core.corpus import TextCounts
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
 from batchrunner.runner.tally import Tally
@@ -74,7 +75,7 @@ def tell_outcome(
         _tell_report(report, quiet=quiet)
     for exported in outputs:
         _tell_exported(exported, quiet=quiet)
-    for status in held.statuses(jobs):
+    for status in map(held.with_texts, held.statuses(jobs)):
         talk(_standing(status), quiet=quiet)
         if status.counts.flagged:
             talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
@@ -111,9 +112,13 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     if report.tail.old:
         rows = plural(report.tail.old, "row")
         talk(f"{rows} at once older than 10 min, the longest call took {duration(report.tail.longest)}", quiet=quiet)
+    if tally.split:
+        halved = plural(tally.split, "pack")
+        talk(f"{halved} halved in search of texts at fault: at most {2 * tally.split:,} calls more", quiet=quiet)
     seconds = (report.ended - report.started) / SECOND
+    texts = f" ({plural(tally.texts, 'text')})" if tally.texts else ""
     talk(
-        f"{plural(tally.succeeded, 'request')} succeeded{_flagged(tally)}, {tally.failed:,} failed,"
+        f"{plural(tally.succeeded, 'request')} succeeded{texts}{_flagged(tally)}, {tally.failed:,} failed,"
         f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
         quiet=quiet,
     )
@@ -154,11 +159,21 @@ def tell_rescue(held: Session) -> None:
 def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:
     if exported.out == "-":
         return
-    talk(f"results: {exported.out} ({plural(exported.succeeded, 'line')})", quiet=quiet)
+    if exported.vectors is None:
+        talk(f"results: {exported.out} ({plural(exported.succeeded, 'line')})", quiet=quiet)
+    else:
+        talk(_vectors_text(exported.vectors, exported.succeeded), quiet=quiet)
     if exported.errors:
         talk(f"failures: {exported.errors} ({plural(exported.failed, 'line')})", quiet=quiet)
     if exported.swept:
         talk(f"removed {plural(exported.swept, 'unfinished file')} of an export that was killed", quiet=quiet)
+
+
+def _vectors_text(paths: Sequence[str], vectors: int) -> str:
+    if not paths:
+        return "no vectors are there yet, so no file of them was written"
+    files = f" to {paths[-1]}" if len(paths) > 2 else f" and {paths[-1]}" if len(paths) == 2 else ""
+    return f"vectors: {paths[0]}{files} ({plural(vectors, 'vector')})"
 
 
 def _standing(status: JobStatus) -> str:
@@ -168,6 +183,8 @@ def _standing(status: JobStatus) -> str:
         line += f" ({counts.flagged:,} flagged)"
     if counts.failed:
         line += f", {counts.failed:,} failed"
+    if status.texts is not None:
+        line = f"job {status.job.id} ({status.job.name}): {_texts(status.texts)}"
     if costs is None:
         return line
     line += f"; cost {dollars(costs.recorded)}"
@@ -180,6 +197,13 @@ def _standing(status: JobStatus) -> str:
     if costs.unpriced:
         line += f" + {plural(costs.unpriced, 'call')} unpriced"
     return line
+
+
+def _texts(texts: TextCounts) -> str:
+    """Return what became of the texts of a corpus."""
+    told = f"{texts.embedded:,} of {plural(texts.total, 'text')} embedded"
+    others = {"failed": texts.failed, "empty": texts.empty, "too long": texts.too_long}
+    return ", ".join([told, *(f"{number:,} {name}" for name, number in others.items() if number)])
 
 
 def tell_held(held: Session, jobs: Sequence[Job] | None) -> None:

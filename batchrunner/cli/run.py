@@ -81,10 +81,10 @@ def command(
         tell_rescue(held)
         jobs = [_job(held, item, recipe, name=name, add=add) for item in what] or None
         refuse_foreign_targets(held, jobs, output, force=force)
-        report = _work(held, jobs, hangup)
+        report = work(held, jobs, hangup)
         outputs = export_all(held, jobs, output, force=force)
         tell_outcome(held, jobs, report, outputs, output)
-        return report.exit_code if report is not None else _standing(held, jobs)
+        return report.exit_code if report is not None else standing(held, jobs)
 
 
 def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, add: bool) -> Job:
@@ -104,7 +104,7 @@ def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, a
     return loaded.job
 
 
-def _work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | None:
+def work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | None:
     """Run what is queued; None where nothing is."""
     settings = held.settings
     selection = held.select(jobs, limit=settings.limit, sample_of=settings.sample)
@@ -163,7 +163,7 @@ def _told(snapshot: Callable[[], Snapshot], mode: Mode, times: int) -> None:
         talk(f"dropping {plural(picture.air, 'call')} in flight{tail_text(picture.tail)}")
 
 
-def _standing(held: Session, jobs: list[Job] | None) -> int:
+def standing(held: Session, jobs: list[Job] | None) -> int:
     """Return the exit code where nothing was left to do."""
     failed = sum(status.counts.failed + status.counts.quarantined for status in held.statuses(jobs))
     return ExitCode.SOME_FAILED if failed else ExitCode.OK

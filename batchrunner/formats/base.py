@@ -107,6 +107,10 @@ class ExportSummary:
     cancelled: int
     quarantined: int
     unfinished: int
+    vectors: tuple[str, ...] | None = None
+    """Of an export of vectors: its files, which are not ``out`` where there are shards, and none where there was no
+    vector.
+    """
     swept: int = 0
     """Unfinished files that earlier exports to this place left when they were killed, and that are gone now."""
 

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Sequence
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +10,7 @@ from batchrunner.core.job import Job
 from batchrunner.core.labels import label_of
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import TOKENS, Usage
+from batchrunner.core.version import program_version
 from batchrunner.formats import arrow
 from batchrunner.formats.base import Row, latency_ms, links
 from batchrunner.formats.export_csv import COLUMNS as CSV_COLUMNS
@@ -80,7 +80,7 @@ class ParquetExporter:
     def foot(self) -> bytes:
         """Return what was not written yet, and the file's end, which names its job, its models and our version."""
         group = self._group() if self._rows else b""
-        told = {"job": self._job.name, "job_mark": self._job.mark, "version": _version()}
+        told = {"job": self._job.name, "job_mark": self._job.mark, "version": program_version()}
         told["model"] = ", ".join(self._models)
         self._writer.add_key_value_metadata({STEERING + key: _encodable(value) for key, value in told.items()})
         self._writer.close()
@@ -137,10 +137,3 @@ def _encodable(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "replace").decode()
-
-
-def _version() -> str:
-    try:
-        return version("batchrunner")
-    except PackageNotFoundError:
-        return "unknown"  # run from a checkout that was not installed

@@ -2,15 +2,41 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.vectors import VectorBatch
 from batchrunner.formats.export_vectors_arrow import ArrowWriter
-from batchrunner.formats.export_vectors_base import Shard, VectorFacts, VectorSummary, VectorWriter, Written
+from batchrunner.formats.export_vectors_base import (
+    Shard,
+    VectorFacts,
+    VectorSummary,
+    VectorWriter,
+    Written,
+    checked,
+    gathered,
+)
 from batchrunner.formats.export_vectors_parquet import SHARD, ParquetWriter
-from batchrunner.formats.export_vectors_plain import JsonlWriter, NpyWriter
+from batchrunner.formats.export_vectors_plain import LINES, JsonlWriter, NpyWriter, VectorLines
+from batchrunner.formats.terminal import Shown
 
-SUFFIXES = (".parquet", ".npy", ".jsonl", ".ndjson", ".arrow", ".feather")
+TABLES: Final = (".parquet", ".arrow", ".feather")
+SUFFIXES: Final = (*TABLES, ".npy", ".jsonl", ".ndjson")
+STDOUT: Final = "-"
+
+
+def check_form(out: str) -> None:
+    """Raise ConfigurationError where no form of vectors has the suffix of a path."""
+    if out != STDOUT and Path(out).suffix.lower() not in SUFFIXES:
+        raise ConfigurationError(
+            f"{out}: its suffix names no form that vectors can be written in",
+            hint=f"use one of {', '.join(SUFFIXES)}, or - for JSON Lines on stdout",
+        )
+
+
+def has_columns(out: str) -> bool:
+    """Whether the form of a path has a column, with a type, for each of those that are kept."""
+    return Path(out).suffix.lower() in TABLES
 
 
 def _unheard(_: Shard) -> None:
@@ -24,6 +50,7 @@ def vector_writer(out: str, facts: VectorFacts, *, shard: int = SHARD, shards: b
     Raises ConfigurationError for a suffix that names no form, a folder that is not there, and for a form whose extra
     is not installed.
     """
+    check_form(out)
     path = Path(out)
     if not path.parent.is_dir():
         raise ConfigurationError(f"there is no folder {path.parent}", hint="make it, or export somewhere else")
@@ -32,13 +59,24 @@ def vector_writer(out: str, facts: VectorFacts, *, shard: int = SHARD, shards: b
             return ParquetWriter(path, facts, shard=shard, always=shards)
         case ".npy":
             return NpyWriter(path, facts)
-        case ".jsonl" | ".ndjson":
-            return JsonlWriter(path, facts)
         case ".arrow" | ".feather":
             return ArrowWriter(path, facts)
-    raise ConfigurationError(
-        f"{out}: its suffix names no form that vectors can be written in", hint=f"use one of {', '.join(SUFFIXES)}"
-    )
+        case _:
+            return JsonlWriter(path, facts)
+
+
+def print_vectors(batches: Iterable[VectorBatch], facts: VectorFacts, stdout: BinaryIO) -> VectorSummary:
+    """Write all vectors to standard output as JSON Lines; what they are named can't steer a terminal.
+
+    Raises ConfigurationError where the extra ``data`` is missing, DatabaseError as ``export_vectors`` does.
+    """
+    lines = VectorLines(facts)
+    shown = Shown(stdout) if stdout.isatty() else stdout
+    for batch in gathered(checked(batches, facts, 0), LINES):
+        for line in lines.of(batch):
+            shown.write(line)
+    shown.flush()
+    return VectorSummary(paths=(), rows=facts.count, fresh=facts.count)
 
 
 def export_vectors(

@@ -104,43 +104,21 @@ class NpyWriter:
         return said if isinstance(said, dict) else {}
 
 
-class JsonlWriter:
+class VectorLines:
     """Lines ``{"id":...,"embedding":[...],...}``: the kept columns as they are, and floats in their shortest form.
 
     The shortest decimal that reads back as the same float32. Each line ends with the facts, which tell whose it is.
     """
 
-    def __init__(self, out: Path, facts: VectorFacts) -> None:
-        self._out = out
-        self._facts = facts
+    def __init__(self, facts: VectorFacts) -> None:
+        """Raise ConfigurationError where pyarrow is not installed."""
         self._batches = Batches(facts)
         said = {"model": facts.model, "dimensions": facts.dimensions, "version": facts.version}
-        self._mark = b',"job":' + _encode(facts.job) + b"}}\n"
-        self._end = b'],"batchrunner":' + _encode(said)[:-1] + self._mark
+        self.mark = b',"job":' + _encode(facts.job) + b"}}\n"
+        self._end = b'],"batchrunner":' + _encode(said)[:-1] + self.mark
 
-    def check(self, *, force: bool) -> None:
-        """Raise ConfigurationError where a file stands in the way that this job did not write."""
-        check_files([self._out], lambda path: begins_and_ends(path, b"", self._mark), force=force)
-
-    def done(self) -> int:
-        """Return 0: the file is always written as a whole."""
-        return 0
-
-    def write(self, batches: Iterable[VectorBatch], start: int, written: Written) -> VectorSummary:
-        """Write the file; nothing is replaced where the vectors are not as many as they should be."""
-        facts = self._facts
-        swept = sweep(self._out)
-        with Replacement(self._out) as part:
-            try:
-                for batch in gathered(checked(batches, facts, start), LINES):
-                    part.file.writelines(self._lines(batch))
-            except OSError as error:
-                raise disk_error(self._out, error) from error
-            part.commit()
-        written(Shard(self._out, 0, facts.count))
-        return VectorSummary(paths=(str(self._out),), rows=facts.count, fresh=facts.count, swept=swept)
-
-    def _lines(self, batch: VectorBatch) -> Iterator[bytes]:
+    def of(self, batch: VectorBatch) -> Iterator[bytes]:
+        """Yield the lines of a batch. Raises DatabaseError for NaN."""
         for (name, kept), numbers in zip(_named(batch), self._texts(batch), strict=True):
             yield b'{"id":%b%b,"embedding":[%b%b' % (name, kept, numbers.encode(), self._end)
 
@@ -160,6 +138,37 @@ class JsonlWriter:
         places = pa.array(range(0, len(texts) + 1, dimensions), pa.int32())
         joined: list[str] = pc.binary_join(pa.ListArray.from_arrays(places, texts), ",").to_pylist()
         return joined
+
+
+class JsonlWriter:
+    """A file of such lines, replaced as a whole."""
+
+    def __init__(self, out: Path, facts: VectorFacts) -> None:
+        self._out = out
+        self._facts = facts
+        self._lines = VectorLines(facts)
+
+    def check(self, *, force: bool) -> None:
+        """Raise ConfigurationError where a file stands in the way that this job did not write."""
+        check_files([self._out], lambda path: begins_and_ends(path, b"", self._lines.mark), force=force)
+
+    def done(self) -> int:
+        """Return 0: the file is always written as a whole."""
+        return 0
+
+    def write(self, batches: Iterable[VectorBatch], start: int, written: Written) -> VectorSummary:
+        """Write the file; nothing is replaced where the vectors are not as many as they should be."""
+        facts = self._facts
+        swept = sweep(self._out)
+        with Replacement(self._out) as part:
+            try:
+                for batch in gathered(checked(batches, facts, start), LINES):
+                    part.file.writelines(self._lines.of(batch))
+            except OSError as error:
+                raise disk_error(self._out, error) from error
+            part.commit()
+        written(Shard(self._out, 0, facts.count))
+        return VectorSummary(paths=(str(self._out),), rows=facts.count, fresh=facts.count, swept=swept)
 
 
 def _named(batch: VectorBatch) -> Iterator[tuple[bytes, bytes]]:

@@ -12,9 +12,8 @@ import msgspec
 
 from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.core.job import JobSource
-from batchrunner.formats.occurrences import Occurrences
+from batchrunner.formats.naming import Repeats, name_of, value_of
 from batchrunner.formats.records import Record, Records
-from batchrunner.formats.records_lines import refused
 from batchrunner.formats.source import BOM
 
 if TYPE_CHECKING:  # Jinja2 is imported only where there is a template
@@ -35,7 +34,6 @@ TEXT_KEYS: Final = {
     RESPONSES: "input",
 }
 """Where the template's text goes in the body of an endpoint; in chat it is the user's message."""
-MOST_ID: Final = 512
 
 _encode = msgspec.json.encode
 
@@ -113,15 +111,14 @@ class Prepared:
 
     def __iter__(self) -> Iterator[Made]:
         """Yield a request for each row. Raises InputError that names the row for whatever can't be made of it."""
-        with closing(Occurrences()) as seen:
-            suspects = set()
+        if self._shape.id is None:
+            yield from islice(self._all(), self._shape.limit)
+            return
+        with closing(Repeats("custom_id")) as names:
             for made in islice(self._all(), self._shape.limit):
-                mark = _mark(made.custom_id)
-                if seen.count(mark) > 1:
-                    suspects.add(mark)
+                names.note(made.custom_id)
                 yield made
-        if suspects:
-            self._refuse_repeated(suspects)
+            names.refuse((self._name(record), record) for record in islice(self._records, self._shape.limit))
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the lines of the job file. A row of line 12 is on line 12, with blank lines before it where needed."""
@@ -164,40 +161,13 @@ class Prepared:
         column = self._shape.id
         if column is None:
             return str(record.fields["path"]) if self._by_path else f"row-{record.number}"
-        value = self._value(record, column)
-        name = value if isinstance(value, str) else str(value)
-        if not isinstance(value, str | int) or isinstance(value, bool) or not 1 <= len(name) <= MOST_ID:
-            reason = (
-                f'the column "{column}" makes no custom_id: it must be text or a number of 1 to {MOST_ID} characters'
-            )
-            raise self._refused(record, reason)
-        return name
+        return name_of(record, column, "custom_id")
 
     def _kept(self, record: Record) -> bytes | None:
         keep = self._shape.keep
         if not keep:
             return None
-        return _encode(record.fields if keep == ALL else {column: self._value(record, column) for column in keep})
-
-    def _value(self, record: Record, column: str) -> object:
-        try:
-            return record.fields[column]
-        except KeyError:
-            raise self._refused(record, f'there is no column "{column}"') from None
-
-    def _refused(self, record: Record, reason: str) -> InputError:
-        return refused(record.place.removesuffix(f":{record.number}"), record.number, 1, reason)
-
-    def _refuse_repeated(self, suspects: set[bytes]) -> None:
-        """Read the rows again for the two places of a ``custom_id`` that seems to be there twice."""
-        first: dict[str, str] = {}
-        for record in islice(self._records, self._shape.limit):
-            name = self._name(record)
-            if _mark(name) not in suspects:
-                continue
-            if name in first:
-                raise self._refused(record, f'custom_id "{name}" was used at {first[name]} already')
-            first[name] = record.place
+        return _encode(record.fields if keep == ALL else {column: value_of(record, column) for column in keep})
 
 
 def text_or_file(given: str) -> str:
@@ -255,7 +225,3 @@ def _refuse_unfit(template: "Template", shape: Shape) -> None:
 
 def _no_column(column: str, path: str, columns: tuple[str, ...]) -> InputError:
     return InputError(f'{path} has no column "{column}"', hint=f"it has {', '.join(columns[:30])}", path=path)
-
-
-def _mark(name: str) -> bytes:
-    return hashlib.blake2b(name.encode(), digest_size=6).digest()

@@ -16,16 +16,25 @@ from batchrunner.formats.joined import Joined, survey_fields, survey_kept
 from batchrunner.formats.results import check_target as check_path
 from batchrunner.formats.results import export as write
 from batchrunner.formats.results import exporter_for, format_of
+from batchrunner.runner.corpusexport import check_vectors_target, export_vectors
 from batchrunner.store.base import Reader
 
 
-def check_target(job: Job, out: str, *, force: bool = False) -> None:
+def check_target(reader: Reader, job: Job, out: str, *, force: bool = False) -> None:
     """Raise ConfigurationError where ``out`` can't be written: ask before a run, not after it."""
+    _refuse_source(job, out)
+    corpus = reader.corpus(job.id)
+    if corpus is not None:
+        check_vectors_target(job, corpus, out, force=force)
+    else:
+        check_path(out, _exporter(job, out), force=force)
+
+
+def _refuse_source(job: Job, out: str) -> None:
     if Path(job.source.path).exists() and Path(out).exists() and Path(out).samefile(job.source.path):
         raise ConfigurationError(
             f"{out} is the file that job {job.name} was loaded from", hint="export to another path"
         )
-    check_path(out, _exporter(job, out), force=force)
 
 
 def export(
@@ -37,7 +46,10 @@ def export(
     ``fields`` of answers that are JSON objects (``("*",)``: all that any of them has). Files that answers brought stay
     where they are: each line has their paths, relative to the folder of ``out``.
     """
-    check_target(job, out, force=force)
+    check_target(reader, job, out, force=force)
+    corpus = reader.corpus(job.id)
+    if corpus is not None:
+        return export_vectors(reader, job, corpus, out, force=force)
     joined = _joined(reader, job, out, fields)
     rows = reader.results(job.id)
     exporter = _exporter(job, out, _seen_from(out, reader.path), joined)

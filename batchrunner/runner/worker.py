@@ -15,12 +15,13 @@ from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, RetryPol
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
-from batchrunner.runner.attaching import Attaching, Sendable
+from batchrunner.runner.attaching import Attaching, Sendable, sendable
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.packs import Packs
 from batchrunner.runner.rates import card_of
 from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
@@ -63,6 +64,7 @@ class Workers:
         self._ages = ages
         self._keep_partial = keep_partial
         self._judging = judging or Judging()
+        self._packs = Packs()
 
     async def run(self, inbox: Inbox) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -83,6 +85,9 @@ class Workers:
         if opened.composed:
             await self._buy_composed(ready)
             return
+        if opened.pack is not None:
+            await self._buy_pack(ready)
+            return
         reached("send")
         feed = BY_PATH[ticket.opening.head.endpoint].feed(opened.body)
         answer = await ticket.lane.transport.send(self._call(ticket.opening, opened), feed)
@@ -90,6 +95,16 @@ class Workers:
         pending = self._settle(ticket, opened, answer)
         if pending is not None:
             await self._steps.begin(ticket, opened, pending, 0.0 if isinstance(answer, Failure) else answer.ttfb)
+
+    async def _buy_pack(self, ready: Ready) -> None:
+        """Send a pack, asking for vectors in the form that its lane takes."""
+        ticket, opened = ready
+        asked = opened._replace(body=self._packs.body(opened, floats=ticket.lane.floats))
+        sent = None if asked.body == opened.body else sendable(asked.body)
+        reached("send")
+        answer = await ticket.lane.transport.send(self._call(ticket.opening, asked))
+        reached("answered")
+        self._settle(ticket, asked, answer, sent)
 
     async def _buy_composed(self, ready: Ready) -> None:
         """Make what is sent, from the body and the files that it refers to, and send it."""
@@ -113,8 +128,7 @@ class Workers:
         """Judge and record what came; return what goes on later instead of ending."""
         lane, opening, permit = ticket
         head = opening.head
-        endpoint = BY_PATH[head.endpoint]
-        outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
+        outcome = answer if isinstance(answer, Failure) else self._read(lane, head, opened, answer)
         if isinstance(outcome, Reply):
             outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
         elif isinstance(outcome, Pending):
@@ -130,6 +144,9 @@ class Workers:
         verdict = again or self._judge(ticket, outcome, now)
         if self._ages is not None:
             verdict = self._ages.judge(opening, outcome, verdict)
+        if opened.pack is not None:
+            verdict, refused = self._packs.judge(head.job_id, opened.body, outcome, verdict, now)
+            lane.floats = lane.floats or refused
         if isinstance(verdict, GiveUp) and opened.answered:
             verdict = FallBack(verdict.kind)
         if isinstance(outcome, Failure) and not (self._keep_partial and isinstance(verdict, GiveUp)):
@@ -147,6 +164,11 @@ class Workers:
         )
         self._ledger.record(closing if sent is None else closing._replace(sent=sent.digest))
         return None
+
+    def _read(self, lane: RunLane, head: Head, opened: Opened, answer: HttpReply) -> Outcome | Pending:
+        if opened.pack is None:
+            return BY_PATH[head.endpoint].read(answer, lane.classify)
+        return self._packs.read(head.job_id, opened.pack, opened.body, answer, lane.classify)
 
     def _call(self, opening: Opening, opened: Opened, composed: Composed | None = None) -> HttpCall:
         head = opening.head

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
@@ -17,7 +17,8 @@ from batchrunner.store.base import DuplicateIds
 from batchrunner.store.copies import follow_job, mark, mark_added, ranges
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.moneytables import counts
-from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.retrying import retry
+from batchrunner.store.rollups import add_counts
 from batchrunner.store.rows import (
     COMPOSED,
     WITH_FILES,
@@ -112,7 +113,8 @@ class SqliteJobs:
         self._next_request += len(requests)
 
     def _add(self, connection: Connection, job_id: int, new: Sequence[NewRequest]) -> None:
-        first = self._next_request
+        newest = connection.execute(select(func.max(requests.c.id))).scalar_one() or 0
+        first = self._next_request = max(self._next_request, newest + 1)  # packs come on other ways, too
         provider = connection.execute(select(jobs.c.provider).where(jobs.c.id == job_id)).scalar_one()
         rows: list[Any] = []
         data: list[Any] = []
@@ -259,28 +261,9 @@ class SqliteJobs:
         if flagged:
             return self._retry_flagged(job_id, text_list(custom_ids) if custom_ids else None, now)
         state = "quarantined" if quarantined else "failed"
-        settled = func.coalesce(requests.c.copy_of, requests.c.id)  # a copy's original has its state and failure
-        failed = select(settled).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
-        values: dict[str, Any] = {}
-        if kinds:
-            failed = failed.where(requests.c.failure.in_(list(kinds)))
-        if custom_ids:
-            failed = failed.where(_NAMED)
-            values["texts"] = text_list(custom_ids)
-        per_lane = select(requests.c.model_id, func.count()).where(requests.c.id.in_(failed))
-        queue = update(requests).where(requests.c.id.in_(failed))
-        queue = queue.values(state="queued", not_before=max(1, now), tries=0, crashes=0, failure=None, attempt_id=None)
         with self._session.write() as connection:
-            moved = connection.execute(per_lane.group_by(requests.c.model_id), values).all()
-            again = update(bodies).where(bodies.c.again.is_not(None), bodies.c.request_id.in_(failed))
-            connection.execute(again.values(again=None, repairs=0, raises=0), values)
-            connection.execute(queue, values)
-            moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
-            moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
-            add_counts(connection, moves)
-            copies = follow_job(connection, job_id)
-        back: int = sum(n for _, n in moved)
-        return back + copies
+            moved = retry(connection, job_id, state, list(kinds), list(custom_ids), now)
+            return moved + follow_job(connection, job_id)
 
     def _retry_flagged(self, job_id: int, custom_ids: str | None, now: int) -> int:
         queued = 0

@@ -23,6 +23,7 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
+from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
@@ -82,7 +83,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader:
+class SqliteReader(CorpusReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:

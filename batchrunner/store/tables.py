@@ -8,7 +8,8 @@ A foreign key is declared only where its child column leads an index, so that no
 
 from sqlalchemy import REAL, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 
-import batchrunner.store.moneytables  # noqa: F401 - its tables are of this schema, too
+import batchrunner.store.corpustables
+import batchrunner.store.moneytables  # noqa: F401 - their tables are of this schema, too
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.columns import (
     Whole,

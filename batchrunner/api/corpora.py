@@ -1,0 +1,69 @@
+"""What can be done with corpora by who holds a database."""
+
+import hashlib
+import json
+from typing import BinaryIO
+
+from batchrunner.api.tuning import tuned
+from batchrunner.core.clock import SystemClock
+from batchrunner.core.job import Job, JobSource
+from batchrunner.core.packing import ASSUMED_DIMENSIONS, MODELS
+from batchrunner.formats.records import open_records
+from batchrunner.formats.texts import TextFields, Texts
+from batchrunner.runner.corpus import load_corpus
+from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
+from batchrunner.store.database import SqliteStore
+
+_FLOAT = 4
+
+
+class Embeds:
+    """The part of a session that is about corpora."""
+
+    _store: SqliteStore
+
+    def embed(self, texts: Texts, options: CorpusOptions) -> CorpusLoaded:
+        """Queue what is new of a corpus; see ``load_corpus``. Raises ConfigurationError and InputError.
+
+        A source is told apart by its content, by what is read of it, and by how long texts are dealt with.
+        """
+        reading = [texts.sha256, options.too_long, options.apart, options.limits.text_tokens]
+        digest = hashlib.sha256(json.dumps(reading).encode()).hexdigest()
+        source = JobSource(path=texts.path, sha256=digest, size=texts.size, mtime_ns=0)
+        with tuned():
+            return load_corpus(self._store, SystemClock(), texts, options, source)
+
+    def prune(self, job: Job) -> int:
+        """Drop the vectors of a corpus that none of its texts needs any more; return how many."""
+        corpus = self._store.corpus(job.id)
+        return 0 if corpus is None else self._store.prune(corpus)
+
+    def drop_vectors(self, job: Job) -> None:
+        """Drop all vectors of a corpus: they were exported, and are nowhere else from then on."""
+        corpus = self._store.corpus(job.id)
+        if corpus is not None:
+            self._store.drop_vectors(corpus)
+
+
+def open_texts(source: str, fields: TextFields, *, form: str | None = None, stdin: BinaryIO | None = None) -> Texts:
+    """Open a source of rows as texts: a file by its suffix or as ``form``, a folder, or ``-``. Close it.
+
+    Raises InputError for what can't be read and for a column that is not there, ConfigurationError where the extra
+    ``data`` is needed and missing.
+    """
+    records = open_records(source, stdin=stdin, form=form, only=fields.wanted)
+    try:
+        return Texts(records, fields)
+    except BaseException:
+        records.close()
+        raise
+
+
+def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
+    """Return how many bytes the vectors that are to come, and an export of all of them, will take.
+
+    Of a model whose dimensions nobody knows yet, 1,536 are assumed.
+    """
+    facts = MODELS.get(options.model)
+    known = loaded.corpus.dimensions or options.dimensions or (facts.dimensions if facts else ASSUMED_DIMENSIONS)
+    return _FLOAT * known * (loaded.sent + loaded.texts)

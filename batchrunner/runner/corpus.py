@@ -1,0 +1,125 @@
+"""A corpus into the queue: texts that are new go into packs, and the order of all of them is remembered.
+
+Memory stays flat: texts come one by one, packs and items go to the database by the chunk, and which texts are known is
+asked of the store.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from batchrunner.core.clock import Clock
+from batchrunner.core.corpus import Text
+from batchrunner.core.crashpoint import reached
+from batchrunner.core.errors import ConfigurationError, InputError
+from batchrunner.core.job import Job, JobOptions, JobSource, JobState
+from batchrunner.endpoints.vectors import PATH
+from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, Filling
+from batchrunner.store.base import Corpora, Corpus, Loading
+
+
+class CorpusStore(Loading, Corpora, Protocol):
+    """What loading a corpus needs of the store."""
+
+
+def load_corpus(
+    store: CorpusStore, clock: Clock, texts: Iterable[Text], options: CorpusOptions, source: JobSource
+) -> CorpusLoaded:
+    """Queue what is new in a corpus, and remember the order of its texts.
+
+    The ``sha256`` of ``source`` says what the texts are: their content, and what is read of it. Where the corpus has it
+    already nothing is read. A text that was there under the same name is not sent again. Raises ConfigurationError
+    where this name stands for vectors of another model or kind, and what ``texts`` raises: a first load is then undone.
+    """
+    job = store.job_by_key(options.key)
+    if job is not None and job.state is JobState.LOADING:
+        store.discard_corpus(job.id)
+        store.discard(job.id)
+        job = None
+    if job is None:
+        return _first_load(store, clock, texts, options, source)
+    corpus = store.corpus(job.id)
+    if corpus is None:
+        raise ConfigurationError(f"job {job.name} is no corpus", hint="give another name with --name")
+    _refuse_another_kind(job, corpus, options)
+    if not corpus.keep:
+        store.drop_vectors(corpus)  # what a crash may have left of them
+        raise dropped(job)
+    if source.sha256 == job.source.sha256:
+        return CorpusLoaded(job=job, corpus=corpus, texts=corpus.texts, known=corpus.texts, unchanged=True)
+    return _fill(store, corpus, job, texts, options, source)
+
+
+def dropped(job: Job) -> ConfigurationError:
+    """Return the error for a corpus whose vectors are in its export only."""
+    return ConfigurationError(
+        f"the vectors of corpus {job.name} were dropped once they were written (--keep-vectors no)",
+        hint=f"they are where they were written; embed the source as another corpus with --name {job.name}-2",
+    )
+
+
+def _first_load(
+    store: CorpusStore, clock: Clock, texts: Iterable[Text], options: CorpusOptions, source: JobSource
+) -> CorpusLoaded:
+    job = store.create_job(
+        key=options.key,
+        name=options.name,
+        source=JobSource(path=source.path, sha256="", size=0, mtime_ns=0),
+        options=JobOptions(provider=options.provider, endpoint=PATH, model=options.model),
+        tags=options.tags,
+        now=clock.now(),
+    )
+    try:
+        corpus = store.create_corpus(job.id, options.model, options.params, normalize=options.normalize)
+        return _fill(store, corpus, job, texts, options, source)
+    except BaseException:
+        store.discard_corpus(job.id)
+        store.discard(job.id)
+        raise
+
+
+def _refuse_another_kind(job: Job, corpus: Corpus, options: CorpusOptions) -> None:
+    if job.state is JobState.CANCELLED:
+        raise ConfigurationError(
+            f"corpus {job.name} was cancelled", hint=f"bring it back with: batchrunner retry {job.name} --cancelled"
+        )
+    if corpus.params != options.params:
+        raise ConfigurationError(
+            f"corpus {job.name} has vectors of {corpus.model} at {job.options.provider}, and other ones are asked for"
+            " now (model, provider, --dimensions or --normalize): they can't be in one corpus",
+            hint=f"ask for the same ones, or begin another corpus with --name {job.name}-2",
+        )
+
+
+def _fill(
+    store: CorpusStore,
+    corpus: Corpus,
+    job: Job,
+    texts: Iterable[Text],
+    options: CorpusOptions,
+    source: JobSource,
+) -> CorpusLoaded:
+    loaded = CorpusLoaded(job=job, corpus=corpus)
+    version = store.next_version(corpus)
+    seen = store.seen(corpus)
+    try:
+        filling = Filling(seen, options, store.next_request(), loaded)
+        with ThreadPoolExecutor(1, thread_name_prefix="batchrunner-load") as writer:
+            storing: Future[None] | None = None
+            for packs, items in filling.parts(texts):
+                if storing is not None:
+                    storing.result()
+                reached("corpus.chunk")
+                storing = writer.submit(store.add_packs, corpus, version, packs, items)
+            if storing is not None:
+                storing.result()
+    finally:
+        seen.close()
+    if not loaded.texts:
+        raise InputError(f"{job.source.path} holds no text", hint="see that --text names the field of the texts")
+    reached("corpus.seal")
+    store.seal_corpus(corpus, version, source, loaded.texts)
+    reached("corpus.sealed")
+    loaded.corpus = store.corpus(job.id) or corpus
+    loaded.job = store.job_by_key(options.key) or job
+    return loaded

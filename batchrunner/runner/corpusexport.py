@@ -1,0 +1,85 @@
+"""Vectors out of the store into files: which vectors, which writer, and what it is told of them."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Final
+
+from batchrunner.core.job import Job
+from batchrunner.core.packing import ASSUMED_DIMENSIONS
+from batchrunner.core.version import program_version
+from batchrunner.formats.base import ExportSummary
+from batchrunner.formats.export_vectors import check_form, has_columns, print_vectors, vector_writer
+from batchrunner.formats.export_vectors import export_vectors as write_vectors
+from batchrunner.formats.export_vectors_base import VectorFacts, VectorSummary
+from batchrunner.formats.export_vectors_columns import KeptColumn, columns_of
+from batchrunner.formats.results import STDOUT
+from batchrunner.formats.unembedded import UnembeddedFile, print_unembedded
+from batchrunner.runner.corpus import dropped
+from batchrunner.store.base import Corpus, CorpusReader, Embedded
+
+NOTHING: Final = VectorSummary(paths=(), rows=0, fresh=0)
+
+
+def check_vectors_target(job: Job, corpus: Corpus, out: str, *, force: bool = False) -> None:
+    """Raise ConfigurationError where the vectors of a corpus can't be written to ``out``: ask before a run."""
+    check_form(out)
+    if out == STDOUT:
+        return
+    vector_writer(out, _facts(job, corpus, corpus.texts)).check(force=force)
+    UnembeddedFile(Path(out), job).check(force=force)
+
+
+def export_vectors(reader: CorpusReader, job: Job, corpus: Corpus, out: str, *, force: bool = False) -> ExportSummary:
+    """Write what is there of the vectors of a corpus, in the order of its source; beside them the texts without one.
+
+    A corpus without a single vector leaves no file of them. Shards that an export of these very vectors wrote before it
+    was killed are gone on with, unless ``force`` asks for all. Raises ConfigurationError and DatabaseError.
+    """
+    if not corpus.keep:
+        raise dropped(job)
+    check_vectors_target(job, corpus, out, force=force)
+    among = reader.embedded(corpus.id)
+    vectors = _write(reader, job, corpus, among, out, force=force) if among.texts else NOTHING
+    missing = reader.missing(corpus.id)
+    told = print_unembedded(missing, job) if out == STDOUT else UnembeddedFile(Path(out), job).write(missing)
+    return ExportSummary(
+        out=out,
+        errors=told.path,
+        succeeded=vectors.rows,
+        failed=told.failed,
+        cancelled=0,
+        quarantined=0,
+        unfinished=max(0, corpus.texts - among.texts - told.failed),
+        vectors=vectors.paths,
+        swept=vectors.swept + told.swept,
+    )
+
+
+def _write(reader: CorpusReader, job: Job, corpus: Corpus, among: Embedded, out: str, *, force: bool) -> VectorSummary:
+    columns = columns_of(reader.kept(corpus.id)) if has_columns(out) else ()
+    facts = _facts(job, corpus, among.texts, columns, "" if force else _snapshot(corpus, among))
+    batches = reader.vectors(corpus.id, among)
+    if out == STDOUT:
+        return print_vectors(batches, facts, sys.stdout.buffer)
+    return write_vectors(batches, vector_writer(out, facts), force=force)
+
+
+def _facts(
+    job: Job, corpus: Corpus, count: int, columns: tuple[KeptColumn, ...] = (), snapshot: str = ""
+) -> VectorFacts:
+    return VectorFacts(
+        job=job.mark,
+        model=corpus.model,
+        dimensions=corpus.dimensions or ASSUMED_DIMENSIONS,
+        count=count,
+        version=program_version(),
+        columns=columns,
+        snapshot=snapshot,
+    )
+
+
+def _snapshot(corpus: Corpus, among: Embedded) -> str:
+    """Return what tells these vectors from those of any other moment: vectors that are there never change."""
+    parts = (corpus.params.hex(), corpus.version, corpus.texts, among.texts, among.first)
+    return hashlib.sha256(repr(parts).encode() + among.packs).hexdigest()[:32]

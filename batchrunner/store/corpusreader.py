@@ -1,0 +1,237 @@
+"""Reads of corpora on SQLite: vectors in the order of the source, texts without one, counts. A page a transaction."""
+
+import math
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from batchrunner.core.corpus import DUPLICATE, EMPTY, TOO_LONG, TextCounts
+from batchrunner.core.errors import DatabaseError
+from batchrunner.core.vectors import VectorBatch
+from batchrunner.store.corpora import corpus_of
+from batchrunner.store.corpusbase import Corpus, Embedded, Missing
+from batchrunner.store.corpustables import corpora
+from batchrunner.store.driver import driver
+from batchrunner.store.rows import id_list
+from batchrunner.store.sqlite import Session
+
+PAGE = 1_000
+"""Texts of a batch."""
+LOOKED_AT = 20_000
+"""Texts that one transaction looks at in search of those without a vector."""
+WORTH_ALL = 4
+"""Vectors of one pack that a page needs for the whole pack to be read, and checked; fewer are picked out of it."""
+_FLOAT = 4
+
+_PAGE = """SELECT seq, request_id, pos, weight, ext_id, kept FROM items
+ WHERE corpus_id = ? AND version = ? AND seq >= ? AND seq < ? ORDER BY seq, part"""
+_PACKS = (
+    """SELECT v.request_id, v.crc, v.data FROM json_each(?) AS j CROSS JOIN vectors AS v ON v.request_id = j.value"""
+)
+_ANSWERED = "SELECT id FROM requests WHERE job_id = ? AND state = 'succeeded' ORDER BY id"
+_KEPT = "SELECT kept FROM items WHERE corpus_id = ? AND version = ? AND seq >= ? AND seq < ? ORDER BY seq, part"
+_MISSING = """SELECT i.seq, i.ext_id, i.note, r.state, r.failure, a.error, a.status
+ FROM items AS i LEFT JOIN requests AS r ON r.id = i.request_id LEFT JOIN attempts AS a ON a.id = r.attempt_id
+ WHERE i.corpus_id = ? AND i.version = ? AND i.seq >= ? AND i.seq < ?
+ AND (r.id IS NULL OR r.state <> 'succeeded') ORDER BY i.seq, i.part"""
+_WHOLE = """SELECT i.note, r.state, count(*) FROM items AS i LEFT JOIN requests AS r ON r.id = i.request_id
+ WHERE i.corpus_id = ? AND i.version = ? AND i.weight = 0 GROUP BY 1, 2"""
+_CUT = """SELECT NULL, state, count(*) FROM (SELECT max(CASE r.state WHEN 'succeeded' THEN 0
+ WHEN 'queued' THEN 1 WHEN 'running' THEN 1 ELSE 2 END) AS worst FROM items AS i
+ JOIN requests AS r ON r.id = i.request_id WHERE i.corpus_id = ? AND i.version = ? AND i.weight > 0 GROUP BY i.seq)
+ JOIN (SELECT 0 AS n, 'succeeded' AS state UNION ALL SELECT 1, 'queued' UNION ALL SELECT 2, 'failed') ON n = worst
+ GROUP BY 2"""
+
+_NOT_SENT = {
+    EMPTY: "it is empty, and was not sent",
+    TOO_LONG: "it is longer than the model takes, and was not sent: --too-long truncate or chunk sends it",
+}
+Row = tuple[Any, ...]
+
+
+class CorpusReads:
+    """``CorpusReader`` over one read-only session."""
+
+    _session: Session
+
+    def corpus(self, job_id: int) -> Corpus | None:
+        """Return the corpus of a job; None where it has none."""
+        with self._session.read() as connection:
+            return corpus_of(connection, job_id)
+
+    def embedded(self, corpus_id: int) -> Embedded:
+        """Return which vectors are there now. Takes a bit a pack."""
+        corpus = self._corpus(corpus_id)
+        with self._session.read() as connection:
+            rows = driver(connection).execute(_ANSWERED, (corpus.job_id,))
+            first = 0
+            packs = bytearray()
+            for (request_id,) in rows:
+                first = first or request_id
+                byte, bit = divmod(request_id - first, 8)
+                packs.extend(bytes(byte + 1 - len(packs)))
+                packs[byte] |= 1 << bit
+            counts = _counted(connection, corpus)
+        return Embedded(counts.embedded, first, bytes(packs))
+
+    def kept(self, corpus_id: int) -> Iterator[bytes]:
+        """Yield the kept columns of all texts as JSON objects."""
+        corpus = self._corpus(corpus_id)
+        for first in range(0, corpus.texts, LOOKED_AT):
+            with self._session.read() as connection:
+                self._refuse_another(connection, corpus)
+                bounds = (corpus.id, corpus.version, first, first + LOOKED_AT)
+                rows = driver(connection).execute(_KEPT, bounds).fetchall()
+            yield from (row[0] for row in rows)
+
+    def vectors(self, corpus_id: int, among: Embedded) -> Iterator[VectorBatch]:
+        """Yield these vectors by the batch, in the order of the source; texts without one are left out.
+
+        A text that was cut gets the mean of its parts' vectors, each weighed by its length. Raises DatabaseError for
+        damaged vectors, and where the corpus was loaded anew meanwhile.
+        """
+        corpus = self._corpus(corpus_id)
+        if corpus.dimensions is None:
+            return
+        width = corpus.dimensions * _FLOAT
+        for first in range(0, corpus.texts, PAGE):
+            with self._session.read() as connection:
+                self._refuse_another(connection, corpus)
+                bounds = (corpus.id, corpus.version, first, first + PAGE)
+                rows = driver(connection).execute(_PAGE, bounds).fetchall()
+                found = _Vectors(connection, self._session.path, rows, among, width)
+                batch = _batch(rows, found, corpus)
+            if batch.ids:
+                yield batch
+
+    def missing(self, corpus_id: int) -> Iterator[Missing]:
+        """Yield the texts that have no vector, in the order of the source, and why."""
+        corpus = self._corpus(corpus_id)
+        for first in range(0, corpus.texts, LOOKED_AT):
+            with self._session.read() as connection:
+                self._refuse_another(connection, corpus)
+                bounds = (corpus.id, corpus.version, first, first + LOOKED_AT)
+                rows = driver(connection).execute(_MISSING, bounds).fetchall()
+            for _, parts in groupby(rows, itemgetter(0)):
+                yield _missing(list(parts))
+
+    def text_counts(self, corpus_id: int) -> TextCounts:
+        """Return what became of the texts; looks at all of them."""
+        corpus = self._corpus(corpus_id)
+        with self._session.read() as connection:
+            return _counted(connection, corpus)
+
+    def _corpus(self, corpus_id: int) -> Corpus:
+        with self._session.read() as connection:
+            job_id = connection.execute(select(corpora.c.job_id).where(corpora.c.id == corpus_id)).scalar_one()
+            corpus = corpus_of(connection, job_id)
+        assert corpus is not None  # noqa: S101 - for the type checker: it was found one line above
+        return corpus
+
+    def _refuse_another(self, connection: Connection, corpus: Corpus) -> None:
+        version = connection.execute(select(corpora.c.version).where(corpora.c.id == corpus.id)).scalar_one()
+        if version != corpus.version:
+            raise DatabaseError(
+                f"{self._session.path}: the corpus was loaded anew while it was read", hint="run the same command again"
+            )
+
+
+class _Vectors:
+    """The vectors that one page needs: of most packs all, of some a few."""
+
+    def __init__(self, connection: Connection, path: str, rows: Sequence[Row], among: Embedded, width: int) -> None:
+        self._connection = connection.connection.driver_connection
+        self._width = width
+        asked = Counter(row[1] for row in rows if row[1] is not None)
+        needed = {request_id: n for request_id, n in asked.items() if among.has(request_id)}
+        worth = [request_id for request_id, n in needed.items() if n >= WORTH_ALL]
+        self._packs: dict[int, bytes] = {}
+        for request_id, crc, data in driver(connection).execute(_PACKS, (id_list(worth),)):
+            if zlib.crc32(data) != crc:
+                raise DatabaseError(
+                    f"{path}: the vectors of request {request_id} are damaged",
+                    hint="run `batchrunner db check`, and look at the disk",
+                )
+            self._packs[request_id] = data
+        few = [request_id for request_id, n in needed.items() if n < WORTH_ALL]
+        there = "SELECT v.request_id FROM json_each(?) AS j CROSS JOIN vectors AS v ON v.request_id = j.value"
+        self._few = {row[0] for row in driver(connection).execute(there, (id_list(few),))}
+
+    def get(self, request_id: int | None, pos: int) -> bytes | None:
+        """Return one vector; None where there is none yet."""
+        start = pos * self._width
+        pack = self._packs.get(request_id)  # type: ignore[arg-type]  # None is in no dict
+        if pack is not None:
+            return pack[start : start + self._width]
+        if request_id not in self._few or self._connection is None:
+            return None
+        with self._connection.blobopen("vectors", "data", request_id, readonly=True) as blob:
+            blob.seek(start)
+            vector: bytes = blob.read(self._width)
+            return vector
+
+
+def _batch(rows: Sequence[Row], found: _Vectors, corpus: Corpus) -> VectorBatch:
+    ids, vectors, kept = [], [], []
+    dimensions = corpus.dimensions or 0
+    for _, group in groupby(rows, itemgetter(0)):
+        parts = list(group)
+        got = [found.get(request_id, pos) for _, request_id, pos, _, _, _ in parts]
+        there = [vector for vector in got if vector is not None]
+        if len(there) < len(parts):
+            continue
+        whole = there[0] if len(there) == 1 else mean(there, [part[3] for part in parts], normalize=corpus.normalize)
+        ids.append(parts[0][4])
+        vectors.append(whole)
+        kept.append(parts[0][5])
+    return VectorBatch(ids, b"".join(vectors), dimensions, kept)
+
+
+def _counted(connection: Connection, corpus: Corpus) -> TextCounts:
+    found: Counter[str] = Counter()
+    for statement in (_WHOLE, _CUT):
+        for note, state, n in driver(connection).execute(statement, (corpus.id, corpus.version)):
+            found[_become(note, state)] += n
+            found[DUPLICATE] += n if note == DUPLICATE else 0
+    return TextCounts(
+        total=corpus.texts,
+        embedded=found["embedded"],
+        failed=found["failed"],
+        waiting=found["waiting"],
+        empty=found[EMPTY],
+        too_long=found[TOO_LONG],
+        duplicates=found[DUPLICATE],
+    )
+
+
+def mean(vectors: Sequence[bytes], weights: Sequence[int], *, normalize: bool) -> bytes:
+    """Return the weighted mean of vectors of float32, computed in double precision; of length 1 if ``normalize``."""
+    size = len(vectors[0]) // _FLOAT
+    total = sum(weights)
+    tables = [struct.unpack(f"<{size}f", vector) for vector in vectors]
+    summed = [sum(w * x for w, x in zip(weights, column, strict=True)) / total for column in zip(*tables, strict=True)]
+    length = (math.sqrt(math.fsum(x * x for x in summed)) or 1.0) if normalize else 1.0
+    return struct.pack(f"<{size}f", *(x / length for x in summed))
+
+
+def _missing(parts: Sequence[Row]) -> Missing:
+    """Say why a text has no vector: of several parts the first that failed decides."""
+    chosen = next((part for part in parts if part[4] is not None), parts[0])
+    seq, name, note, state, failure, error, status = chosen
+    if state is None:
+        return Missing(name, note or EMPTY, _NOT_SENT[note or EMPTY], None, seq)
+    return Missing(name, failure or state, error or "", status, seq)
+
+
+def _become(note: str | None, state: str | None) -> str:
+    if state is None:
+        return note or EMPTY
+    if state == "succeeded":
+        return "embedded"
+    return "waiting" if state in ("queued", "running") else "failed"
