@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +21,7 @@ from batchrunner.endpoints.facts import Asked, Bound, decode, keys, refuse_repea
 from batchrunner.endpoints.parts import inlined, may_refer, references
 from batchrunner.endpoints.redact import kept_message
 from batchrunner.endpoints.rules import NAME, OBJECT, SWITCH, TEXT, Rule, either, fields, list_of, number, one_of, whole
-from batchrunner.endpoints.usage import responded
+from batchrunner.endpoints.usage import itemized
 
 
 class _Body(Asked, gc=False, kw_only=True):
@@ -115,7 +116,7 @@ def _says(item: Item) -> bool:
     return bool(item.type != "reasoning")
 
 
-_FORM = Form("a response", RESPONSE, _judge, responded, _flags)
+_FORM = Form("a response", RESPONSE, _judge, partial(itemized, generates=True), _flags)
 
 _RULES: Final[Mapping[str, Rule]] = {
     "model": NAME,

@@ -86,43 +86,6 @@ def generated(raw: msgspec.Raw) -> Counted:
     return Counted(usage, _kept(raw))
 
 
-class _Responded(msgspec.Struct, gc=False):
-    input_tokens: int
-    output_tokens: int
-    input_tokens_details: _Cached | None = None
-    output_tokens_details: _Reasoning | None = None
-
-
-_RESPONDED = msgspec.json.Decoder(_Responded)
-
-
-def responded(raw: msgspec.Raw) -> Counted:
-    """Read the usage of a response (OpenAI): as ``generated``, under other names.
-
-    Figures that can't be read make the usage unknown, and details that can't be read count as none.
-    """
-    if not raw:
-        return NOT_COUNTED
-    try:
-        sent = _RESPONDED.decode(raw)
-    except (ValueError, RecursionError):
-        return _respond_loosely(raw)
-    inner, outer = sent.input_tokens_details, sent.output_tokens_details
-    cached = inner.cached_tokens if inner is not None else None
-    reasoning = outer.reasoning_tokens if outer is not None else None
-    return Counted(_checked(sent.input_tokens, cached or 0, sent.output_tokens, reasoning or 0), _kept(raw))
-
-
-def _respond_loosely(raw: msgspec.Raw) -> Counted:
-    sent = _object(raw) or {}
-    asked, answered = _whole(sent.get("input_tokens")), _whole(sent.get("output_tokens"))
-    if asked is None or answered is None:
-        return Counted(None, _kept(raw))
-    cached = _detail(sent, "input_tokens_details", "cached_tokens") or 0
-    reasoning = _detail(sent, "output_tokens_details", "reasoning_tokens") or 0
-    return Counted(_checked(asked, cached, answered, reasoning), _kept(raw))
-
-
 def consumed(raw: msgspec.Raw, first: str, second: str) -> Counted:
     """Read the usage of an answer that generates nothing: the tokens under ``first``, else under ``second``."""
     sent = _object(raw)
@@ -132,16 +95,17 @@ def consumed(raw: msgspec.Raw, first: str, second: str) -> Counted:
     return Counted(None if amount is None else _checked(amount, 0, 0, 0), _kept(raw))
 
 
-def itemized(raw: msgspec.Raw) -> Counted:
+def itemized(raw: msgspec.Raw, *, generates: bool = False) -> Counted:
     """Read a usage that calls its tokens ``input_tokens`` and ``output_tokens``, as OpenAI's newer endpoints do.
 
     Pictures, transcripts, speech and responses: what their tokens are made of (text, sound, pictures, what was cached,
-    what was reasoned) is in detail objects, of which OpenAI spells the name in two ways.
+    what was reasoned) is in detail objects, of which OpenAI spells the name in two ways. Where the answer is text that
+    the model ``generates``, a usage without output tokens is unknown; elsewhere there were none.
     """
     sent = _object(raw)
     if sent is None:
         return Counted(None, _kept(raw))
-    asked, answered = _whole(sent.get("input_tokens")), _whole(sent.get("output_tokens", 0))
+    asked, answered = _whole(sent.get("input_tokens")), _whole(sent.get("output_tokens", None if generates else 0))
     if asked is None or answered is None:
         return Counted(None, _kept(raw))
     cached, reasoning = _first(sent, _INPUT, "cached_tokens"), _first(sent, _OUTPUT, "reasoning_tokens")

@@ -15,6 +15,7 @@ from typing import Final
 
 from batchrunner.core.continuation import Artifact, folder_of, suffix_of, type_of
 from batchrunner.core.crashpoint import reached
+from batchrunner.formats.replace import sync_folder
 
 _PART: Final = ".part"
 _START: Final = 16
@@ -55,7 +56,7 @@ class Artifacts:
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
                 raise NotADirectoryError(None, f"{self.folder} is no folder of ours") from None
         if made:
-            _sync(os.path.dirname(self.folder) or ".")  # noqa: PTH120
+            sync_folder(Path(self.folder).parent)
         for left in Path(self.folder).glob(f".*{_PART}"):
             with suppress(OSError):  # it harms nothing
                 left.unlink()
@@ -100,9 +101,9 @@ class Making:
         self._close()
         with suppress(FileExistsError):
             os.mkdir(within, 0o700)  # noqa: PTH102
-            _sync(self._folder)
+            sync_folder(Path(self._folder))
         os.replace(self._path, target)  # noqa: PTH105
-        _sync(within)
+        sync_folder(Path(within))
         reached("artifact.kept")
         return artifact
 
@@ -116,12 +117,3 @@ class Making:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)
-
-
-def _sync(folder: str) -> None:
-    """Put a folder's entries on the disk: without it a rename may be undone by a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

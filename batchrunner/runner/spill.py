@@ -14,6 +14,7 @@ import msgspec
 
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Continued, Release, Settled
+from batchrunner.formats.replace import sync_folder
 from batchrunner.runner.spilled import Record, closing_of, framed, payloads, record_in, record_of
 
 MAGIC: Final = b"btchspl1"
@@ -171,16 +172,7 @@ def remove(path: str) -> None:
     """Remove a spill whose answers are in the database."""
     reached("spill.taken")
     Path(path).unlink()
-    sync_folder(path)
-
-
-def sync_folder(path: str) -> None:
-    """Put the entry of a file in its folder on the disk."""
-    descriptor = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(Path(path).parent)
 
 
 def _write_whole(descriptor: int, data: bytes, place: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Release
+from batchrunner.formats.replace import sync_folder
 from batchrunner.runner import spill
 from batchrunner.runner.spill import Spill
 from batchrunner.store.base import Disk, Queue, TakenIn
@@ -158,4 +159,4 @@ def _set_aside(path: str) -> None:
     while (aside := Path(f"{path}.strange-{number}")).exists():
         number += 1
     Path(path).rename(aside)
-    spill.sync_folder(path)
+    sync_folder(Path(path).parent)
