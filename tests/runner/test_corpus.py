@@ -157,6 +157,39 @@ async def test_what_refuses_every_pack_is_no_texts_fault_and_is_not_searched_for
     assert report.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "said"),
+    [
+        (400, {"message": "This model does not support specifying dimensions."}, "misconfigured", "--dimensions"),
+        (400, {"message": "Invalid value.", "param": "dimensions"}, "misconfigured", "leave --dimensions out"),
+        (422, {"message": "body.dimensions: Extra inputs are not permitted"}, "misconfigured", "--dimensions"),
+        (400, {"message": "'encoding_format' is unknown"}, "misconfigured", "base64 and numbers alike"),
+        (400, {"message": "Model m is not an embedding model"}, "model_unavailable", "not an embedding model"),
+    ],
+)
+async def test_what_all_packs_ask_for_stops_the_lane_after_a_few_calls_and_no_text_fails(
+    folder, status, error, kind, said
+):
+    world = Corpora(folder, lambda body: httpx.Response(status, json={"error": error}))
+    _, report = await world.embed([f"text {n}" for n in range(2_000)], dimensions=4)
+    (halt,) = report.standing
+    assert (halt.kind, halt.scope, said in halt.message) == (kind, "lane", True)
+    assert len(world.calls) <= 16
+    assert (world.counts().failed, world.counts().waiting, report.tally.split) == (0, 2_000, 0)
+
+
+async def test_a_message_that_quotes_a_text_does_not_blame_the_corpus(folder):
+    def refuse(body):
+        bad = [text for text in body["input"] if "POISON" in text]
+        return refused(400, f"can't embed {bad[0]}") if bad else None
+
+    world = Corpora(folder, refuse, flavour="openai")
+    texts = [f"text {n}" for n in range(400)]
+    texts[333], texts[390] = "POISON dimensions", "POISON encoding_format"
+    await world.embed(texts, dimensions=4, model="text-embedding-3-small")
+    assert world.missing() == [(texts[333], "invalid_request"), (texts[390], "invalid_request")]
+
+
 async def test_a_text_that_breaks_its_server_each_time_is_found_as_well(folder):
     def refuse(body):
         return refused(500, "Out of range float values") if "bad" in body["input"] else None
