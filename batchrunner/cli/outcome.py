@@ -26,7 +26,10 @@ ADVICE = {
 }
 """What to do about what stops a lane."""
 
-PARAMETER = "embed again with what is refused left out, as a corpus of another name (--name); `batchrunner cancel` ends this one"
+PARAMETER = (
+    "embed again without what is refused, as a corpus of another name (--name NAME), and end this one with"
+    " `batchrunner cancel`"
+)
 """What to do about a model that refuses what all texts of a corpus ask for."""
 
 LATER = "run the same command again later, or see what answers with `batchrunner doctor`"

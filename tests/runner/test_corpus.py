@@ -16,6 +16,7 @@ from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.core.job import JobSource
 from batchrunner.core.packing import PackLimits
 from batchrunner.runner.corpus import load_corpus
+from batchrunner.runner.corpuscounting import Counting
 from batchrunner.runner.corpusfill import CorpusOptions
 from batchrunner.simulator import Settings
 from batchrunner.simulator.vectors import vector_of
@@ -304,6 +305,43 @@ async def test_an_estimate_that_is_off_refuses_no_text(folder):
     world = Corpora(folder)
     await world.embed(["x" * 260], limits=PackLimits(9, None, 50))
     assert world.counts().embedded == 1
+
+
+class Letters:
+    """A tokenizer by which each character is a token, and every text has two more."""
+
+    sha256 = "letters"
+
+    def counts(self, texts, *, special):
+        return [len(text) + 2 * special for text in texts]
+
+    def cut(self, text, most):
+        return [text[start : start + most - 2] for start in range(0, len(text), most - 2)]
+
+
+async def test_exact_counts_leave_no_doubt_of_what_is_too_long_and_fill_packs_to_the_token(folder):
+    world = Corpora(folder)
+    texts = ["x" * 48, "y" * 49, *(f"{n:08}" for n in range(40))]
+    loaded, _ = await world.embed(texts, counting=Counting(Letters()), limits=PackLimits(99, 100, 50))
+    assert world.missing() == [(texts[1], "too_long")]
+    assert [len(body["input"]) for body in sorted(world.calls, key=lambda body: body["input"])] == [10, 10, 10, 5, 6]
+    assert loaded.tokens == 50 + 40 * 10
+    assert loaded.packs == 5
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_texts_are_cut_and_weighed_by_exact_counts(folder, apart):
+    world = Corpora(folder)
+    asked = {"limits": PackLimits(9, None, 12), "too_long": "chunk", "apart": apart}
+    await world.embed(["short", "abcdefghijKLMNOPQRSTuv"], counting=Counting(Letters()), **asked)
+    parts = ["abcdefghij", "KLMNOPQRST", "uv"]
+    assert set(world.sent()) == {"short", *parts}
+    if apart:
+        return
+    weights = [len(part) + 2 for part in parts]
+    columns = zip(*(vector_of(MODEL, part, DIM) for part in parts), strict=True)
+    mean = [sum(w * x for w, x in zip(weights, column, strict=True)) / sum(weights) for column in columns]
+    assert struct.unpack(f"<{DIM}f", world.vectors()[1][1]) == pytest.approx(mean, abs=1e-6)
 
 
 async def test_nothing_to_embed_is_an_error_of_the_source(folder):
