@@ -99,16 +99,8 @@ def vector_size(model: str, dimensions: int | None = None, said: PackBounds = NO
     return dimensions or said.dimensions or (facts.dimensions if facts else ASSUMED_DIMENSIONS)
 
 
-class Place(NamedTuple):
-    """Where a text goes."""
-
-    pack: int
-    """From 0, ascending."""
-    pos: int
-
-
 class Packer:
-    """Gives texts their places, one after the other: the order of the source is the order of the packs.
+    """Puts texts into packs, one after the other: the order of the source is the order of the packs.
 
     A pack is closed by the first text that does not fit. For texts of one size that leaves less than one text's room
     in each; a text that is too large for any pack gets one of its own, since only the provider can refuse it.
@@ -116,14 +108,13 @@ class Packer:
 
     def __init__(self, bounds: PackLimits) -> None:
         self._bounds = bounds
-        self._pack = -1
         self._closed = True
         self._texts = 0
         self._tokens = 0
         self._bytes = 0
 
-    def place(self, tokens: int, size: int) -> Place:
-        """Return the place of the next text, which has so many tokens, and so many bytes in the request."""
+    def begins(self, tokens: int, size: int) -> bool:
+        """Take the next text, with so many tokens, and bytes in the request; return whether it begins a new pack."""
         bounds = self._bounds
         full = (
             self._closed
@@ -132,10 +123,11 @@ class Packer:
             or self._bytes + size > bounds.bytes
         )
         if full:
-            self._closed, self._pack, self._texts, self._tokens, self._bytes = False, self._pack + 1, 0, 0, 0
-        place = Place(self._pack, self._texts)
-        self._texts, self._tokens, self._bytes = self._texts + 1, self._tokens + tokens, self._bytes + size
-        return place
+            self._closed, self._texts, self._tokens, self._bytes = False, 0, 0, 0
+        self._texts += 1
+        self._tokens += tokens
+        self._bytes += size
+        return full
 
     def close(self) -> None:
         """Close the pack, full or not: the next text begins another one."""

@@ -23,10 +23,17 @@ class Record(NamedTuple):
 
     number: int
     """The line where it begins, or the row, from 1; the place in the order of a folder's files."""
-    place: str
-    """For people, such as ``data.csv:12``."""
+    source: str
+    """For people: the file, or of a folder the one file that this is."""
     fields: dict[str, object]
     """By column: text, numbers, true and false, None, and from JSON and Parquet lists and objects of these."""
+    whole: bool = False
+    """Whether the source has no other row: it is a file of a folder."""
+
+    @property
+    def place(self) -> str:
+        """For people, such as ``data.csv:12``, or ``notes/a.md``."""
+        return self.source if self.whole else f"{self.source}:{self.number}"
 
 
 class Records(Protocol):

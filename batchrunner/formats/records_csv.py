@@ -54,7 +54,7 @@ class CsvRecords:
                 reason = f"a row of {len(row):,} fields, where the first line names {len(columns):,} columns"
                 raise refused(self._name, number, 1, reason)
             found = True
-            yield Record(number, f"{self._name}:{number}", dict(zip(columns, row, strict=True)))
+            yield Record(number, self._name, dict(zip(columns, row, strict=True)))
         if not found:
             raise no_rows(self._name)
 

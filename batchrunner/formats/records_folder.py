@@ -41,7 +41,7 @@ class Folder:
         for number, path in enumerate(_files(self._root), 1):
             name, data = self._relative(path), _read(path)
             digest.update(b"%b\0%b" % (name.encode(), hashlib.sha256(data).digest()))
-            yield Record(number, str(path), {"path": name, TEXT: _text(path, data)})
+            yield Record(number, str(path), {"path": name, TEXT: _text(path, data)}, whole=True)
         if not number:
             raise no_rows(str(self._root))
         if self._sha256 not in (None, digest.hexdigest()):

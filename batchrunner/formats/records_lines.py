@@ -46,7 +46,7 @@ class _Lines:
             for number, raw in enumerate(split_lines(self._file.chunks()), 1):
                 if raw and not raw.isspace():
                     rows += 1
-                    yield Record(number, f"{self._name}:{number}", self._fields(raw))
+                    yield Record(number, self._name, self._fields(raw))
         except LineProblem as problem:
             raise refused(self._name, number, problem.column, problem.reason) from None
         except LineTooLong:

@@ -50,7 +50,7 @@ class ParquetRecords:
             for batch in self._open().iter_batches(BATCH, columns=self._read, use_threads=False):
                 for fields in _rows(batch):
                     number += 1
-                    yield Record(number, f"{self._name}:{number}", fields)
+                    yield Record(number, self._name, fields)
         except self._errors as error:
             raise self._broken(error) from None
         except UnfitError as unfit:

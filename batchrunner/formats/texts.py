@@ -81,19 +81,25 @@ class Texts:
             yield from (self._text(record) for record in self._records)
             return
         with closing(Repeats("the name")) as names:
+            note = names.note
             for record in self._records:
                 text = self._text(record)
-                names.note(text.id)
+                note(text.id)
                 yield text
             names.refuse((self._name(record), record) for record in self._records)
 
     def _text(self, record: Record) -> Text:
+        text = record.fields.get(self._fields.text)
+        if not isinstance(text, str):
+            text = self._odd(record)
+        return Text(self._name(record), text, self._kept(record) if self._fields.keep else NOTHING)
+
+    def _odd(self, record: Record) -> str:
+        """Return the empty text for a cell without a value, which is as empty; raise InputError for what is no text."""
         value = value_of(record, self._fields.text)
-        if not isinstance(value, str):
-            if value is not None:
-                raise refused_row(record, f'the column "{self._fields.text}" holds no text, but {_told(value)}')
-            value = ""  # a cell without a value is as empty as one with an empty text
-        return Text(self._name(record), value, self._kept(record) if self._fields.keep else NOTHING)
+        if value is not None:
+            raise refused_row(record, f'the column "{self._fields.text}" holds no text, but {_told(value)}')
+        return ""
 
     def _name(self, record: Record) -> str:
         if self._fields.id is not None:

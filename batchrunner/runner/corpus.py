@@ -4,18 +4,24 @@ Memory stays flat: texts come one by one, packs and items go to the database by 
 asked of the store.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 from typing import Protocol
 
 from batchrunner.core.clock import Clock
-from batchrunner.core.corpus import Text
+from batchrunner.core.corpus import Item, Pack, Text
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.endpoints.vectors import PATH
-from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, Filling
-from batchrunner.store.base import Corpora, Corpus, Loading
+from batchrunner.runner.corpusfill import Candidate, CorpusLoaded, CorpusOptions, Filling, Part, Spot
+from batchrunner.runner.corpusgather import Gathering
+from batchrunner.store.base import Corpora, Corpus, Loading, Seen
+
+Keep = Callable[[Sequence[Pack], Sequence[Item]], None]
 
 
 class CorpusStore(Loading, Corpora, Protocol):
@@ -101,20 +107,13 @@ def _fill(
 ) -> CorpusLoaded:
     loaded = CorpusLoaded(job=job, corpus=corpus)
     version = store.next_version(corpus)
-    seen = store.seen(corpus)
-    try:
-        filling = Filling(seen, options, store.next_request(), loaded)
-        with ThreadPoolExecutor(1, thread_name_prefix="batchrunner-load") as writer:
-            storing: Future[None] | None = None
-            for packs, items in filling.parts(texts):
-                if storing is not None:
-                    storing.result()
-                reached("corpus.chunk")
-                storing = writer.submit(store.add_packs, corpus, version, packs, items)
-            if storing is not None:
-                storing.result()
-    finally:
-        seen.close()
+    with closing(store.seen(corpus)) as seen:
+        filling, keep = Filling(options, store.next_request(), loaded), partial(store.add_packs, corpus, version)
+        with ThreadPoolExecutor(1, thread_name_prefix="batchrunner-load") as database:
+            placing = _Placing(database, filling, seen, keep)
+            for candidates in Gathering(options, loaded).chunks(texts):
+                placing.take(candidates)
+            placing.end()
     if not loaded.texts:
         raise InputError(f"{job.source.path} holds no text", hint="see that --text names the field of the texts")
     reached("corpus.seal")
@@ -123,3 +122,50 @@ def _fill(
     loaded.corpus = store.corpus(job.id) or corpus
     loaded.job = store.job_by_key(options.key) or job
     return loaded
+
+
+class _Placing:
+    """Gives texts their places while a thread beside looks up, and stores, those before.
+
+    What is known of a chunk is asked before the chunk in front of it was placed, whose places are put in here.
+    """
+
+    def __init__(self, database: ThreadPoolExecutor, filling: Filling, seen: Seen, keep: Keep) -> None:
+        self._database = database
+        self._filling = filling
+        self._seen = seen
+        self._keep = keep
+        self._waiting: tuple[list[Candidate], Future[dict[bytes, Spot]]] | None = None
+        self._before: dict[bytes, tuple[int, int]] = {}
+        self._storing: deque[Future[None]] = deque()
+
+    def take(self, candidates: list[Candidate]) -> None:
+        """Look up a chunk, and place the one before it. Raises what storing raised."""
+        asked = self._database.submit(self._seen.find, [one.digest for one in candidates if one.digest])
+        self._place()
+        self._waiting = candidates, asked
+        while self._storing and self._storing[0].done():
+            self._storing.popleft().result()
+
+    def end(self) -> None:
+        """Place and store what is left. Raises what storing raised."""
+        self._place()
+        self._store(self._filling.rest())
+        for future in self._storing:
+            future.result()
+
+    def _place(self) -> None:
+        if self._waiting is None:
+            return
+        candidates, asked = self._waiting
+        known = asked.result()
+        known.update((digest, (*spot, True)) for digest, spot in self._before.items())
+        placed = self._filling.place(candidates, known)
+        self._before = placed.fresh
+        self._storing.append(self._database.submit(self._seen.add, placed.fresh))
+        for part in placed.parts:
+            self._store(part)
+
+    def _store(self, part: Part) -> None:
+        reached("corpus.chunk")
+        self._storing.append(self._database.submit(self._keep, *part))

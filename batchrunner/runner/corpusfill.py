@@ -2,26 +2,24 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
 
-from batchrunner.core.corpus import DUPLICATE, EMPTY, TOO_LONG, TRUNCATED, Item, Pack, Text
-from batchrunner.core.estimate import tokens
+from batchrunner.core.corpus import DUPLICATE, Item, Pack
 from batchrunner.core.job import Job
-from batchrunner.core.packing import ASSUMED_DIMENSIONS, Packer, PackLimits, cut
-from batchrunner.endpoints.vectors import pack_body, pack_head, text_bytes
+from batchrunner.core.packing import ASSUMED_DIMENSIONS, Packer, PackLimits
+from batchrunner.endpoints.vectors import pack_body, pack_head
 from batchrunner.runner.corpuscounting import Counting
-from batchrunner.store.base import Corpus, Seen
+from batchrunner.store.base import Corpus
 
+Spot = tuple[int | None, int, bool]
+"""Where a text is: its pack (None: it is not sent), its place in it, and whether this load had it before."""
+NOWHERE: Final[Spot] = (None, 0, False)
 CHUNK = 5_000
 """Texts that are looked up, and items that are stored, at a time."""
 MOST_HELD = 10 * CHUNK
 """Items that wait for the open pack at most: then it is closed, full or not."""
-DOUBT = 1.5
-"""By so much an estimate may exceed a text's bound before the text is held to be too long, and not sent."""
-
 TooLong = Literal["error", "truncate", "chunk"]
 
 
@@ -78,7 +76,7 @@ class CorpusLoaded:
     """Whether the source is as it was, so that it was not read again."""
 
 
-class _Candidate(NamedTuple):
+class Candidate(NamedTuple):
     """A text, or a part of one, on its way to its place."""
 
     seq: int
@@ -87,144 +85,102 @@ class _Candidate(NamedTuple):
     digest: bytes
     """Empty: it is not sent."""
     data: bytes
+    size: int
+    """Tokens."""
     weight: int
     kept: bytes
     note: str | None
 
 
-@dataclass(slots=True)
+Part = tuple[Sequence[Pack], Sequence[Item]]
+"""Packs that are full, and items that refer to them or to earlier ones."""
+
+
+class Placed(NamedTuple):
+    """Where some texts went."""
+
+    fresh: dict[bytes, tuple[int, int]]
+    """The digests that the source has had now for the first time: pack, and place in it."""
+    parts: list[Part]
+
+
 class Filling:
-    """Puts texts into packs, in their order. ``parts`` is walked once."""
+    """Puts texts into packs, in their order."""
 
-    seen: Seen
-    options: CorpusOptions
-    first_request: int
-    loaded: CorpusLoaded
-    _packs: list[Pack] = field(default_factory=list)
-    _items: list[Item] = field(default_factory=list)
-    _open: list[bytes] = field(default_factory=list)
-    _open_id: int = 0
-    _open_tokens: int = 0
-    _packer: Packer = field(init=False)
-    _head: bytes = field(init=False)
-    _params: bytes = field(init=False)
-    _counting: Counting | None = field(init=False)
+    def __init__(self, options: CorpusOptions, first_request: int, loaded: CorpusLoaded) -> None:
+        self._loaded = loaded
+        self._packer = Packer(options.limits)
+        self._head = pack_head(options.model, options.dimensions)
+        self._packs: list[Pack] = []
+        self._items: list[Item] = []
+        self._open: list[bytes] = []
+        self._open_id = first_request - 1
+        self._open_tokens = 0
 
-    def __post_init__(self) -> None:
-        self._packer, self._params = Packer(self.options.limits), self.options.params
-        self._counting = self.options.counting
-        self._head = pack_head(self.options.model, self.options.dimensions)
+    def place(self, candidates: Sequence[Candidate], known: dict[bytes, Spot]) -> Placed:
+        """Give some texts their places. ``known`` are those among them that have one; the new ones are added to it."""
+        placed = Placed({}, [])
+        fresh, items, open_ = placed.fresh, self._items, self._open
+        for seq, part, name, digest, data, size, weight, kept, note in candidates:
+            spot = known.get(digest)
+            if spot is None and digest:
+                if self._packer.begins(size, len(data) + 1):
+                    self._close_pack()
+                    if len(items) >= CHUNK:
+                        placed.parts.append(self._take())
+                        items = self._items
+                    open_ = self._open
+                    self._open_id += 1
+                pos = len(open_)
+                open_.append(data)
+                self._open_tokens += size
+                fresh[digest] = self._open_id, pos
+                known[digest] = self._open_id, pos, True
+                items.append(Item(seq, part, name, digest, self._open_id, pos, weight, kept, note))
+                continue
+            request_id, pos, had = spot or NOWHERE
+            told = DUPLICATE if had and note is None else note
+            items.append(Item(seq, part, name, digest, request_id, pos, weight, kept, told))
+            if spot is not None and request_id is not None:
+                self._count(digest, request_id, pos, had, known, fresh)
+        if len(items) >= MOST_HELD:
+            self._packer.close()
+            placed.parts.append(self.rest())
+        return placed
 
-    def parts(self, texts: Iterable[Text]) -> Iterator[tuple[Sequence[Pack], Sequence[Item]]]:
-        """Yield packs, and the items that refer to them or to earlier ones, some thousands at a time."""
-        source = iter(texts)
-        while some := list(islice(source, CHUNK)):
-            candidates = self._gather(some)
-            known = self.seen.find([candidate.digest for candidate in candidates if candidate.digest])
-            fresh: dict[bytes, tuple[int, int]] = {}
-            for seq, part, name, digest, data, weight, kept, note in candidates:
-                spot = self._spot(digest, known, fresh)
-                if spot is None:
-                    size = tokens(data) if self._counting is None else self._counting.sizes[data]
-                    pack, pos = self._packer.place(size, len(data) + 1)
-                    if pos == 0:
-                        self._close_pack()
-                        if len(self._items) >= CHUNK:
-                            yield self._take()
-                    self._open.append(data)
-                    self._open_id, self._open_tokens = self.first_request + pack, self._open_tokens + size
-                    known[digest], fresh[digest] = (self._open_id, pos, True), (self._open_id, pos)
-                    self._items.append(Item(seq, part, name, digest, self._open_id, pos, weight, kept, note))
-                    continue
-                told = DUPLICATE if spot[2] and note is None else note
-                self._items.append(Item(seq, part, name, digest, spot[0], spot[1], weight, kept, told))
-            self.seen.add(fresh)
-            if len(self._items) >= MOST_HELD:
-                self._packer.close()
-                self._close_pack()
-                yield self._take()
-        self._close_pack()
-        if self._items:
-            yield self._take()
-
-    def _spot(
-        self, digest: bytes, known: dict[bytes, tuple[int, int, bool]], fresh: dict[bytes, tuple[int, int]]
-    ) -> tuple[int | None, int, bool] | None:
-        """Return where a text is already (pack, place, whether that is another text's); None: it is new."""
-        found = known.get(digest)
-        if found is None:
-            return None if digest else (None, 0, False)
-        request_id, pos, had = found
+    def _count(
+        self,
+        digest: bytes,
+        request_id: int,
+        pos: int,
+        had: bool,
+        known: dict[bytes, Spot],
+        fresh: dict[bytes, tuple[int, int]],
+    ) -> None:
+        """Count a text that has a place already: of an earlier load, or as a duplicate."""
         if had:
-            self.loaded.duplicates += 1
-        else:
-            self.loaded.known += 1
-            known[digest], fresh[digest] = (request_id, pos, True), (request_id, pos)
-        return found
+            self._loaded.duplicates += 1
+            return
+        self._loaded.known += 1
+        known[digest] = request_id, pos, True
+        fresh[digest] = request_id, pos
+
+    def rest(self) -> Part:
+        """Close the open pack, and return what was not returned yet."""
+        self._close_pack()
+        return self._take()
 
     def _close_pack(self) -> None:
         if not self._open:
             return
         body = pack_body(self._head, self._open)
         self._packs.append(Pack(self._open_id, body, self._open_tokens, len(self._open)))
-        self.loaded.packs += 1
-        self.loaded.sent += len(self._open)
-        self.loaded.tokens += self._open_tokens
+        self._loaded.packs += 1
+        self._loaded.sent += len(self._open)
+        self._loaded.tokens += self._open_tokens
         self._open, self._open_tokens = [], 0
 
-    def _take(self) -> tuple[Sequence[Pack], Sequence[Item]]:
+    def _take(self) -> Part:
         taken = self._packs, self._items
         self._packs, self._items = [], []
         return taken
-
-    def _gather(self, texts: Sequence[Text]) -> list[_Candidate]:
-        """Return what is to be sent of these texts: all of each, its parts, or nothing."""
-        found: list[_Candidate] = []
-        loaded, most, params = self.loaded, self.options.limits.text_tokens, self._params
-        if self._counting is not None:
-            self._counting.look(texts)
-        for text in texts:
-            name, string, kept = text
-            data, seq = text_bytes(string), loaded.texts
-            loaded.texts = seq + 1
-            if not string or string.isspace():
-                loaded.empty += 1
-                found.append(_Candidate(seq, 0, name, b"", b"", 0, kept, EMPTY))
-            elif most is None or (len(data) <= most and self._counting is None) or self._size(data) <= most:
-                digest = hashlib.sha256(params + data).digest()[:16]
-                found.append(_Candidate(seq, 0, name, digest, data, 0, kept, None))
-            else:
-                found += self._long(seq, text, data, most)
-        return found
-
-    def _long(self, seq: int, text: Text, data: bytes, most: int) -> Iterator[_Candidate]:
-        how = self.options.too_long
-        if how == "error":
-            if self._counting is not None or tokens(data) > DOUBT * most:
-                self.loaded.too_long += 1
-                yield _Candidate(seq, 0, text.id, b"", b"", 0, text.kept, TOO_LONG)
-            else:
-                yield self._whole(seq, text, data, None)
-            return
-        parts = cut(text.text, most) if self._counting is None else self._counting.cut(text.text, most)
-        parts = [part for part in parts if part.strip()]
-        if how == "truncate" or len(parts) == 1:
-            self.loaded.truncated += 1
-            yield self._whole(seq, text, text_bytes(parts[0]), TRUNCATED)
-            return
-        for n, part in enumerate(parts):
-            data = text_bytes(part)
-            if self.options.apart:
-                self.loaded.texts = seq + n + 1
-                yield _Candidate(seq + n, 0, f"{text.id}#{n + 1}", self._digest(data), data, 0, text.kept, None)
-            else:
-                yield _Candidate(seq, n, text.id, self._digest(data), data, self._size(data), text.kept, None)
-
-    def _whole(self, seq: int, text: Text, data: bytes, note: str | None) -> _Candidate:
-        return _Candidate(seq, 0, text.id, self._digest(data), data, 0, text.kept, note)
-
-    def _size(self, data: bytes) -> int:
-        return tokens(data) if self._counting is None else self._counting.sizes[data]
-
-    def _digest(self, data: bytes) -> bytes:
-        return hashlib.sha256(self._params + data).digest()[:16]

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, delete, func, select, update
@@ -31,11 +32,8 @@ _REQUEST = ManyRows(
     f"(?, ?, ?, ?, ?, '{PATH}', ?, ?, 0)",
 )
 _BODY = ManyRows("INSERT INTO bodies (request_id, codec, data) VALUES %s", f"(?, {PACK}, ?)")
-_ITEM = ManyRows(
-    """INSERT INTO items (corpus_id, version, seq, part, ext_id, text_hash, request_id, pos, weight, kept, note)
- VALUES %s""",
-    "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-)
+_ITEM = """INSERT INTO items (corpus_id, version, seq, part, ext_id, text_hash, request_id, pos, weight, kept, note)
+ VALUES %s"""
 _KNOWN = """SELECT text_hash, request_id, pos, version, seq, part FROM items
  WHERE corpus_id = ? AND (version, seq, part) > (?, ?, ?) ORDER BY version, seq, part LIMIT ?"""
 _NOT_OF = """DELETE FROM items WHERE (corpus_id, version, seq, part) IN
@@ -102,10 +100,8 @@ class SqliteCorpora:
         with self._session.write() as connection:
             if packs:
                 self._queue(connection, corpus, packs)
-            values: list[Any] = []
-            for seq, part, name, digest, request_id, pos, weight, kept, note in items:
-                values += corpus.id, version, seq, part, name, digest, request_id, pos, weight, kept, note
-            _ITEM.execute(driver(connection), values)
+            row = ManyRows(_ITEM, f"({corpus.id}, {version}, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            row.execute(driver(connection), list(chain.from_iterable(items)))
 
     def _queue(self, connection: Connection, corpus: Corpus, packs: Sequence[Pack]) -> None:
         job_id = corpus.job_id

@@ -57,7 +57,7 @@ class Embedded(NamedTuple):
 class Seen(Protocol):
     """Which texts have a place already; it takes no more memory for many than for few. Close it at the end."""
 
-    def find(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, int, bool]]:
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int | None, int, bool]]:
         """Return the known ones among these: their pack, their place in it, and whether this load has had them."""
 
     def add(self, places: Mapping[bytes, tuple[int, int]]) -> None:
@@ -120,7 +120,7 @@ class CorpusReader(Protocol):
         """
 
     def kept(self, corpus_id: int) -> Iterator[bytes]:
-        """Yield the kept columns of all texts that have some, as JSON objects. Raises DatabaseError as ``vectors`` does."""
+        """Yield the kept columns of the texts that have some, as JSON objects. Raises DatabaseError as ``vectors``."""
 
     def missing(self, corpus_id: int) -> Iterator[Missing]:
         """Yield the texts that have no vector, in the order of the source, and why."""

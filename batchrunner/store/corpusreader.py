@@ -3,7 +3,6 @@
 import math
 import struct
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -11,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from batchrunner.core.corpus import DUPLICATE, EMPTY, TOO_LONG, TextCounts
+from batchrunner.core.corpus import EMPTY, TOO_LONG, TextCounts
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.vectors import VectorBatch
 from batchrunner.store.corpora import corpus_of
@@ -37,13 +36,18 @@ _MISSING = """SELECT i.seq, i.ext_id, i.note, r.state, r.failure, a.error, a.sta
  FROM items AS i LEFT JOIN requests AS r ON r.id = i.request_id LEFT JOIN attempts AS a ON a.id = r.attempt_id
  WHERE i.corpus_id = ? AND i.version = ? AND i.seq >= ? AND i.seq < ?
  AND (r.id IS NULL OR r.state <> 'succeeded') ORDER BY i.seq, i.part"""
-_WHOLE = """SELECT i.note, r.state, count(*) FROM items AS i LEFT JOIN requests AS r ON r.id = i.request_id
- WHERE i.corpus_id = ? AND i.version = ? AND i.weight = 0 GROUP BY 1, 2"""
-_CUT = """SELECT NULL, state, count(*) FROM (SELECT max(CASE r.state WHEN 'succeeded' THEN 0
- WHEN 'queued' THEN 1 WHEN 'running' THEN 1 ELSE 2 END) AS worst FROM items AS i
- JOIN requests AS r ON r.id = i.request_id WHERE i.corpus_id = ? AND i.version = ? AND i.weight > 0 GROUP BY i.seq)
- JOIN (SELECT 0 AS n, 'succeeded' AS state UNION ALL SELECT 1, 'queued' UNION ALL SELECT 2, 'failed') ON n = worst
- GROUP BY 2"""
+_WHOLE = """SELECT count(*) FILTER (WHERE r.state = 'succeeded'),
+ count(*) FILTER (WHERE r.state IN ('queued', 'running')),
+ count(*) FILTER (WHERE r.state NOT IN ('succeeded', 'queued', 'running')), count(*) FILTER (WHERE note = 'empty'),
+ count(*) FILTER (WHERE note = 'too_long'), count(*) FILTER (WHERE note = 'duplicate')
+ FROM items AS i LEFT JOIN requests AS r ON r.id = i.request_id
+ WHERE i.corpus_id = ? AND i.version = ? AND i.weight = 0"""
+_CUT = """SELECT count(*) FILTER (WHERE worst = 0), count(*) FILTER (WHERE worst = 1),
+ count(*) FILTER (WHERE worst = 2), count(*) FILTER (WHERE duplicate)
+ FROM (SELECT max(CASE r.state WHEN 'succeeded' THEN 0 WHEN 'queued' THEN 1 WHEN 'running' THEN 1 ELSE 2 END) AS worst,
+ min(note IS 'duplicate') AS duplicate FROM items AS i
+ JOIN requests AS r ON r.id = i.request_id WHERE i.corpus_id = ? AND i.version = ? AND i.weight > 0 GROUP BY i.seq)"""
+
 
 _NOT_SENT = {
     EMPTY: "it is empty, and was not sent",
@@ -198,19 +202,18 @@ def _batch_of_parts(rows: Sequence[Row], found: _Vectors, corpus: Corpus) -> Vec
 
 
 def _counted(connection: Connection, corpus: Corpus) -> TextCounts:
-    found: Counter[str] = Counter()
-    for statement in (_WHOLE, _CUT):
-        for note, state, n in driver(connection).execute(statement, (corpus.id, corpus.version)):
-            found[_become(note, state)] += n
-            found[DUPLICATE] += n if note == DUPLICATE else 0
+    """Count texts by what became of them. Of several parts the one that fared worst decides."""
+    cursor, version = driver(connection), (corpus.id, corpus.version)
+    embedded, waiting, failed, empty, too_long, duplicates = cursor.execute(_WHOLE, version).fetchone()
+    cut = cursor.execute(_CUT, version).fetchone()
     return TextCounts(
         total=corpus.texts,
-        embedded=found["embedded"],
-        failed=found["failed"],
-        waiting=found["waiting"],
-        empty=found[EMPTY],
-        too_long=found[TOO_LONG],
-        duplicates=found[DUPLICATE],
+        embedded=embedded + cut[0],
+        failed=failed + cut[2],
+        waiting=waiting + cut[1],
+        empty=empty,
+        too_long=too_long,
+        duplicates=duplicates + cut[3],
     )
 
 
@@ -231,11 +234,3 @@ def _missing(parts: Sequence[Row]) -> Missing:
     if state is None:
         return Missing(name, note or EMPTY, _NOT_SENT[note or EMPTY], None, seq)
     return Missing(name, failure or state, error or "", status, seq)
-
-
-def _become(note: str | None, state: str | None) -> str:
-    if state is None:
-        return note or EMPTY
-    if state == "succeeded":
-        return "embedded"
-    return "waiting" if state in ("queued", "running") else "failed"

@@ -31,9 +31,9 @@ class SeenTexts:
         self._connection.execute("BEGIN")
         self._connection.executemany(_KNOWN, known)
 
-    def find(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int, int, bool]]:
+    def find(self, digests: Sequence[bytes]) -> dict[bytes, tuple[int | None, int, bool]]:
         """Return the known ones among these: their pack, their place in it, and whether this load has had them."""
-        found: dict[bytes, tuple[int, int, bool]] = {}
+        found: dict[bytes, tuple[int | None, int, bool]] = {}
         for start in range(0, len(digests), AT_ONCE):
             some = digests[start : start + AT_ONCE]
             rows = self._connection.execute(_FIND % ",".join("?" * len(some)), some)

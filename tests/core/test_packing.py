@@ -14,10 +14,8 @@ BOUNDS = st.builds(PackLimits, st.integers(1, 50), st.none() | st.integers(1, 2_
 def packs_of(sizes, bounds):
     packer, packs = Packer(bounds), []
     for n, (tokens, size) in enumerate(sizes):
-        place = packer.place(tokens, size)
-        if place.pack == len(packs):
+        if packer.begins(tokens, size):
             packs.append([])
-        assert place == (len(packs) - 1, len(packs[-1]))
         packs[-1].append(n)
     return packs
 

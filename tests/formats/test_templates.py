@@ -8,7 +8,7 @@ from batchrunner.formats.templates import Template, read_template
 
 
 def render(source, name="p.jinja", /, **fields):
-    return Template(source, name).render(Record(1, "d.csv:2", fields))
+    return Template(source, name).render(Record(2, "d.csv", fields))
 
 
 def refusal(source, name="p.jinja", /, **fields):
@@ -178,7 +178,7 @@ def test_time_is_bounded_as_well(monkeypatch):
 
 def test_each_row_begins_anew():
     template = Template("{% for i in range(60000) %}{% endfor %}{{ x }}", "p.jinja")
-    assert [template.render(Record(n, "d:1", {"x": n})) for n in range(3)] == ["0", "1", "2"]
+    assert [template.render(Record(n, "d", {"x": n})) for n in range(3)] == ["0", "1", "2"]
 
 
 def test_a_template_that_is_not_utf8_is_refused_with_its_line(tmp_path):

@@ -55,6 +55,28 @@ def test_without_a_column_of_names_lines_rows_and_paths_are_the_names(tmp_path: 
     assert read(str(folder)) == [("a.md", "A", {}), ("sub/b.md", "B", {})]
 
 
+def test_a_bad_file_of_a_folder_is_told_by_its_path_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("A")
+    with open_texts(str(tmp_path), TextFields(keep=("path",))) as texts:
+        (record,) = texts._records
+    assert record.place == f"{tmp_path}/a.md"
+
+
+def test_a_name_that_is_used_twice_is_found_among_millions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchrunner.formats.naming.HELD", 8)
+    lines = [{"id": f"n{n}", "text": "x"} for n in range(20_000)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with open_texts(str(tmp_path / "d.jsonl"), TextFields(id="id")) as texts:
+        assert sum(1 for _ in texts) == 20_000
+    lines[19_999]["id"] = "n5"
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with (
+        pytest.raises(InputError, match=r"d.jsonl:20000:1: the name \"n5\" was used at .*d.jsonl:6 already"),
+        open_texts(str(tmp_path / "d.jsonl"), TextFields(id="id")) as texts,
+    ):
+        list(texts)
+
+
 def test_a_cell_without_a_value_is_an_empty_text(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": ["a", None]}), tmp_path / "d.parquet")
     assert [text for _, text, _ in read(str(tmp_path / "d.parquet"))] == ["a", ""]

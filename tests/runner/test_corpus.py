@@ -263,7 +263,7 @@ async def test_a_load_that_is_cut_short_leaves_nothing_or_what_was_there(folder)
     for n, before in enumerate([[], ["a", "b"]]):
         if before:
             await world.embed(before)
-        many = broken_source(Text(str(n), f"new {n}") for n in range(12_000))
+        many = broken_source(Text(str(n), f"new {n}") for n in range(30_000))
         with session(world.loaded()) as held, pytest.raises(InputError):
             load_corpus(held._store, SystemClock(), many, options(), JobSource(path="-", sha256="", size=0, mtime_ns=0))
         with session(world.loaded()) as held:
