@@ -2,15 +2,19 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import BinaryIO
 
 from batchrunner.api.tuning import tuned
 from batchrunner.core.clock import SystemClock
+from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
 from batchrunner.core.packing import ASSUMED_DIMENSIONS, MODELS
+from batchrunner.formats.export_vectors import STDOUT
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
 from batchrunner.runner.corpus import load_corpus
+from batchrunner.runner.corpusexport import check_vectors_target
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
 from batchrunner.store.database import SqliteStore
 
@@ -32,6 +36,12 @@ class Embeds:
         source = JobSource(path=texts.path, sha256=digest, size=texts.size, mtime_ns=0)
         with tuned():
             return load_corpus(self._store, SystemClock(), texts, options, source)
+
+    def check_output(self, texts: Texts, options: CorpusOptions, out: str, *, force: bool = False) -> None:
+        """Raise ConfigurationError where the vectors can't be written to ``out``: ask before anything is queued."""
+        _refuse_what_is_read(texts.path, out)
+        job = self._store.job_by_key(options.key)
+        check_vectors_target(job, None if job is None else self._store.corpus(job.id), out, force=force)
 
     def prune(self, job: Job) -> int:
         """Drop the vectors of a corpus that none of its texts needs any more; return how many."""
@@ -57,6 +67,17 @@ def open_texts(source: str, fields: TextFields, *, form: str | None = None, stdi
     except BaseException:
         records.close()
         raise
+
+
+def _refuse_what_is_read(source: str, out: str) -> None:
+    """Raise ConfigurationError where writing to ``out`` would change the source."""
+    read, written = Path(source), Path(out)
+    if out == STDOUT or not read.exists():
+        return
+    if written.exists() and written.samefile(read):
+        raise ConfigurationError(f"{out} is what is read here", hint="write to another path")
+    if read.is_dir() and written.resolve().is_relative_to(read.resolve()):
+        raise ConfigurationError(f"{out} lies in the folder that is read", hint="write to another place")
 
 
 def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:

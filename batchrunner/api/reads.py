@@ -56,6 +56,10 @@ class Reads:
         corpus = self._reader.corpus(status.job.id)
         return status if corpus is None else replace(status, texts=self._reader.text_counts(corpus.id))
 
+    def is_corpus(self, ref: str | Job) -> bool:
+        """Whether a job's requests are packs of texts that are embedded."""
+        return self._reader.corpus(self.job(ref).id) is not None
+
     def results(self, ref: str | Job) -> Iterator[Result]:
         """Yield every request of a job in input order, finished or not."""
         for row in self._reader.results(self.job(ref).id):

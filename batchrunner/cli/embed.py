@@ -111,6 +111,7 @@ def command(
     with session(loaded, wait=wait) as held:
         tell_rescue(held)
         with open_texts(source, fields, form=asked["form"]) as texts:
+            held.check_output(texts, options, output, force=force)
             corpus = held.embed(texts, options)
         job = corpus.job
         held.check_target(job, output, force=force)
@@ -150,7 +151,9 @@ def _options(loaded: Loaded, output: str, asked: dict[str, Any]) -> CorpusOption
         raise ConfigurationError("no model was named", hint="--model BAAI/bge-base-en-v1.5")
     name = asked["name"] or Path(output).stem
     if output == "-" and asked["name"] is None:
-        raise ConfigurationError("a corpus that goes to standard output needs a name", hint="--name NAME")
+        raise ConfigurationError(
+            "a corpus that goes to standard output needs a name, to be known by the next time", hint="--name NAME"
+        )
     bounds = limits(
         settings.provider,
         model,
@@ -178,10 +181,10 @@ def _tell_loaded(loaded: Loaded, corpus: CorpusLoaded) -> None:
         talk(f"corpus {job.name} has these {plural(corpus.texts, 'text')} already", quiet=loaded.settings.quiet)
         return
     others = {
-        "known": corpus.known, "duplicates": corpus.duplicates, "empty": corpus.empty, "too long": corpus.too_long,
-        "truncated": corpus.truncated,
+        "known": corpus.known, "empty": corpus.empty, "too long": corpus.too_long, "truncated": corpus.truncated,
     }  # fmt: skip
-    told = [f"{number:,} {name}" for name, number in others.items() if number]
+    told = [plural(corpus.duplicates, "duplicate")] if corpus.duplicates else []
+    told += [f"{number:,} {name}" for name, number in others.items() if number]
     packs = plural(corpus.packs, "request")
     talk(
         f"corpus {job.name}: {plural(corpus.texts, 'text')}, {corpus.sent:,} to send in {packs}"

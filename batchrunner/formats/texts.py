@@ -59,7 +59,7 @@ class Texts:
             if column is not None and records.columns is not None and column not in records.columns:
                 raise InputError(
                     f'{self.path} has no column "{column}"',
-                    hint=f"it has {', '.join(records.columns[:30])}: name them with --text, --id and --keep",
+                    hint=f"--{self._asked_as(column)} takes one of {', '.join(records.columns[:30])}",
                     path=self.path,
                 )
 
@@ -94,6 +94,9 @@ class Texts:
                 raise refused_row(record, f'the column "{self._fields.text}" holds no text, but {_told(value)}')
             value = ""  # a cell without a value is as empty as one with an empty text
         return Text(self._name(record), value, self._kept(record) if self._fields.keep else NOTHING)
+
+    def _asked_as(self, column: str) -> str:
+        return "text" if column == self._fields.text else "id" if column == self._fields.id else "keep"
 
     def _name(self, record: Record) -> str:
         if self._fields.id is not None:

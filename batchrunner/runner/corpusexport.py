@@ -21,13 +21,27 @@ from batchrunner.store.base import Corpus, CorpusReader, Embedded
 NOTHING: Final = VectorSummary(paths=(), rows=0, fresh=0)
 
 
-def check_vectors_target(job: Job, corpus: Corpus, out: str, *, force: bool = False) -> None:
-    """Raise ConfigurationError where the vectors of a corpus can't be written to ``out``: ask before a run."""
+def check_vectors_target(job: Job | None, corpus: Corpus | None, out: str, *, force: bool = False) -> None:
+    """Raise ConfigurationError where the vectors of a corpus can't be written to ``out``: ask before a run.
+
+    Of a corpus that is not there yet no file can be.
+    """
     check_form(out)
     if out == STDOUT:
         return
-    vector_writer(out, _facts(job, corpus, corpus.texts)).check(force=force)
-    UnembeddedFile(Path(out), job).check(force=force)
+    mark = "" if job is None else mark_of(job)
+    texts = 0 if corpus is None else corpus.texts
+    vector_writer(out, _facts(mark, corpus, texts)).check(force=force)
+    UnembeddedFile(Path(out), mark).check(force=force)
+
+
+def mark_of(job: Job) -> str:
+    """Return 16 hex digits by which a file is known as written from a corpus.
+
+    Which source it was read from does not matter, since a corpus may grow by another one; that it is this very corpus
+    does, since any other one that goes to a file of this name is called the same.
+    """
+    return hashlib.sha256(f"{job.name}\0{job.created}".encode()).hexdigest()[:16]
 
 
 def export_vectors(reader: CorpusReader, job: Job, corpus: Corpus, out: str, *, force: bool = False) -> ExportSummary:
@@ -42,7 +56,8 @@ def export_vectors(reader: CorpusReader, job: Job, corpus: Corpus, out: str, *, 
     among = reader.embedded(corpus.id)
     vectors = _write(reader, job, corpus, among, out, force=force) if among.texts else NOTHING
     missing = reader.missing(corpus.id)
-    told = print_unembedded(missing, job) if out == STDOUT else UnembeddedFile(Path(out), job).write(missing)
+    mark = mark_of(job)
+    told = print_unembedded(missing, mark) if out == STDOUT else UnembeddedFile(Path(out), mark).write(missing)
     return ExportSummary(
         out=out,
         errors=told.path,
@@ -58,7 +73,7 @@ def export_vectors(reader: CorpusReader, job: Job, corpus: Corpus, out: str, *, 
 
 def _write(reader: CorpusReader, job: Job, corpus: Corpus, among: Embedded, out: str, *, force: bool) -> VectorSummary:
     columns = columns_of(reader.kept(corpus.id)) if has_columns(out) else ()
-    facts = _facts(job, corpus, among.texts, columns, "" if force else _snapshot(corpus, among))
+    facts = _facts(mark_of(job), corpus, among.texts, columns, "" if force else _snapshot(corpus, among))
     batches = reader.vectors(corpus.id, among)
     if out == STDOUT:
         return print_vectors(batches, facts, sys.stdout.buffer)
@@ -66,12 +81,12 @@ def _write(reader: CorpusReader, job: Job, corpus: Corpus, among: Embedded, out:
 
 
 def _facts(
-    job: Job, corpus: Corpus, count: int, columns: tuple[KeptColumn, ...] = (), snapshot: str = ""
+    mark: str, corpus: Corpus | None, count: int, columns: tuple[KeptColumn, ...] = (), snapshot: str = ""
 ) -> VectorFacts:
     return VectorFacts(
-        job=job.mark,
-        model=corpus.model,
-        dimensions=corpus.dimensions or ASSUMED_DIMENSIONS,
+        job=mark,
+        model="" if corpus is None else corpus.model,
+        dimensions=(corpus and corpus.dimensions) or ASSUMED_DIMENSIONS,
         count=count,
         version=program_version(),
         columns=columns,
