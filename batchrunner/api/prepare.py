@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from batchrunner.formats.templates import Template
 
 STDOUT = "-"
+JOB_FILES = (".jsonl", ".ndjson")
+"""Suffixes of what is written: it is never compressed, and no table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +164,10 @@ def _refuse_target(source: str, recipe: Recipe, out: str, settings: Settings, *,
     if out == STDOUT:
         return
     path = Path(out)
+    if path.suffix.lower() not in JOB_FILES:
+        raise ConfigurationError(
+            f"{out}: its suffix is not a job file's", hint=f"use {' or '.join(JOB_FILES)}, or - for stdout"
+        )
     refuse_own_files(out, str(settings.db))
     if not path.parent.is_dir():
         raise ConfigurationError(f"there is no folder {path.parent}", hint="make it, or write somewhere else")

@@ -25,7 +25,7 @@ from batchrunner.cli.options import (
 from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tail_text, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT
 from batchrunner.cli.pauses import tell_pauses
-from batchrunner.cli.recipes import recipe_of
+from batchrunner.cli.recipes import recipe_of, refuse_data
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
@@ -95,6 +95,7 @@ def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, a
         known = held.find(item)
         if known is not None:
             return known
+        refuse_data(item)
         loaded = held.load(item, name=name, add=add)
     quiet = held.settings.quiet
     if loaded.added:

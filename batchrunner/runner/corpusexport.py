@@ -13,6 +13,7 @@ from batchrunner.formats.export_vectors import check_form, has_columns, print_ve
 from batchrunner.formats.export_vectors import export_vectors as write_vectors
 from batchrunner.formats.export_vectors_base import VectorFacts, VectorSummary
 from batchrunner.formats.export_vectors_columns import KeptColumn, columns_of
+from batchrunner.formats.export_vectors_plain import VectorLines
 from batchrunner.formats.results import STDOUT
 from batchrunner.formats.unembedded import UnembeddedFile, print_unembedded
 from batchrunner.runner.corpus import dropped
@@ -27,11 +28,12 @@ def check_vectors_target(job: Job | None, corpus: Corpus | None, out: str, *, fo
     Of a corpus that is not there yet no file can be.
     """
     check_form(out)
-    if out == STDOUT:
-        return
     mark = "" if job is None else mark_of(job)
-    texts = 0 if corpus is None else corpus.texts
-    vector_writer(out, _facts(mark, corpus, texts)).check(force=force)
+    facts = _facts(mark, corpus, 0 if corpus is None else corpus.texts)
+    if out == STDOUT:
+        VectorLines(facts)  # tells whether they can be made
+        return
+    vector_writer(out, facts).check(force=force)
     UnembeddedFile(Path(out), mark).check(force=force)
 
 
