@@ -21,7 +21,7 @@ from batchrunner.cli.outcome import export_all, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT, TAG
 from batchrunner.cli.recipes import columns_of
 from batchrunner.cli.render import talk
-from batchrunner.cli.run import standing, work
+from batchrunner.cli.run import work
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import ConfigurationError, ExitCode
@@ -124,8 +124,8 @@ def command(
         if keep_vectors == "no":
             _drop(held, job, outputs)
         tell_outcome(held, [job], report, outputs, output)
-        code = report.exit_code if report is not None else standing(held, [job])
-        return code or (ExitCode.SOME_FAILED if too_long(held, job) else ExitCode.OK)
+        code = report.exit_code if report is not None else ExitCode.OK
+        return standing_of_texts(held, job) if code in (ExitCode.OK, ExitCode.SOME_FAILED) else code
 
 
 def _drop(held: Session, job: Job, outputs: Sequence[ExportSummary]) -> None:
@@ -138,10 +138,14 @@ def _drop(held: Session, job: Job, outputs: Sequence[ExportSummary]) -> None:
     talk(f"dropped the vectors from the database: they are in {written.out} only", quiet=held.settings.quiet)
 
 
-def too_long(held: Session, job: Job) -> bool:
-    """Whether texts were left out that the model can't take: that is a failure, though nothing was sent."""
+def standing_of_texts(held: Session, job: Job) -> ExitCode:
+    """Return the exit code by what became of the texts that are in the source now.
+
+    One that the model can't take is a failure too, though nothing was sent; one that was refused is none any more once
+    it was mended or is gone from the source.
+    """
     texts = held.with_texts(held.status(job)).texts
-    return texts is not None and texts.too_long > 0
+    return ExitCode.SOME_FAILED if texts is not None and texts.failed + texts.too_long else ExitCode.OK
 
 
 def _options(loaded: Loaded, output: str, asked: dict[str, Any]) -> CorpusOptions:
@@ -151,9 +155,7 @@ def _options(loaded: Loaded, output: str, asked: dict[str, Any]) -> CorpusOption
         raise ConfigurationError("no model was named", hint="--model BAAI/bge-base-en-v1.5")
     name = asked["name"] or Path(output).stem
     if output == "-" and asked["name"] is None:
-        raise ConfigurationError(
-            "a corpus that goes to standard output needs a name, to be known by the next time", hint="--name NAME"
-        )
+        raise ConfigurationError("a corpus that goes to standard output needs a name", hint="--name NAME")
     bounds = limits(
         settings.provider,
         model,

@@ -79,7 +79,7 @@ def tell_outcome(
         talk(_standing(status), quiet=quiet)
         if status.counts.flagged:
             talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
-        if status.counts.failed + status.counts.quarantined:
+        if status.counts.failed + status.counts.quarantined if status.texts is None else status.texts.failed:
             talk(f"  look: {_command('errors', status.job.name, held)}", quiet=quiet)
             talk(f"  again: {_command('retry', status.job.name, held)}", quiet=quiet)
     if report is not None and report.left:

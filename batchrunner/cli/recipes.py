@@ -33,11 +33,12 @@ def recipe_of(
 
 def refuse_data(path: str) -> None:
     """Raise InputError for what holds rows and no requests, before each of its lines is reported as a bad one."""
+    folder = Path(path).is_dir()
     tabular = Path(path.lower().removesuffix(".gz")).suffix in DATA
-    if Path(path).is_dir() or (tabular and Path(path).is_file()):
+    if folder or (tabular and Path(path).is_file()):
         source = shlex.quote(path)
         raise InputError(
-            f"{path} is data, not a job file",
+            f"{path} is {'a folder, not a regular file' if folder else 'data, not a job file'}",
             hint=f"make requests of it: batchrunner run {source} --template prompt.jinja; or vectors:"
             f" batchrunner embed {source} -o vectors.parquet",
             path=path,
