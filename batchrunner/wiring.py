@@ -17,7 +17,6 @@ from batchrunner.config import Loaded, Settings, fingerprint, limits_for
 from batchrunner.core.attachments import Attachments, NoAttachments
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
-from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.gate import Gate
 from batchrunner.core.http import HttpReply
 from batchrunner.core.pauses import Patience
@@ -99,7 +98,7 @@ def attachments_folder(settings: Settings) -> str | None:
     return None if settings.attachments is None else str(settings.attachments.resolve())
 
 
-def tokenizer(settings: Settings) -> Tokenizer | None:
+def tokenizer(settings: Settings) -> LocalTokenizer | None:
     """Return what counts tokens; None: they are guessed. Raises ConfigurationError for a file that is no tokenizer."""
     return None if settings.tokenizer is None else LocalTokenizer(settings.tokenizer)
 

@@ -2,21 +2,25 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 from batchrunner.api.tuning import tuned
+from batchrunner.config import Settings, packs_for
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
-from batchrunner.core.packing import ASSUMED_DIMENSIONS, MODELS
+from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits, vector_size
 from batchrunner.formats.export_vectors import STDOUT
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
 from batchrunner.runner.corpus import load_corpus
+from batchrunner.runner.corpuscounting import Counting
 from batchrunner.runner.corpusexport import check_vectors_target
-from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
+from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, TooLong
 from batchrunner.store.database import SqliteStore
+from batchrunner.wiring import tokenizer
 
 _FLOAT = 4
 
@@ -24,14 +28,20 @@ _FLOAT = 4
 class Embeds:
     """The part of a session that is about corpora."""
 
+    settings: Settings
     _store: SqliteStore
 
     def embed(self, texts: Texts, options: CorpusOptions) -> CorpusLoaded:
         """Queue what is new of a corpus; see ``load_corpus``. Raises ConfigurationError and InputError.
 
-        A source is told apart by its content, by what is read of it, and by how long texts are dealt with.
+        A source is told apart by its content, by what is read of it, and by how long texts are dealt with. Tokens
+        are counted where a tokenizer was named, otherwise estimated.
         """
+        counter = tokenizer(self.settings)
         reading = [texts.sha256, options.too_long, options.apart, options.limits.text_tokens]
+        if counter is not None:
+            options = replace(options, counting=Counting(counter))
+            reading.append(counter.sha256)
         digest = hashlib.sha256(json.dumps(reading).encode()).hexdigest()
         source = JobSource(path=texts.path, sha256=digest, size=texts.size, mtime_ns=0)
         with tuned():
@@ -80,11 +90,39 @@ def _refuse_what_is_read(source: str, out: str) -> None:
         raise ConfigurationError(f"{out} lies in the folder that is read", hint="write to another place")
 
 
-def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
-    """Return how many bytes the vectors that are to come, and an export of all of them, will take.
+def corpus_options(  # noqa: PLR0913 - what can be asked for
+    settings: Settings,
+    name: str,
+    *,
+    model: str | None = None,
+    dimensions: int | None = None,
+    normalize: bool = False,
+    too_long: TooLong = "error",
+    apart: bool = False,
+    bounds: PackBounds = NOTHING_SAID,
+) -> CorpusOptions:
+    """Return what is asked for a corpus. ``bounds`` go before those of configuration files, these before the tables.
 
-    Of a model whose dimensions nobody knows yet, 1,536 are assumed.
+    ``model`` goes before the one of the settings. Raises ConfigurationError where there is none.
     """
-    facts = MODELS.get(options.model)
-    known = loaded.corpus.dimensions or options.dimensions or (facts.dimensions if facts else ASSUMED_DIMENSIONS)
-    return _FLOAT * known * (loaded.sent + loaded.texts)
+    chosen = model or settings.job.model
+    if chosen is None:
+        raise ConfigurationError("no model was named", hint="--model BAAI/bge-base-en-v1.5")
+    said = bounds.before(packs_for(settings, settings.provider, chosen))
+    return CorpusOptions(
+        name=name,
+        provider=settings.provider,
+        model=chosen,
+        limits=limits(settings.provider, chosen, dimensions, said),
+        dimensions=dimensions,
+        size=vector_size(chosen, dimensions, said),
+        normalize=normalize,
+        too_long=too_long,
+        apart=apart,
+        tags=settings.tags,
+    )
+
+
+def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
+    """Return how many bytes the vectors that are to come, and an export of all of them, will take."""
+    return _FLOAT * (loaded.corpus.dimensions or options.size) * (loaded.sent + loaded.texts)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from batchrunner.api import ExportSummary, Job, Session, session
-from batchrunner.api.corpora import bytes_of_vectors, open_texts
+from batchrunner.api.corpora import bytes_of_vectors, corpus_options, open_texts
 from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.options import (
     interactive,
@@ -25,7 +25,7 @@ from batchrunner.cli.run import work
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import ConfigurationError, ExitCode
-from batchrunner.core.packing import limits
+from batchrunner.core.packing import PackBounds
 from batchrunner.formats.export_vectors import check_form
 from batchrunner.formats.texts import TextFields
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
@@ -64,6 +64,9 @@ from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
 @click.option("--pack", type=COUNT, help="Texts in a request at most.  [default: what the provider is known to take]")
 @click.option("--pack-tokens", type=COUNT, help="Tokens in a request at most.")
 @click.option("--text-tokens", type=COUNT, help="Tokens in a text at most.  [default: what the model is known to take]")
+@click.option(
+    "--tokenizer", metavar="FILE", help="The model's tokenizer.json: counts tokens exactly, instead of a guess."
+)
 @click.option("--prune", is_flag=True, help="Drop the vectors of texts that are gone from SRC.")
 @click.option(
     "--keep-vectors",
@@ -149,31 +152,16 @@ def standing_of_texts(held: Session, job: Job) -> ExitCode:
 
 
 def _options(loaded: Loaded, output: str, asked: dict[str, Any]) -> CorpusOptions:
-    settings = loaded.settings
-    model = settings.job.model
-    if model is None:
-        raise ConfigurationError("no model was named", hint="--model BAAI/bge-base-en-v1.5")
-    name = asked["name"] or Path(output).stem
     if output == "-" and asked["name"] is None:
         raise ConfigurationError("a corpus that goes to standard output needs a name", hint="--name NAME")
-    bounds = limits(
-        settings.provider,
-        model,
-        asked["dimensions"],
-        texts=asked["pack"],
-        tokens=asked["pack_tokens"],
-        text_tokens=asked["text_tokens"],
-    )
-    return CorpusOptions(
-        name=name,
-        provider=settings.provider,
-        model=model,
-        limits=bounds,
+    return corpus_options(
+        loaded.settings,
+        asked["name"] or Path(output).stem,
         dimensions=asked["dimensions"],
         normalize=asked["normalize"],
         too_long=asked["too_long"],
         apart=asked["chunks"] == "apart",
-        tags=settings.tags,
+        bounds=PackBounds(asked["pack"], asked["pack_tokens"], asked["text_tokens"]),
     )
 
 

@@ -15,6 +15,7 @@ from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.corpus import TextCounts
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
+from batchrunner.core.retry import Scope
 from batchrunner.runner.tally import Tally
 
 ADVICE = {
@@ -24,6 +25,12 @@ ADVICE = {
     FailureKind.MISCONFIGURED: "check the base URL with `batchrunner doctor`",
 }
 """What to do about what stops a lane."""
+
+PARAMETER = (
+    "embed again without what is refused, as a corpus of another name (--name NAME), and end this one with"
+    " `batchrunner cancel`"
+)
+"""What to do about a model that refuses what all texts of a corpus ask for."""
 
 LATER = "run the same command again later, or see what answers with `batchrunner doctor`"
 """What to do about an outage or a quota."""
@@ -99,7 +106,8 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     tally = report.tally
     for halt in report.standing:
         talk(f"stopped {halt.ref}: {halt.message}")
-        talk(f"  try: {ADVICE.get(halt.kind, LATER)}")
+        parameter = halt.kind is FailureKind.MISCONFIGURED and halt.scope is Scope.LANE
+        talk(f"  try: {PARAMETER if parameter else ADVICE.get(halt.kind, LATER)}")
     if report.doubles:
         talk(f"{plural(report.doubles, 'answer')} bore the id of another request's answer and were not taken")
         talk("  try: look for a proxy or a cache on the way to this host that mixes up answers")

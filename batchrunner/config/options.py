@@ -146,6 +146,14 @@ CONFIG_FILE: Final = Option(parse=parsers.path, example='"batchrunner.toml"')
 MODEL_OPTIONS: Final[Mapping[str, Option]] = {"concurrency": _CONCURRENCY, "rpm": _RPM, "tpm": _TPM}
 """What ``[providers.NAME.models."MODEL"]`` may hold."""
 
+PACK_OPTIONS: Final[Mapping[str, Option]] = {
+    "pack_texts": Option(parse=parsers.count(1, 100_000), example="100"),
+    "pack_tokens": Option(parse=parsers.count(1, 10**9), example='"300k"'),
+    "text_tokens": Option(parse=parsers.count(1, 10**9), example="512"),
+    "dimensions": Option(parse=parsers.count(1, 100_000), example="1024"),
+}
+"""What a provider or a model may say of embedding, besides: of what one request takes, and how long its vectors are."""
+
 PROVIDER_OPTIONS: Final[Mapping[str, Option]] = {
     "base_url": Option(parse=parsers.base_url, example='"https://api.example.com"', echo=False),
     "key_env": Option(parse=parsers.key_env, example='"EXAMPLE_API_KEY"', echo=False),
@@ -153,5 +161,6 @@ PROVIDER_OPTIONS: Final[Mapping[str, Option]] = {
     "prices": Option(parse=parsers.path, example='"prices.toml"'),
     "deadline": Option(parse=parsers.duration(1, 86_400, "from 1s to 24h"), example='"10m"'),
     **MODEL_OPTIONS,
+    **PACK_OPTIONS,
 }
 """What ``[providers.NAME]`` may hold besides ``models``."""

@@ -49,6 +49,26 @@ PROVIDERS: Final[Mapping[str, ProviderFacts]] = {
 ANY_PROVIDER: Final = ProviderFacts(100)
 
 
+class PackBounds(NamedTuple):
+    """What somebody says of a model at a provider, before the tables; None: nothing is said."""
+
+    texts: int | None = None
+    """The most texts in a request."""
+    tokens: int | None = None
+    """The most tokens in a request."""
+    text_tokens: int | None = None
+    """The most tokens of one text."""
+    dimensions: int | None = None
+    """The length of a vector where no other is asked for."""
+
+    def before(self, other: "PackBounds") -> "PackBounds":
+        """Return these, and those of ``other`` where nothing is said here."""
+        return PackBounds(*(theirs if ours is None else ours for ours, theirs in zip(self, other, strict=True)))
+
+
+NOTHING_SAID: Final = PackBounds()
+
+
 class PackLimits(NamedTuple):
     """What one pack may hold."""
 
@@ -59,26 +79,24 @@ class PackLimits(NamedTuple):
     bytes: int = REQUEST_BYTES
 
 
-def limits(
-    provider: str,
-    model: str,
-    dimensions: int | None = None,
-    *,
-    texts: int | None = None,
-    tokens: int | None = None,
-    text_tokens: int | None = None,
-) -> PackLimits:
-    """Return what a pack may hold for a model at a provider; what is given goes before the tables.
+def limits(provider: str, model: str, dimensions: int | None = None, said: PackBounds = NOTHING_SAID) -> PackLimits:
+    """Return what a pack may hold for a model at a provider; what is ``said`` goes before the tables.
 
-    ``dimensions`` are those that were asked for. The answer's size bounds the texts whatever was given.
+    ``dimensions`` are those that were asked for. The answer's size bounds the texts whatever was said.
     """
     facts, host = MODELS.get(model), PROVIDERS.get(provider, ANY_PROVIDER)
-    size = dimensions or (facts.dimensions if facts else ASSUMED_DIMENSIONS)
+    size = vector_size(model, dimensions, said)
     return PackLimits(
-        texts=max(1, min(texts or host.texts, int(RESPONSE_BYTES / (size * BYTES_PER_FLOAT)))),
-        tokens=tokens or host.tokens,
-        text_tokens=text_tokens or (facts.text_tokens if facts else None),
+        texts=max(1, min(said.texts or host.texts, int(RESPONSE_BYTES / (size * BYTES_PER_FLOAT)))),
+        tokens=said.tokens or host.tokens,
+        text_tokens=said.text_tokens or (facts.text_tokens if facts else None),
     )
+
+
+def vector_size(model: str, dimensions: int | None = None, said: PackBounds = NOTHING_SAID) -> int:
+    """Return how long a model's vectors are: as asked for, as somebody says, or by the table; else it is assumed."""
+    facts = MODELS.get(model)
+    return dimensions or said.dimensions or (facts.dimensions if facts else ASSUMED_DIMENSIONS)
 
 
 class Place(NamedTuple):

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 from batchrunner.core.corpus import DUPLICATE, EMPTY, TOO_LONG, TRUNCATED, Item, Pack, Text
 from batchrunner.core.estimate import tokens
 from batchrunner.core.job import Job
-from batchrunner.core.packing import Packer, PackLimits, cut
+from batchrunner.core.packing import ASSUMED_DIMENSIONS, Packer, PackLimits, cut
 from batchrunner.endpoints.vectors import pack_body, pack_head, text_bytes
+from batchrunner.runner.corpuscounting import Counting
 from batchrunner.store.base import Corpus, Seen
 
 CHUNK = 5_000
@@ -33,11 +34,15 @@ class CorpusOptions:
     model: str
     limits: PackLimits
     dimensions: int | None = None
+    size: int = ASSUMED_DIMENSIONS
+    """How long vectors will be, as far as it is known before the first one."""
     normalize: bool = False
     too_long: TooLong = "error"
     apart: bool = False
     """Whether the parts of a text that was cut are texts of their own, ``id#1`` and so on."""
     tags: tuple[tuple[str, str], ...] = ()
+    counting: Counting | None = None
+    """Counts tokens exactly; None: they are estimated."""
 
     @property
     def key(self) -> str:
@@ -103,9 +108,11 @@ class Filling:
     _packer: Packer = field(init=False)
     _head: bytes = field(init=False)
     _params: bytes = field(init=False)
+    _counting: Counting | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._packer, self._params = Packer(self.options.limits), self.options.params
+        self._counting = self.options.counting
         self._head = pack_head(self.options.model, self.options.dimensions)
 
     def parts(self, texts: Iterable[Text]) -> Iterator[tuple[Sequence[Pack], Sequence[Item]]]:
@@ -118,7 +125,7 @@ class Filling:
             for seq, part, name, digest, data, weight, kept, note in candidates:
                 spot = self._spot(digest, known, fresh)
                 if spot is None:
-                    size = tokens(data)
+                    size = tokens(data) if self._counting is None else self._counting.sizes[data]
                     pack, pos = self._packer.place(size, len(data) + 1)
                     if pos == 0:
                         self._close_pack()
@@ -174,6 +181,8 @@ class Filling:
         """Return what is to be sent of these texts: all of each, its parts, or nothing."""
         found: list[_Candidate] = []
         loaded, most, params = self.loaded, self.options.limits.text_tokens, self._params
+        if self._counting is not None:
+            self._counting.look(texts)
         for text in texts:
             name, string, kept = text
             data, seq = text_bytes(string), loaded.texts
@@ -181,7 +190,7 @@ class Filling:
             if not string or string.isspace():
                 loaded.empty += 1
                 found.append(_Candidate(seq, 0, name, b"", b"", 0, kept, EMPTY))
-            elif most is None or len(data) <= most or tokens(data) <= most:
+            elif most is None or (len(data) <= most and self._counting is None) or self._size(data) <= most:
                 digest = hashlib.sha256(params + data).digest()[:16]
                 found.append(_Candidate(seq, 0, name, digest, data, 0, kept, None))
             else:
@@ -191,13 +200,14 @@ class Filling:
     def _long(self, seq: int, text: Text, data: bytes, most: int) -> Iterator[_Candidate]:
         how = self.options.too_long
         if how == "error":
-            if tokens(data) > DOUBT * most:
+            if self._counting is not None or tokens(data) > DOUBT * most:
                 self.loaded.too_long += 1
                 yield _Candidate(seq, 0, text.id, b"", b"", 0, text.kept, TOO_LONG)
             else:
                 yield self._whole(seq, text, data, None)
             return
-        parts = [part for part in cut(text.text, most) if part.strip()]
+        parts = cut(text.text, most) if self._counting is None else self._counting.cut(text.text, most)
+        parts = [part for part in parts if part.strip()]
         if how == "truncate" or len(parts) == 1:
             self.loaded.truncated += 1
             yield self._whole(seq, text, text_bytes(parts[0]), TRUNCATED)
@@ -208,10 +218,13 @@ class Filling:
                 self.loaded.texts = seq + n + 1
                 yield _Candidate(seq + n, 0, f"{text.id}#{n + 1}", self._digest(data), data, 0, text.kept, None)
             else:
-                yield _Candidate(seq, n, text.id, self._digest(data), data, tokens(data), text.kept, None)
+                yield _Candidate(seq, n, text.id, self._digest(data), data, self._size(data), text.kept, None)
 
     def _whole(self, seq: int, text: Text, data: bytes, note: str | None) -> _Candidate:
         return _Candidate(seq, 0, text.id, self._digest(data), data, 0, text.kept, note)
+
+    def _size(self, data: bytes) -> int:
+        return tokens(data) if self._counting is None else self._counting.sizes[data]
 
     def _digest(self, data: bytes) -> bytes:
         return hashlib.sha256(self._params + data).digest()[:16]

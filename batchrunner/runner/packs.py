@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 
-from batchrunner.core.attempt import Failure, FailureKind, Outcome, Reply
+from batchrunner.core.attempt import Failure, FailureKind, Outcome
 from batchrunner.core.corpus import Asked
 from batchrunner.core.http import HttpReply
 from batchrunner.core.request import Opened
 from batchrunner.core.retry import GiveUp, RetryAt, Split, Verdict
 from batchrunner.endpoints.base import Classifier
-from batchrunner.endpoints.vectors import halves, in_floats, read_vectors, refuses_base64
+from batchrunner.endpoints.vectors import halves, in_floats, read_vectors, refuses_base64, shared_fault
 
 FREE_SPLITS = 64
 """Packs of a corpus that are split before any of it was embedded: what refuses all of them is no text's fault."""
@@ -30,10 +30,16 @@ class Packs:
         return in_floats(opened.body) if floats else opened.body
 
     def read(self, job_id: int, asked: Asked, sent: bytes, reply: HttpReply, classify: Classifier) -> Outcome:
-        """Read an answer as vectors. The first ones of a corpus say how long all of its vectors are."""
+        """Read an answer as vectors. The first ones of a corpus say how long all of its vectors are.
+
+        Before them, a refusal of what all packs ask for is the corpus' fault, and no text's.
+        """
         expected = asked.dimensions or self._dimensions.get(job_id)
         outcome = read_vectors(reply, classify, sent, dimensions=expected, normalize=asked.normalize)
-        if isinstance(outcome, Reply) and outcome.vectors is not None:
+        if isinstance(outcome, Failure):
+            if expected is None and not refuses_base64(sent, outcome):
+                return shared_fault(sent, outcome) or outcome
+        elif outcome.vectors is not None:
             self._dimensions.setdefault(job_id, outcome.vectors.dimensions)
             self._left[job_id] += SPLITS_PER_ANSWER
         return outcome

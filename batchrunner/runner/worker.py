@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from batchrunner.core.attachments import Composed
-from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
+from batchrunner.core.attempt import Failure, FailureKind, Outcome, Pending, Reply
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.doubles import Doubles
@@ -11,7 +11,7 @@ from batchrunner.core.estimate import deadline
 from batchrunner.core.hints import LimitHints
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, RetryPolicy, Stop, Verdict
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, RetryPolicy, Scope, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
@@ -141,7 +141,7 @@ class Workers:
         if isinstance(outcome, Reply) and self._judging.concerns(opened, outcome):
             outcome, again = self._judging.judge(head.endpoint, opened, outcome, now)
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
-        verdict = again or self._judge(ticket, outcome, now)
+        verdict = again or self._judge(ticket, outcome, now, pack=opened.pack is not None)
         if self._ages is not None:
             verdict = self._ages.judge(opening, outcome, verdict)
         if opened.pack is not None:
@@ -182,7 +182,7 @@ class Workers:
             return call
         return call._replace(body=composed.body, content_type=composed.content_type)
 
-    def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
+    def _judge(self, ticket: Ticket, outcome: Outcome, now: int, *, pack: bool = False) -> Verdict:
         lane, opening, permit = ticket
         head = opening.head
         shared = lane.gate.shared(permit) and not lane.blames(outcome, self._clock.monotonic())
@@ -193,6 +193,8 @@ class Workers:
             return verdict
         if not lane.gate.evidence(verdict.kind):
             return self._policy.again(head.attempts, now, self._dice)
+        if pack and verdict.kind is FailureKind.MISCONFIGURED:
+            verdict = verdict._replace(scope=Scope.LANE)  # what packs ask for may be right for another model
         self._stopped(lane, verdict)
         return verdict
 

@@ -1,6 +1,5 @@
 """What a corpus no longer needs: packs that were never sent, and vectors of texts that are gone."""
 
-import zlib
 from typing import Any
 
 from sqlalchemy import Connection
@@ -8,21 +7,17 @@ from sqlalchemy import Connection
 from batchrunner.store.driver import driver
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.rows import id_list
-
-_FLOAT = 4
+from batchrunner.store.vectors import keep_some
 
 _UNNEEDED = """SELECT id, model_id FROM requests AS r WHERE job_id = ? AND state = 'queued'
  AND NOT EXISTS (SELECT 1 FROM items WHERE request_id = r.id)
  AND NOT EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = r.id)"""
 _CANCEL = """UPDATE requests SET state = 'cancelled', not_before = 0
  WHERE id IN (SELECT value FROM json_each(?))"""
-_PACKS = """SELECT v.request_id, v.dim, v.count,
- (SELECT count(DISTINCT pos) FROM items AS i WHERE i.request_id = v.request_id)
+_PACKS = """SELECT r.id, sum(v.count), (SELECT count(DISTINCT pos) FROM items AS i WHERE i.request_id = r.id)
  FROM requests AS r CROSS JOIN vectors AS v ON v.request_id = r.id WHERE r.job_id = ? AND r.id > ?
- ORDER BY r.id LIMIT 10000"""
+ GROUP BY r.id ORDER BY r.id LIMIT 10000"""
 _NEEDED = "SELECT DISTINCT pos FROM items WHERE request_id = ? ORDER BY pos"
-_DATA = "SELECT data FROM vectors WHERE request_id = ?"
-_KEEP = "UPDATE vectors SET count = ?, crc = ?, data = ? WHERE request_id = ?"
 _MOVE = "UPDATE items SET pos = ? WHERE request_id = ? AND pos = ?"
 
 
@@ -44,20 +39,18 @@ def prune(connection: Connection, job_id: int) -> int:
     """Drop the vectors that no item points at, and move the others of their packs together; return how many."""
     cursor, dropped, after = driver(connection), 0, -1
     while rows := cursor.execute(_PACKS, (job_id, after)).fetchall():
-        for request_id, dimensions, count, needed in rows:
+        for request_id, count, needed in rows:
             if needed < count:
                 dropped += count - needed
-                _shrink(cursor, request_id, dimensions * _FLOAT)
+                _shrink(cursor, request_id)
         after = rows[-1][0]
     return dropped
 
 
-def _shrink(cursor: Any, request_id: int, width: int) -> None:
+def _shrink(cursor: Any, request_id: int) -> None:
     """Keep only the vectors of a pack that are needed. It stays, without any if need be: it was paid for."""
     kept = [row[0] for row in cursor.execute(_NEEDED, (request_id,))]
-    data = cursor.execute(_DATA, (request_id,)).fetchone()[0]
-    data = b"".join(data[pos * width : (pos + 1) * width] for pos in kept)
-    cursor.execute(_KEEP, (len(kept), zlib.crc32(data), data, request_id))
+    keep_some(cursor, request_id, kept)
     for pos, before in enumerate(kept):
         if pos != before:
             cursor.execute(_MOVE, (pos, request_id, before))

@@ -5,7 +5,7 @@ import itertools
 import hypothesis.strategies as st
 from hypothesis import given
 
-from batchrunner.core.packing import Packer, PackLimits, cut, limits
+from batchrunner.core.packing import PackBounds, Packer, PackLimits, cut, limits, vector_size
 
 SIZES = st.lists(st.tuples(st.integers(0, 600), st.integers(1, 3_000)), max_size=300)
 BOUNDS = st.builds(PackLimits, st.integers(1, 50), st.none() | st.integers(1, 2_000), st.none(), st.integers(1, 20_000))
@@ -57,11 +57,21 @@ def test_the_tables_know_the_usual_models_and_what_is_given_goes_before_them():
     assert limits("together", "intfloat/multilingual-e5-large-instruct") == PackLimits(100, None, 514)
     assert limits("openai", "text-embedding-3-large") == PackLimits(126, 300_000, 8_192)
     assert limits("openai", "text-embedding-3-small", 256) == PackLimits(1_517, 300_000, 8_192)
-    assert limits("elsewhere", "unknown", texts=50, tokens=9, text_tokens=7) == PackLimits(50, 9, 7)
+    assert limits("elsewhere", "unknown", None, PackBounds(50, 9, 7)) == PackLimits(50, 9, 7)
+    assert limits("elsewhere", "unknown", None, PackBounds(2_048, dimensions=3_840)).texts == 101, (
+        "of its answer's size"
+    )
+    sizes = [vector_size("text-embedding-3-small", *given) for given in ((), (256, PackBounds(dimensions=9)))]
+    assert [*sizes, vector_size("unknown", None, PackBounds(dimensions=9)), vector_size("unknown")] == [
+        1536,
+        256,
+        9,
+        1536,
+    ]
 
 
 def test_no_flag_makes_an_answer_larger_than_the_memory_has_room_for():
-    assert limits("elsewhere", "unknown", 1_024, texts=10_000).texts * 1_024 * 5.4 <= 2 << 20
+    assert limits("elsewhere", "unknown", 1_024, PackBounds(10_000)).texts * 1_024 * 5.4 <= 2 << 20
 
 
 @given(st.text(max_size=400), st.integers(1, 20))

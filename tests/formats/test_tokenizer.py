@@ -4,11 +4,14 @@ import json
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from hypothesis import given
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from batchrunner.api import check, session
 from batchrunner.config import load_settings
@@ -148,3 +151,40 @@ def test_without_the_extra_the_error_names_it(file: Path, monkeypatch: pytest.Mo
         LocalTokenizer(file)
     assert "tokenizers" in refused.value.message
     assert "batchrunner[tokens]" in (refused.value.hint or "")
+
+
+@given(st.text("one two三\U0001f600x \n", max_size=300), st.integers(1, 12))
+def test_parts_are_the_text_and_none_has_more_tokens_than_it_may(text: str, most: int) -> None:
+    counter = _WORDS.counter()
+    parts = counter.cut(text, most)
+    assert "".join(parts) == text
+    for part, size in zip(parts, counter.counts(parts, special=True), strict=True):
+        assert size <= max(most, 3) or len(part) == 1, part
+
+
+def test_a_part_ends_at_a_space_where_there_is_one(file: Path) -> None:
+    assert LocalTokenizer(file).cut("one two three " * 3, 6) == ["one two three ", "one two three ", "one two three "]
+
+
+class _Words:
+    """A tokenizer of bytes and some pairs of them, which takes words apart by what stands around them."""
+
+    def counter(self) -> LocalTokenizer:
+        if self._counter is None:
+            with tempfile.TemporaryDirectory() as folder:
+                made = Tokenizer(models.BPE())
+                made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+                letters = pre_tokenizers.ByteLevel.alphabet()
+                made.train_from_iterator(
+                    ["one two one two xx"] * 9,
+                    trainers.BpeTrainer(vocab_size=270, initial_alphabet=letters, special_tokens=["[C]", "[S]"]),
+                )
+                made.post_processor = processors.TemplateProcessing("[C] $A [S]", None, [("[C]", 0), ("[S]", 1)])
+                made.save(f"{folder}/tokenizer.json")
+                self._counter = LocalTokenizer(Path(folder) / "tokenizer.json")
+        return self._counter
+
+    _counter: LocalTokenizer | None = None
+
+
+_WORDS = _Words()

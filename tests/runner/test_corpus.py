@@ -16,6 +16,7 @@ from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.core.job import JobSource
 from batchrunner.core.packing import PackLimits
 from batchrunner.runner.corpus import load_corpus
+from batchrunner.runner.corpuscounting import Counting
 from batchrunner.runner.corpusfill import CorpusOptions
 from batchrunner.simulator import Settings
 from batchrunner.simulator.vectors import vector_of
@@ -157,6 +158,39 @@ async def test_what_refuses_every_pack_is_no_texts_fault_and_is_not_searched_for
     assert report.exit_code == 3
 
 
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "said"),
+    [
+        (400, {"message": "This model does not support specifying dimensions."}, "misconfigured", "--dimensions"),
+        (400, {"message": "Invalid value.", "param": "dimensions"}, "misconfigured", "leave --dimensions out"),
+        (422, {"message": "body.dimensions: Extra inputs are not permitted"}, "misconfigured", "--dimensions"),
+        (400, {"message": "'encoding_format' is unknown"}, "misconfigured", "base64 and numbers alike"),
+        (400, {"message": "Model m is not an embedding model"}, "model_unavailable", "not an embedding model"),
+    ],
+)
+async def test_what_all_packs_ask_for_stops_the_lane_after_a_few_calls_and_no_text_fails(
+    folder, status, error, kind, said
+):
+    world = Corpora(folder, lambda body: httpx.Response(status, json={"error": error}))
+    _, report = await world.embed([f"text {n}" for n in range(2_000)], dimensions=4)
+    (halt,) = report.standing
+    assert (halt.kind, halt.scope, said in halt.message) == (kind, "lane", True)
+    assert len(world.calls) <= 16
+    assert (world.counts().failed, world.counts().waiting, report.tally.split) == (0, 2_000, 0)
+
+
+async def test_a_message_that_quotes_a_text_does_not_blame_the_corpus(folder):
+    def refuse(body):
+        bad = [text for text in body["input"] if "POISON" in text]
+        return refused(400, f"can't embed {bad[0]}") if bad else None
+
+    world = Corpora(folder, refuse, flavour="openai")
+    texts = [f"text {n}" for n in range(400)]
+    texts[333], texts[390] = "POISON dimensions", "POISON encoding_format"
+    await world.embed(texts, dimensions=4, model="text-embedding-3-small")
+    assert world.missing() == [(texts[333], "invalid_request"), (texts[390], "invalid_request")]
+
+
 async def test_a_text_that_breaks_its_server_each_time_is_found_as_well(folder):
     def refuse(body):
         return refused(500, "Out of range float values") if "bad" in body["input"] else None
@@ -271,6 +305,43 @@ async def test_an_estimate_that_is_off_refuses_no_text(folder):
     world = Corpora(folder)
     await world.embed(["x" * 260], limits=PackLimits(9, None, 50))
     assert world.counts().embedded == 1
+
+
+class Letters:
+    """A tokenizer by which each character is a token, and every text has two more."""
+
+    sha256 = "letters"
+
+    def counts(self, texts, *, special):
+        return [len(text) + 2 * special for text in texts]
+
+    def cut(self, text, most):
+        return [text[start : start + most - 2] for start in range(0, len(text), most - 2)]
+
+
+async def test_exact_counts_leave_no_doubt_of_what_is_too_long_and_fill_packs_to_the_token(folder):
+    world = Corpora(folder)
+    texts = ["x" * 48, "y" * 49, *(f"{n:08}" for n in range(40))]
+    loaded, _ = await world.embed(texts, counting=Counting(Letters()), limits=PackLimits(99, 100, 50))
+    assert world.missing() == [(texts[1], "too_long")]
+    assert [len(body["input"]) for body in sorted(world.calls, key=lambda body: body["input"])] == [10, 10, 10, 5, 6]
+    assert loaded.tokens == 50 + 40 * 10
+    assert loaded.packs == 5
+
+
+@pytest.mark.parametrize("apart", [False, True])
+async def test_texts_are_cut_and_weighed_by_exact_counts(folder, apart):
+    world = Corpora(folder)
+    asked = {"limits": PackLimits(9, None, 12), "too_long": "chunk", "apart": apart}
+    await world.embed(["short", "abcdefghijKLMNOPQRSTuv"], counting=Counting(Letters()), **asked)
+    parts = ["abcdefghij", "KLMNOPQRST", "uv"]
+    assert set(world.sent()) == {"short", *parts}
+    if apart:
+        return
+    weights = [len(part) + 2 for part in parts]
+    columns = zip(*(vector_of(MODEL, part, DIM) for part in parts), strict=True)
+    mean = [sum(w * x for w, x in zip(weights, column, strict=True)) / sum(weights) for column in columns]
+    assert struct.unpack(f"<{DIM}f", world.vectors()[1][1]) == pytest.approx(mean, abs=1e-6)
 
 
 async def test_nothing_to_embed_is_an_error_of_the_source(folder):
