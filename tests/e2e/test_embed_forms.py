@@ -168,6 +168,10 @@ def test_texts_without_a_vector_are_named_with_the_reason_and_their_file_goes_wh
         piped = forks.run(place, "results", "v", "--db", "q.db")
         lines = [json.loads(line) for line in piped.out.splitlines()]
         assert (of_lines(lines), [line["id"] for line in lines if "error" in line]) == (expected(good), list(bad))
+        advice = forks.run(place, "errors", "v", "--db", "q.db")
+        assert "mend them in the source or leave them out, and embed it again" in advice.err
+        fields = forks.run(place, "results", "v", "-o", "v.jsonl", "--fields", "a", "--db", "q.db")
+        assert (fields.code, "job v is a corpus: it has vectors" in fields.err) == (2, True)
         place.file(ROWS, "docs.jsonl")
         assert forks.run(place, *embed("docs.jsonl", "v.npy")).code == 0
         assert (read(place, "v.npy"), (place.folder / "v.errors.jsonl").exists()) == (expected(ROWS), False)
