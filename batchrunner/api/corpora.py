@@ -45,7 +45,7 @@ class Embeds:
             return load_corpus(self._store, SystemClock(), texts, options, source)
 
     def prune(self, job: Job) -> int:
-        """Drop the vectors of a corpus that none of its texts needs any more; return how many."""
+        """Drop what a corpus still has of texts that are gone from it; return how many vectors that were."""
         corpus = self._store.corpus(job.id)
         return 0 if corpus is None else self._store.prune(corpus)
 

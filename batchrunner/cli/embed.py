@@ -67,7 +67,7 @@ from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
 @click.option(
     "--tokenizer", metavar="FILE", help="The model's tokenizer.json: counts tokens exactly, instead of a guess."
 )
-@click.option("--prune", is_flag=True, help="Drop the vectors of texts that are gone from SRC.")
+@click.option("--prune", is_flag=True, help="Drop texts that are gone from SRC, and their vectors.")
 @click.option(
     "--keep-vectors",
     type=click.Choice(["yes", "no"]),
@@ -121,7 +121,8 @@ def command(
         _refuse_without_room(held, corpus, options)
         report = work(held, [job], hangup)
         if prune:
-            talk(f"dropped {plural(held.prune(job), 'vector')}", quiet=loaded.settings.quiet)
+            dropped = plural(held.prune(job), "vector")
+            talk(f"dropped {dropped}, and all texts that are gone from {source}", quiet=loaded.settings.quiet)
         outputs = export_all(held, [job], output, force=force)
         if keep_vectors == "no":
             _drop(held, job, outputs)

@@ -152,9 +152,18 @@ class SqliteCorpora:
                 connection.execute(delete(corpora).where(corpora.c.id == corpus.id))
 
     def prune(self, corpus: Corpus) -> int:
-        """Drop the vectors that no text needs any more; return how many."""
-        with self._session.write() as connection:
-            return prune(connection, corpus.job_id)
+        """Drop the texts that are gone, and the vectors that no text needs any more; return how many vectors.
+
+        What they were is overwritten in the file, and does not stay in its journal.
+        """
+        self._session.outside("PRAGMA secure_delete = ON")
+        try:
+            with self._session.write() as connection:
+                dropped = prune(connection, corpus.job_id)
+        finally:
+            self._session.outside("PRAGMA secure_delete = OFF")
+        self._session.outside("PRAGMA wal_checkpoint(TRUNCATE)")
+        return dropped
 
     def drop_vectors(self, corpus: Corpus) -> None:
         """Drop all vectors of a corpus, since they were exported; its ``keep`` says so first. Twice changes nothing."""

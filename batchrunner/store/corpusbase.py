@@ -91,14 +91,14 @@ class Corpora(Protocol):
     def seal_corpus(self, corpus: Corpus, version: int, source: JobSource, texts: int) -> None:
         """Make a load's items the ones that hold, open its job, and remove those of earlier loads.
 
-        Queued packs that no text needs any more are cancelled: nobody pays for them.
+        Queued and failed packs that no text needs any more are cancelled: nobody pays for them.
         """
 
     def discard_corpus(self, job_id: int) -> None:
         """Remove a corpus whose first load was cut short; ``discard`` does the rest."""
 
     def prune(self, corpus: Corpus) -> int:
-        """Drop the vectors that no text needs any more; return how many."""
+        """Drop the texts that are gone, and the vectors that no text needs any more; return how many vectors."""
 
     def drop_vectors(self, corpus: Corpus) -> None:
         """Drop all vectors of a corpus, since they were exported; its ``keep`` says so first. Twice changes nothing."""
