@@ -3,8 +3,6 @@
 import math
 import re
 import struct
-from binascii import Error as NotBase64
-from binascii import a2b_base64
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
@@ -37,7 +35,7 @@ _HUGE: Final = (b"\x7f", b"\xff")
 
 class _Vector(msgspec.Struct, gc=False):
     index: int | None = None
-    embedding: str | list[float] = ""
+    embedding: bytes | list[float] = b""  # as bytes it is read from base64, in half the time of `a2b_base64`
 
 
 class _Vectors(Answer, gc=False):
@@ -195,16 +193,12 @@ def _in_order(data: Sequence[_Vector]) -> list[_Vector]:
     return [placed[index] for index in expected]
 
 
-def _floats(embedding: str | list[float]) -> bytes:
+def _floats(embedding: bytes | list[float]) -> bytes:
     """Return one vector as float32, little-endian."""
-    if isinstance(embedding, str):
-        try:
-            raw = a2b_base64(embedding)
-        except (NotBase64, ValueError):
-            raise Misshapen("a vector is not base64") from None
-        if len(raw) % _FLOAT:
+    if isinstance(embedding, bytes):
+        if len(embedding) % _FLOAT:
             raise Misshapen("a vector in base64 is not made of float32")
-        return raw
+        return embedding
     try:
         return struct.pack(f"<{len(embedding)}f", *embedding)  # half of what `array` takes, and less than numpy
     except OverflowError:

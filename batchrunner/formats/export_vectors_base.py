@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from batchrunner.core.errors import ConfigurationError, DatabaseError
+from batchrunner.core.readahead import read_ahead
 from batchrunner.core.vectors import VectorBatch
 from batchrunner.formats.export_vectors_columns import KeptColumn
 
@@ -135,7 +136,11 @@ def skipped(batches: Iterable[VectorBatch], rows: int) -> Iterator[VectorBatch]:
 
 
 def gathered(batches: Iterable[VectorBatch], size: int = GROUP) -> Iterator[VectorBatch]:
-    """Yield the same rows in fewer and larger batches: each is written as soon as it weighs ``size`` bytes."""
+    """Yield the same rows in fewer and larger batches of ``size`` bytes: while one is written the next one is read."""
+    return read_ahead(_gathered(batches, size))
+
+
+def _gathered(batches: Iterable[VectorBatch], size: int) -> Iterator[VectorBatch]:
     waiting: list[VectorBatch] = []
     weight = 0
     for batch in batches:

@@ -35,8 +35,8 @@ SHARD = 1 << 30
 """Bytes of vectors in a shard, at most."""
 MOST_SHARDS = 99_999
 """What five digits can tell apart; shards become larger where there would be more."""
-LEVEL = 3
-"""Of zstd. Higher ones take longer and gain nothing: the bits of vectors are noise."""
+LEVEL = 1
+"""Of zstd. Higher ones take longer and gain next to nothing: most bits of vectors are noise."""
 
 
 class ParquetWriter:

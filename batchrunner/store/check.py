@@ -19,25 +19,28 @@ from batchrunner.store.sqlite import Session, reader_engine, recognise
 MOST_FINDINGS = 20
 """Findings of one kind that are listed; the rest is counted."""
 
-_ANSWERS = "SELECT request_id, crc, body FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
-_DISCARDED = "SELECT attempt_id, crc, body FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+_ANSWERS = "SELECT request_id, crc, body, request_id FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
+_DISCARDED = (
+    "SELECT attempt_id, crc, body, attempt_id FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+)
 _ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id = c.request_id
  LEFT JOIN attempts AS a ON a.id = c.attempt_id AND a.request_id = c.request_id
  WHERE a.id IS NULL OR (a.ended IS NULL) <> (r.state IN ('queued', 'running'))
  OR r.state NOT IN ('queued', 'running', 'cancelled')"""
-_VECTORS = "SELECT request_id, crc, data FROM vectors WHERE request_id > ? ORDER BY request_id LIMIT 50"
+_VECTORS = "SELECT rowid, crc, data, request_id FROM vectors WHERE rowid > ? ORDER BY rowid LIMIT 500"
 _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
- LEFT JOIN vectors AS v ON v.request_id = r.id LEFT JOIN corpora AS c ON c.job_id = r.job_id AND c.keep = 0
+ LEFT JOIN vectors AS v ON v.request_id = r.id AND v.first = 0
+ LEFT JOIN corpora AS c ON c.job_id = r.job_id AND c.keep = 0
  WHERE CASE WHEN c.id IS NOT NULL THEN r.state <> 'succeeded' AND v.request_id IS NOT NULL
  ELSE (r.state = 'succeeded' AND r.copy_of IS NULL) <> (p.request_id IS NOT NULL OR v.request_id IS NOT NULL) END"""
 _UNLIKE = """SELECT count(*) FROM requests AS c INDEXED BY requests_copies LEFT JOIN requests AS o ON o.id = c.copy_of
  WHERE c.copy_of IS NOT NULL AND (o.id IS NULL OR o.copy_of IS NOT NULL OR o.job_id <> c.job_id OR o.id > c.id
  OR o.digest <> c.digest OR c.attempts > 0 OR (c.state <> o.state AND c.state <> 'cancelled'
  AND NOT (c.state = 'queued' AND o.state = 'running')) OR (c.state = 'cancelled' AND o.state = 'succeeded'))"""
-_MISFIT = """SELECT count(*) FROM vectors AS v JOIN requests AS r ON r.id = v.request_id
- LEFT JOIN corpora AS c ON c.job_id = r.job_id
- WHERE c.dimensions IS NOT v.dim OR length(v.data) <> 4 * v.dim * v.count
- OR v.count <= (SELECT ifnull(max(pos), -1) FROM items AS i WHERE i.request_id = v.request_id)"""
+_MISFIT = """SELECT count(*) FROM (SELECT v.request_id AS pack, sum(v.count) AS n, max(v.first + v.count) AS ends,
+ max(c.dimensions IS NOT v.dim OR length(v.data) <> 4 * v.dim * v.count) AS odd
+ FROM vectors AS v JOIN requests AS r ON r.id = v.request_id LEFT JOIN corpora AS c ON c.job_id = r.job_id GROUP BY 1)
+ WHERE odd OR n <> ends OR n <= (SELECT ifnull(max(pos), -1) FROM items AS i WHERE i.request_id = pack)"""
 _TEXTS = """SELECT count(*) FROM corpora AS c WHERE c.version > 0 AND c.texts <>
  (SELECT count(*) FROM items AS i WHERE i.corpus_id = c.id AND i.version = c.version AND i.part = 0)"""
 
@@ -119,7 +122,7 @@ def _damaged(session: Session, pages: str, what: str) -> list[str]:
         with session.read() as connection:
             page = connection.exec_driver_sql(pages, (after,)).all()
         found.extend(
-            f"{what} {key} is damaged: its checksum differs" for key, crc, body in page if zlib.crc32(body) != crc
+            f"{what} {name} is damaged: its checksum differs" for _, crc, body, name in page if zlib.crc32(body) != crc
         )
         if not page:
             return _shortened(found)

@@ -120,7 +120,7 @@ class CorpusReader(Protocol):
         """
 
     def kept(self, corpus_id: int) -> Iterator[bytes]:
-        """Yield the kept columns of all texts as JSON objects. Raises DatabaseError as ``vectors`` does."""
+        """Yield the kept columns of all texts that have some, as JSON objects. Raises DatabaseError as ``vectors`` does."""
 
     def missing(self, corpus_id: int) -> Iterator[Missing]:
         """Yield the texts that have no vector, in the order of the source, and why."""

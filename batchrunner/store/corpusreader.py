@@ -18,24 +18,21 @@ from batchrunner.store.corpora import corpus_of
 from batchrunner.store.corpusbase import Corpus, Embedded, Missing
 from batchrunner.store.corpustables import corpora
 from batchrunner.store.driver import driver
-from batchrunner.store.rows import id_list
 from batchrunner.store.sqlite import Session
+from batchrunner.store.vectors import FLOAT, in_a_row
 
-PAGE = 1_000
-"""Texts of a batch."""
+PAGE = 4 << 20
+"""Bytes of vectors in a batch, about."""
 LOOKED_AT = 20_000
 """Texts that one transaction looks at in search of those without a vector."""
-WORTH_ALL = 4
-"""Vectors of one pack that a page needs for the whole pack to be read, and checked; fewer are picked out of it."""
-_FLOAT = 4
 
 _PAGE = """SELECT seq, request_id, pos, weight, ext_id, kept FROM items
  WHERE corpus_id = ? AND version = ? AND seq >= ? AND seq < ? ORDER BY seq, part"""
-_PACKS = (
-    """SELECT v.request_id, v.crc, v.data FROM json_each(?) AS j CROSS JOIN vectors AS v ON v.request_id = j.value"""
-)
+_ROWS = """SELECT v.request_id, v.first, v.crc, v.data FROM json_each(?) AS j
+ CROSS JOIN vectors AS v ON v.request_id = j.value ->> 0 AND v.first = j.value ->> 1"""
 _ANSWERED = "SELECT id FROM requests WHERE job_id = ? AND state = 'succeeded' ORDER BY id"
-_KEPT = "SELECT kept FROM items WHERE corpus_id = ? AND version = ? AND seq >= ? AND seq < ? ORDER BY seq, part"
+_KEPT = """SELECT kept FROM items WHERE corpus_id = ? AND version = ? AND seq >= ? AND seq < ?
+ AND kept <> CAST('{}' AS BLOB) ORDER BY seq, part"""
 _MISSING = """SELECT i.seq, i.ext_id, i.note, r.state, r.failure, a.error, a.status
  FROM items AS i LEFT JOIN requests AS r ON r.id = i.request_id LEFT JOIN attempts AS a ON a.id = r.attempt_id
  WHERE i.corpus_id = ? AND i.version = ? AND i.seq >= ? AND i.seq < ?
@@ -81,7 +78,7 @@ class CorpusReads:
         return Embedded(counts.embedded, first, bytes(packs))
 
     def kept(self, corpus_id: int) -> Iterator[bytes]:
-        """Yield the kept columns of all texts as JSON objects."""
+        """Yield the kept columns of all texts that have some, as JSON objects."""
         corpus = self._corpus(corpus_id)
         for first in range(0, corpus.texts, LOOKED_AT):
             with self._session.read() as connection:
@@ -99,13 +96,13 @@ class CorpusReads:
         corpus = self._corpus(corpus_id)
         if corpus.dimensions is None:
             return
-        width = corpus.dimensions * _FLOAT
-        for first in range(0, corpus.texts, PAGE):
+        page = max(1, PAGE // (corpus.dimensions * FLOAT))
+        for first in range(0, corpus.texts, page):
             with self._session.read() as connection:
                 self._refuse_another(connection, corpus)
-                bounds = (corpus.id, corpus.version, first, first + PAGE)
+                bounds = (corpus.id, corpus.version, first, first + page)
                 rows = driver(connection).execute(_PAGE, bounds).fetchall()
-                found = _Vectors(connection, self._session.path, rows, among, width)
+                found = _Vectors(connection, self._session.path, rows, among, corpus.dimensions)
                 batch = _batch(rows, found, corpus)
             if batch.ids:
                 yield batch
@@ -143,54 +140,61 @@ class CorpusReads:
 
 
 class _Vectors:
-    """The vectors that one page needs: of most packs all, of some a few."""
+    """The vectors that one page needs, in the rows that hold them."""
 
-    def __init__(self, connection: Connection, path: str, rows: Sequence[Row], among: Embedded, width: int) -> None:
-        self._connection = connection.connection.driver_connection
-        self._width = width
-        asked = Counter(row[1] for row in rows if row[1] is not None)
-        needed = {request_id: n for request_id, n in asked.items() if among.has(request_id)}
-        worth = [request_id for request_id, n in needed.items() if n >= WORTH_ALL]
-        self._packs: dict[int, bytes] = {}
-        for request_id, crc, data in driver(connection).execute(_PACKS, (id_list(worth),)):
+    def __init__(
+        self, connection: Connection, path: str, rows: Sequence[Row], among: Embedded, dimensions: int
+    ) -> None:
+        self.width = dimensions * FLOAT
+        self._step = step = in_a_row(dimensions)
+        places = {(row[1], row[2] // step) for row in rows}
+        asked = ((pack, part * step) for pack, part in places if pack is not None and among.has(pack))
+        self._rows: dict[tuple[int, int], bytes] = {}
+        listed = b"[%b]" % b",".join(b"[%d,%d]" % each for each in sorted(asked))
+        for request_id, first, crc, data in driver(connection).execute(_ROWS, (listed,)):
             if zlib.crc32(data) != crc:
                 raise DatabaseError(
                     f"{path}: the vectors of request {request_id} are damaged",
                     hint="run `batchrunner db check`, and look at the disk",
                 )
-            self._packs[request_id] = data
-        few = [request_id for request_id, n in needed.items() if n < WORTH_ALL]
-        there = "SELECT v.request_id FROM json_each(?) AS j CROSS JOIN vectors AS v ON v.request_id = j.value"
-        self._few = {row[0] for row in driver(connection).execute(there, (id_list(few),))}
+            self._rows[request_id, first // step] = data
 
     def get(self, request_id: int | None, pos: int) -> bytes | None:
         """Return one vector; None where there is none yet."""
-        start = pos * self._width
-        pack = self._packs.get(request_id)  # type: ignore[arg-type]  # None is in no dict
-        if pack is not None:
-            return pack[start : start + self._width]
-        if request_id not in self._few or self._connection is None:
+        row = self._rows.get((request_id, pos // self._step))  # type: ignore[arg-type]  # None is in no key
+        if row is None:
             return None
-        with self._connection.blobopen("vectors", "data", request_id, readonly=True) as blob:
-            blob.seek(start)
-            vector: bytes = blob.read(self._width)
-            return vector
+        start = pos % self._step * self.width
+        return row[start : start + self.width]
 
 
 def _batch(rows: Sequence[Row], found: _Vectors, corpus: Corpus) -> VectorBatch:
     ids, vectors, kept = [], [], []
-    dimensions = corpus.dimensions or 0
+    get = found.get
+    for _, request_id, pos, weight, name, columns in rows:
+        if weight:
+            return _batch_of_parts(rows, found, corpus)
+        vector = get(request_id, pos)
+        if vector is not None:
+            ids.append(name)
+            vectors.append(vector)
+            kept.append(columns)
+    return VectorBatch(ids, b"".join(vectors), corpus.dimensions or 0, kept)
+
+
+def _batch_of_parts(rows: Sequence[Row], found: _Vectors, corpus: Corpus) -> VectorBatch:
+    """Return a page among whose texts are some that were cut."""
+    ids, vectors, kept = [], [], []
     for _, group in groupby(rows, itemgetter(0)):
         parts = list(group)
-        got = [found.get(request_id, pos) for _, request_id, pos, _, _, _ in parts]
-        there = [vector for vector in got if vector is not None]
+        there = [vector for part in parts if (vector := found.get(part[1], part[2])) is not None]
         if len(there) < len(parts):
             continue
         whole = there[0] if len(there) == 1 else mean(there, [part[3] for part in parts], normalize=corpus.normalize)
         ids.append(parts[0][4])
         vectors.append(whole)
         kept.append(parts[0][5])
-    return VectorBatch(ids, b"".join(vectors), dimensions, kept)
+    return VectorBatch(ids, b"".join(vectors), corpus.dimensions or 0, kept)
 
 
 def _counted(connection: Connection, corpus: Corpus) -> TextCounts:
@@ -212,7 +216,7 @@ def _counted(connection: Connection, corpus: Corpus) -> TextCounts:
 
 def mean(vectors: Sequence[bytes], weights: Sequence[int], *, normalize: bool) -> bytes:
     """Return the weighted mean of vectors of float32, computed in double precision; of length 1 if ``normalize``."""
-    size = len(vectors[0]) // _FLOAT
+    size = len(vectors[0]) // FLOAT
     total = sum(weights)
     tables = [struct.unpack(f"<{size}f", vector) for vector in vectors]
     summed = [sum(w * x for w, x in zip(weights, column, strict=True)) / total for column in zip(*tables, strict=True)]

@@ -42,6 +42,7 @@ Index("items_request", items.c.request_id, items.c.pos)
 vectors = table(
     "vectors",  # the key is the promise, as of responses: the first complete answer wins
     Column("request_id", Whole, ForeignKey("requests.id"), primary_key=True, nullable=False, autoincrement=False),
+    part("first"),  # place in the pack of this row's first vector
     whole("attempt_id"),
     whole("dim"),
     whole("count"),

@@ -1,6 +1,5 @@
 """What a corpus no longer needs: packs that were never sent, texts that are gone, and their vectors."""
 
-import zlib
 from typing import Any
 
 from sqlalchemy import Connection
@@ -9,8 +8,7 @@ from batchrunner.store.driver import driver
 from batchrunner.store.forgetting import forget_unanswered, keep_texts, move_together, needed
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.rows import id_list
-
-_FLOAT = 4
+from batchrunner.store.vectors import keep_some
 
 _OF_A_CORPUS = "SELECT 1 FROM corpora WHERE job_id = ?"
 _UNNEEDED = """SELECT id, model_id, state FROM requests AS r WHERE job_id = ?
@@ -18,12 +16,9 @@ _UNNEEDED = """SELECT id, model_id, state FROM requests AS r WHERE job_id = ?
  AND NOT EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = r.id)"""
 _CANCEL = """UPDATE requests SET state = 'cancelled', not_before = 0, failure = NULL, attempt_id = NULL
  WHERE id IN (SELECT value FROM json_each(?))"""
-_PACKS = """SELECT v.request_id, v.dim, v.count,
- (SELECT count(DISTINCT pos) FROM items AS i WHERE i.request_id = v.request_id)
+_PACKS = """SELECT r.id, sum(v.count), (SELECT count(DISTINCT pos) FROM items AS i WHERE i.request_id = r.id)
  FROM requests AS r CROSS JOIN vectors AS v ON v.request_id = r.id WHERE r.job_id = ? AND r.id > ?
- ORDER BY r.id LIMIT 10000"""
-_DATA = "SELECT data FROM vectors WHERE request_id = ?"
-_KEEP = "UPDATE vectors SET count = ?, crc = ?, data = ? WHERE request_id = ?"
+ GROUP BY r.id ORDER BY r.id LIMIT 10000"""
 
 
 def cancel_unneeded(connection: Connection, job_id: int) -> None:
@@ -51,20 +46,18 @@ def prune(connection: Connection, job_id: int) -> int:
     cancel_unneeded(connection, job_id)
     cursor, dropped, after = driver(connection), 0, -1
     while rows := cursor.execute(_PACKS, (job_id, after)).fetchall():
-        for request_id, dimensions, count, wanted in rows:
+        for request_id, count, wanted in rows:
             if wanted < count:
                 dropped += count - wanted
-                _shrink(cursor, request_id, dimensions * _FLOAT)
+                _shrink(cursor, request_id)
         after = rows[-1][0]
     forget_unanswered(cursor, job_id)
     return dropped
 
 
-def _shrink(cursor: Any, request_id: int, width: int) -> None:
+def _shrink(cursor: Any, request_id: int) -> None:
     """Keep only the vectors of a pack that are needed. It stays, without any if need be: it was paid for."""
     kept = needed(cursor, request_id)
     keep_texts(cursor, request_id, kept)
-    data = cursor.execute(_DATA, (request_id,)).fetchone()[0]
-    data = b"".join(data[pos * width : (pos + 1) * width] for pos in kept)
-    cursor.execute(_KEEP, (len(kept), zlib.crc32(data), data, request_id))
+    keep_some(cursor, request_id, kept)
     move_together(cursor, request_id, kept)

@@ -19,9 +19,9 @@ def upgrade() -> None:
     _create_items()
     op.create_table(
         "vectors",
-        *(_column(name, _WHOLE) for name in ("request_id", "attempt_id", "dim", "count", "crc")),
+        *(_column(name, _WHOLE) for name in ("request_id", "first", "attempt_id", "dim", "count", "crc")),
         _column("data", sa.LargeBinary()),
-        sa.PrimaryKeyConstraint("request_id", name=op.f("pk_vectors")),
+        sa.PrimaryKeyConstraint("request_id", "first", name=op.f("pk_vectors")),
         sa.ForeignKeyConstraint(["request_id"], ["requests.id"], name=op.f("fk_vectors_request_id")),
         sqlite_strict=True,
         sqlite_with_rowid=True,

@@ -81,7 +81,7 @@ def test_shortest_decimals_come_back_as_the_float32_that_they_stand_for():
         (items([packed([-math.inf, math.inf])]), 1, "NaN"),
         (items([[1.0, 1e39]]), 1, "NaN"),
         (items(["AAAA"]), 1, "not made of float32"),
-        (items(["A"]), 1, "not base64"),
+        (items(["A"]), 1, "Invalid base64"),
         (items([["1"]]), 1, "Expected"),
     ],
 )
