@@ -11,11 +11,14 @@ from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
 from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits, vector_size
+from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
 from batchrunner.runner.corpus import load_corpus
 from batchrunner.runner.corpuscounting import Counting
+from batchrunner.runner.corpusexport import leave_vectors
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, TooLong
+from batchrunner.store.base import Reader
 from batchrunner.store.database import SqliteStore
 from batchrunner.wiring import tokenizer
 
@@ -27,6 +30,7 @@ class Embeds:
 
     settings: Settings
     _store: SqliteStore
+    _reader: Reader
 
     def embed(self, texts: Texts, options: CorpusOptions) -> CorpusLoaded:
         """Queue what is new of a corpus; see ``load_corpus``. Raises ConfigurationError and InputError.
@@ -49,11 +53,18 @@ class Embeds:
         corpus = self._store.corpus(job.id)
         return 0 if corpus is None else self._store.prune(corpus)
 
-    def drop_vectors(self, job: Job) -> None:
-        """Drop all vectors of a corpus: they were exported, and are nowhere else from then on."""
+    def leave(self, job: Job, out: str, *, force: bool = False) -> tuple[ExportSummary, bool]:
+        """Export a corpus and drop its vectors, shard by shard if it can be; return also whether they were dropped.
+
+        They are kept while texts wait for theirs, or where standard output took them. See ``leave_vectors``.
+        """
         corpus = self._store.corpus(job.id)
-        if corpus is not None:
-            self._store.drop_vectors(corpus)
+        if corpus is None:
+            raise ConfigurationError(f"job {job.name} is no corpus")
+        with tuned():
+            summary = leave_vectors(self._reader, self._store, job, corpus, out, force=force)
+        after = self._store.corpus(job.id)
+        return summary, after is not None and not after.keep
 
 
 def open_texts(source: str, fields: TextFields, *, form: str | None = None, stdin: BinaryIO | None = None) -> Texts:

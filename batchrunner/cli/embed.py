@@ -1,6 +1,5 @@
 """``embed``: a corpus to vectors."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from batchrunner.cli.params import COUNT, TAG
 from batchrunner.cli.recipes import columns_of
 from batchrunner.cli.render import talk
 from batchrunner.cli.run import standing, work
-from batchrunner.cli.text import plural
+from batchrunner.cli.text import command_line, plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import ConfigurationError, ExitCode
 from batchrunner.core.packing import PackBounds
@@ -73,7 +72,7 @@ from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
     type=click.Choice(["yes", "no"]),
     default="yes",
     show_default=True,
-    help="no: drop them from the database once all of them are in OUT; the corpus can't grow then.",
+    help="no: drop them from the database as they are written, Parquet in numbered files; the corpus can't grow then.",
 )
 @provider_options
 @limit_options
@@ -119,26 +118,32 @@ def command(
         held.check_target(job, output, force=force)
         _tell_loaded(loaded, corpus)
         _refuse_without_room(held, corpus, options)
-        report = work(held, [job], hangup)
         if prune:
             dropped = plural(held.prune(job), "vector")
             talk(f"dropped {dropped}, and all texts that are gone from {source}", quiet=loaded.settings.quiet)
-        outputs = export_all(held, [job], output, force=force)
-        if keep_vectors == "no":
-            _drop(held, job, outputs)
+        report = work(held, [job], hangup)
+        outputs = _export(held, corpus, output, force=force, keep=keep_vectors == "yes")
         tell_outcome(held, [job], report, outputs, output)
         code = report.exit_code if report is not None else standing(held, [job])
         return code or (ExitCode.SOME_FAILED if too_long(held, job) else ExitCode.OK)
 
 
-def _drop(held: Session, job: Job, outputs: Sequence[ExportSummary]) -> None:
-    """Drop the vectors that were written, unless some are still to come, or stdout took them: who knows where to."""
-    (written,) = outputs
-    if written.out == "-" or written.unfinished:
-        talk("the vectors are kept in the database: not all of them are in a file yet", quiet=held.settings.quiet)
-        return
-    held.drop_vectors(job)
-    talk(f"dropped the vectors from the database: they are in {written.out} only", quiet=held.settings.quiet)
+def _export(held: Session, corpus: CorpusLoaded, output: str, *, force: bool, keep: bool) -> list[ExportSummary]:
+    """Write the vectors; drop them as well if that was asked for, now or when this was begun."""
+    job, quiet = corpus.job, held.settings.quiet
+    if keep and not corpus.corpus.leaving:
+        return export_all(held, [job], output, force=force)
+    written, dropped = held.leave(job, output, force=force)
+    if not dropped:
+        talk("the vectors are kept in the database: not all of them are in a file yet", quiet=quiet)
+        return [written]
+    talk(f"dropped the vectors from the database: they are in {written.out} only", quiet=quiet)
+    copy = command_line(held.loaded, "db", "backup", "COPY")
+    talk(
+        f"  the file keeps its size, for what comes later; {copy} makes a small one, to be put in its place",
+        quiet=quiet,
+    )
+    return [written]
 
 
 def too_long(held: Session, job: Job) -> bool:
