@@ -10,7 +10,7 @@ from batchrunner.config import Settings, packs_for
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
-from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits, vector_size
+from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits
 from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
@@ -21,8 +21,6 @@ from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, TooLong
 from batchrunner.store.base import Reader
 from batchrunner.store.database import SqliteStore
 from batchrunner.wiring import tokenizer
-
-_FLOAT = 4
 
 
 class Embeds:
@@ -106,14 +104,8 @@ def corpus_options(  # noqa: PLR0913 - what can be asked for
         model=chosen,
         limits=limits(settings.provider, chosen, dimensions, said),
         dimensions=dimensions,
-        size=vector_size(chosen, dimensions, said),
         normalize=normalize,
         too_long=too_long,
         apart=apart,
         tags=settings.tags,
     )
-
-
-def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
-    """Return how many bytes the vectors that are to come, and an export of all of them, will take."""
-    return _FLOAT * (loaded.corpus.dimensions or options.size) * (loaded.sent + loaded.texts)

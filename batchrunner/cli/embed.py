@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from batchrunner.api import ExportSummary, Job, Session, session
-from batchrunner.api.corpora import bytes_of_vectors, corpus_options, open_texts
+from batchrunner.api.corpora import corpus_options, open_texts
+from batchrunner.api.room import vector_room
 from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.options import (
     interactive,
@@ -20,6 +21,7 @@ from batchrunner.cli.outcome import export_all, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT, TAG
 from batchrunner.cli.recipes import columns_of
 from batchrunner.cli.render import talk
+from batchrunner.cli.room import on_one_disk, told
 from batchrunner.cli.run import standing, work
 from batchrunner.cli.text import command_line, plural
 from batchrunner.config import Loaded
@@ -28,6 +30,7 @@ from batchrunner.core.packing import PackBounds
 from batchrunner.formats.export_vectors import check_form
 from batchrunner.formats.texts import TextFields
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
+from batchrunner.store.disk import Disk
 
 
 @verb()
@@ -117,7 +120,7 @@ def command(
         job = corpus.job
         held.check_target(job, output, force=force)
         _tell_loaded(loaded, corpus)
-        _refuse_without_room(held, corpus, options)
+        _refuse_without_room(held, job, output)
         if prune:
             dropped = plural(held.prune(job), "vector")
             talk(f"dropped {dropped}, and all texts that are gone from {source}", quiet=loaded.settings.quiet)
@@ -184,9 +187,19 @@ def _tell_loaded(loaded: Loaded, corpus: CorpusLoaded) -> None:
     )
 
 
-def _refuse_without_room(held: Session, corpus: CorpusLoaded, options: CorpusOptions) -> None:
-    """Ask where the disk will probably not hold the vectors, and refuse where nobody can be asked."""
-    short = held.short_of_room(held.estimate([corpus.job]), bytes_of_vectors(corpus, options))
+def _refuse_without_room(held: Session, job: Job, output: str) -> None:
+    """Say what the vectors will take, ask where the disks will probably not hold them, and refuse where nobody can be
+    asked.
+    """
+    room = vector_room(held, held.settings, job, output)
+    if room is None or not room.database:
+        return
+    db, out = held.settings.db, Path(held.settings.db if output == "-" else output)
+    talk(f"vectors: {told(room, db, out)}", quiet=held.settings.quiet)
+    shared = on_one_disk(db, out)
+    short = held.short_of_room(held.estimate([job]), room.database + (room.export if shared else 0))
+    if short is None and not shared:
+        short = Disk(str(out)).short(room.export)
     if short is None:
         return
     talk(f"warning: {short}")
