@@ -11,18 +11,18 @@ from batchrunner.config import Settings, packs_for
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
-from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits, vector_size
+from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits
+from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.export_vectors import STDOUT
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
 from batchrunner.runner.corpus import load_corpus
 from batchrunner.runner.corpuscounting import Counting
-from batchrunner.runner.corpusexport import check_vectors_target
+from batchrunner.runner.corpusexport import check_vectors_target, leave_vectors
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, TooLong
+from batchrunner.store.base import Reader
 from batchrunner.store.database import SqliteStore
 from batchrunner.wiring import tokenizer
-
-_FLOAT = 4
 
 
 class Embeds:
@@ -30,6 +30,7 @@ class Embeds:
 
     settings: Settings
     _store: SqliteStore
+    _reader: Reader
 
     def embed(self, texts: Texts, options: CorpusOptions) -> CorpusLoaded:
         """Queue what is new of a corpus; see ``load_corpus``. Raises ConfigurationError and InputError.
@@ -54,15 +55,22 @@ class Embeds:
         check_vectors_target(job, None if job is None else self._store.corpus(job.id), out, force=force)
 
     def prune(self, job: Job) -> int:
-        """Drop the vectors of a corpus that none of its texts needs any more; return how many."""
+        """Drop what a corpus still has of texts that are gone from it; return how many vectors that were."""
         corpus = self._store.corpus(job.id)
         return 0 if corpus is None else self._store.prune(corpus)
 
-    def drop_vectors(self, job: Job) -> None:
-        """Drop all vectors of a corpus: they were exported, and are nowhere else from then on."""
+    def leave(self, job: Job, out: str, *, force: bool = False) -> tuple[ExportSummary, bool]:
+        """Export a corpus and drop its vectors, shard by shard if it can be; return also whether they were dropped.
+
+        They are kept while texts wait for theirs, or where standard output took them. See ``leave_vectors``.
+        """
         corpus = self._store.corpus(job.id)
-        if corpus is not None:
-            self._store.drop_vectors(corpus)
+        if corpus is None:
+            raise ConfigurationError(f"job {job.name} is no corpus")
+        with tuned():
+            summary = leave_vectors(self._reader, self._store, job, corpus, out, force=force)
+        after = self._store.corpus(job.id)
+        return summary, after is not None and not after.keep
 
 
 def open_texts(source: str, fields: TextFields, *, form: str | None = None, stdin: BinaryIO | None = None) -> Texts:
@@ -115,14 +123,8 @@ def corpus_options(  # noqa: PLR0913 - what can be asked for
         model=chosen,
         limits=limits(settings.provider, chosen, dimensions, said),
         dimensions=dimensions,
-        size=vector_size(chosen, dimensions, said),
         normalize=normalize,
         too_long=too_long,
         apart=apart,
         tags=settings.tags,
     )
-
-
-def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
-    """Return how many bytes the vectors that are to come, and an export of all of them, will take."""
-    return _FLOAT * (loaded.corpus.dimensions or options.size) * (loaded.sent + loaded.texts)

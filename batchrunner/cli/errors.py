@@ -69,6 +69,9 @@ OF_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """What to do about a kind where it is the texts of a corpus that failed, and that is something else."""
 
+MOST_NAMES: Final = 20
+"""Texts of a corpus that are named for each kind of failure; its export names all."""
+
 OTHERWISE: Final = "look at the message, then retry them"
 
 
@@ -89,24 +92,36 @@ def command(loaded: Loaded, job: str, as_json: bool) -> None:
     with reads(loaded) as queue:
         found = queue.job(job)
         groups = queue.failures(found)
-        advice = {**ADVICE, **OF_TEXTS} if queue.is_corpus(found) else ADVICE
+        advice = {**ADVICE, **OF_TEXTS} if queue.corpus(found) is not None else ADVICE
+        names = queue.at_fault(found, MOST_NAMES)
     if as_json:
         print_json(
             {
                 "schema": "batchrunner.errors/1",
                 "job": job_facts(found),
                 "failed": sum(group.count for group in groups),
-                "groups": [_facts(group, advice) for group in groups],
+                "groups": [_facts(group, names.get((group.kind, group.status)), advice) for group in groups],
             }
         )
     elif groups:
         _show(groups)
+        for group in groups:
+            _show_names(group, names.get((group.kind, group.status), []))
     for line in _told(loaded, found.name, groups, advice):
         talk(line, quiet=loaded.settings.quiet)
 
 
-def _facts(group: "FailureGroup", advice: Mapping[str, str]) -> dict[str, Any]:
+def _show_names(group: "FailureGroup", names: list[str]) -> None:
+    """List the texts of a corpus that are at fault, as far as they are few."""
+    if names:
+        more = f" and {group.count - len(names):,} more" if group.count > len(names) else ""
+        click.echo(f"{group.kind}: {', '.join(one_line(name, 60) for name in names)}{more}")
+
+
+def _facts(group: "FailureGroup", names: list[str] | None, advice: Mapping[str, str]) -> dict[str, Any]:
+    texts = {} if names is None else {"texts": names}
     return {
+        **texts,
         "kind": group.kind,
         "status": group.status,
         "sdk_class": _label(group),

@@ -8,6 +8,7 @@ import anyio
 import click
 
 from batchrunner.api import Job, Planned, Recipe, RunReport, Session, Snapshot, session, watch
+from batchrunner.api.room import vectors_to_come
 from batchrunner.cli import interrupts
 from batchrunner.cli.confirm import confirm
 from batchrunner.cli.hangup import Hangup
@@ -113,7 +114,7 @@ def work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | N
     if not estimate.requests and not held.unfinished(jobs):
         return None
     planned = held.plan(jobs, selection)
-    if (short := held.short_of_room(estimate)) is not None:
+    if (short := held.short_of_room(estimate, vectors_to_come(held, settings, jobs))) is not None:
         talk(f"warning: {short}")
     confirm(held, estimate)
     with interrupts.put_off() as signals:

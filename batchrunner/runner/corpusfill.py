@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from batchrunner.core.corpus import DUPLICATE, EMPTY, TOO_LONG, TRUNCATED, Item, Pack, Text
 from batchrunner.core.estimate import tokens
 from batchrunner.core.job import Job
-from batchrunner.core.packing import ASSUMED_DIMENSIONS, Packer, PackLimits, cut
+from batchrunner.core.packing import Packer, PackLimits, cut
 from batchrunner.endpoints.vectors import pack_body, pack_head, text_bytes
 from batchrunner.runner.corpuscounting import Counting
 from batchrunner.store.base import Corpus, Seen
@@ -34,8 +34,6 @@ class CorpusOptions:
     model: str
     limits: PackLimits
     dimensions: int | None = None
-    size: int = ASSUMED_DIMENSIONS
-    """How long vectors will be, as far as it is known before the first one."""
     normalize: bool = False
     too_long: TooLong = "error"
     apart: bool = False
