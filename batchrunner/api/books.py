@@ -141,7 +141,9 @@ _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec,
  r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, r.copy_of, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
 _ANSWERS = """SELECT request_id, attempt_id, body FROM responses
- UNION ALL SELECT request_id, attempt_id, x'' FROM vectors WHERE first = 0"""
+ UNION ALL SELECT request_id, attempt_id, x'' FROM vectors WHERE first = 0
+ UNION ALL SELECT r.id, r.attempt_id, x'' FROM corpora AS c JOIN requests AS r ON r.job_id = c.job_id
+ WHERE c.keep <> 1 AND r.state = 'succeeded' AND NOT EXISTS (SELECT 1 FROM vectors AS v WHERE v.request_id = r.id)"""
 _HELD = "SELECT custom_id, state FROM requests"
 _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.job_id = j.id) FROM jobs AS j
  WHERE j.state <> 'loading'"""

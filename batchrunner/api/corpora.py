@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 from batchrunner.api.tuning import tuned
@@ -10,16 +11,18 @@ from batchrunner.config import Settings, packs_for
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
-from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits, vector_size
+from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits
+from batchrunner.formats.base import ExportSummary
+from batchrunner.formats.export_vectors import STDOUT
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
 from batchrunner.runner.corpus import load_corpus
 from batchrunner.runner.corpuscounting import Counting
+from batchrunner.runner.corpusexport import check_vectors_target, leave_vectors
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions, TooLong
+from batchrunner.store.base import Reader
 from batchrunner.store.database import SqliteStore
 from batchrunner.wiring import tokenizer
-
-_FLOAT = 4
 
 
 class Embeds:
@@ -27,6 +30,7 @@ class Embeds:
 
     settings: Settings
     _store: SqliteStore
+    _reader: Reader
 
     def embed(self, texts: Texts, options: CorpusOptions) -> CorpusLoaded:
         """Queue what is new of a corpus; see ``load_corpus``. Raises ConfigurationError and InputError.
@@ -44,16 +48,29 @@ class Embeds:
         with tuned():
             return load_corpus(self._store, SystemClock(), texts, options, source)
 
+    def check_output(self, texts: Texts, options: CorpusOptions, out: str, *, force: bool = False) -> None:
+        """Raise ConfigurationError where the vectors can't be written to ``out``: ask before anything is queued."""
+        _refuse_what_is_read(texts.path, out)
+        job = self._store.job_by_key(options.key)
+        check_vectors_target(job, None if job is None else self._store.corpus(job.id), out, force=force)
+
     def prune(self, job: Job) -> int:
-        """Drop the vectors of a corpus that none of its texts needs any more; return how many."""
+        """Drop what a corpus still has of texts that are gone from it; return how many vectors that were."""
         corpus = self._store.corpus(job.id)
         return 0 if corpus is None else self._store.prune(corpus)
 
-    def drop_vectors(self, job: Job) -> None:
-        """Drop all vectors of a corpus: they were exported, and are nowhere else from then on."""
+    def leave(self, job: Job, out: str, *, force: bool = False) -> tuple[ExportSummary, bool]:
+        """Export a corpus and drop its vectors, shard by shard if it can be; return also whether they were dropped.
+
+        They are kept while texts wait for theirs, or where standard output took them. See ``leave_vectors``.
+        """
         corpus = self._store.corpus(job.id)
-        if corpus is not None:
-            self._store.drop_vectors(corpus)
+        if corpus is None:
+            raise ConfigurationError(f"job {job.name} is no corpus")
+        with tuned():
+            summary = leave_vectors(self._reader, self._store, job, corpus, out, force=force)
+        after = self._store.corpus(job.id)
+        return summary, after is not None and not after.keep
 
 
 def open_texts(source: str, fields: TextFields, *, form: str | None = None, stdin: BinaryIO | None = None) -> Texts:
@@ -68,6 +85,17 @@ def open_texts(source: str, fields: TextFields, *, form: str | None = None, stdi
     except BaseException:
         records.close()
         raise
+
+
+def _refuse_what_is_read(source: str, out: str) -> None:
+    """Raise ConfigurationError where writing to ``out`` would change the source."""
+    read, written = Path(source), Path(out)
+    if out == STDOUT or not read.exists():
+        return
+    if written.exists() and written.samefile(read):
+        raise ConfigurationError(f"{out} is what is read here", hint="write to another path")
+    if read.is_dir() and written.resolve().is_relative_to(read.resolve()):
+        raise ConfigurationError(f"{out} lies in the folder that is read", hint="write to another place")
 
 
 def corpus_options(  # noqa: PLR0913 - what can be asked for
@@ -95,14 +123,8 @@ def corpus_options(  # noqa: PLR0913 - what can be asked for
         model=chosen,
         limits=limits(settings.provider, chosen, dimensions, said),
         dimensions=dimensions,
-        size=vector_size(chosen, dimensions, said),
         normalize=normalize,
         too_long=too_long,
         apart=apart,
         tags=settings.tags,
     )
-
-
-def bytes_of_vectors(loaded: CorpusLoaded, options: CorpusOptions) -> int:
-    """Return how many bytes the vectors that are to come, and an export of all of them, will take."""
-    return _FLOAT * (loaded.corpus.dimensions or options.size) * (loaded.sent + loaded.texts)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from batchrunner.formats.templates import Template
 
 STDOUT = "-"
+JOB_FILES = (".jsonl", ".ndjson")
+"""Suffixes of what is written: it is never compressed, and no table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +172,10 @@ def _refuse_target(source: str, recipe: Recipe, out: str, settings: Settings, *,
             raise ConfigurationError(f"{out} is what is read here", hint="write to another path")
     if source != STDOUT and Path(source).is_dir() and path.resolve().is_relative_to(Path(source).resolve()):
         raise ConfigurationError(f"{out} lies in the folder that is read", hint="write to another place")
+    if path.suffix.lower() not in JOB_FILES:
+        raise ConfigurationError(
+            f"{out}: its suffix is not a job file's", hint=f"use {' or '.join(JOB_FILES)}, or - for stdout"
+        )
     regular = is_regular(path)
     if regular is False or (regular and not force):
         raise ConfigurationError(f"{out} exists", hint="write to another path, or add --force")

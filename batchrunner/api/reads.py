@@ -13,7 +13,7 @@ from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.unembedded import UNFINISHED
 from batchrunner.runner.exporter import export
-from batchrunner.store.base import CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
+from batchrunner.store.base import Corpus, CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
 from batchrunner.wiring import reading
 
 SLICES = ("model", "job", "day", "endpoint", "provider", "account")
@@ -55,6 +55,20 @@ class Reads:
         """Return where a job stands with what became of its texts, if it is a corpus: that looks at all of them."""
         corpus = self._reader.corpus(status.job.id)
         return status if corpus is None else replace(status, texts=self._reader.text_counts(corpus.id))
+
+    def corpus(self, ref: str | Job) -> Corpus | None:
+        """Return the corpus of a job; None where it has none."""
+        return self._reader.corpus(self.job(ref).id)
+
+    def at_fault(self, ref: str | Job, most: int) -> dict[tuple[str, int | None], list[str]]:
+        """Return the names of a corpus' first texts that will get no vector, by kind and status; of other jobs none."""
+        corpus = self.corpus(ref)
+        found: dict[tuple[str, int | None], list[str]] = {}
+        for text in () if corpus is None else self._reader.missing(corpus.id):
+            names = found.setdefault((text.reason, text.status), [])
+            if len(names) < most:
+                names.append(text.id)
+        return found
 
     def results(self, ref: str | Job) -> Iterator[Result]:
         """Yield every request of a job in input order, finished or not."""

@@ -1,13 +1,13 @@
 """``embed``: a corpus to vectors."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from batchrunner.api import ExportSummary, Job, Session, session
-from batchrunner.api.corpora import bytes_of_vectors, corpus_options, open_texts
+from batchrunner.api.corpora import corpus_options, open_texts
+from batchrunner.api.room import vector_room
 from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.options import (
     interactive,
@@ -21,14 +21,16 @@ from batchrunner.cli.outcome import export_all, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT, TAG
 from batchrunner.cli.recipes import columns_of
 from batchrunner.cli.render import talk
-from batchrunner.cli.run import standing, work
-from batchrunner.cli.text import plural
+from batchrunner.cli.room import on_one_disk, told
+from batchrunner.cli.run import work
+from batchrunner.cli.text import command_line, plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import ConfigurationError, ExitCode
 from batchrunner.core.packing import PackBounds
 from batchrunner.formats.export_vectors import check_form
 from batchrunner.formats.texts import TextFields
 from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
+from batchrunner.store.disk import Disk
 
 
 @verb()
@@ -67,13 +69,13 @@ from batchrunner.runner.corpusfill import CorpusLoaded, CorpusOptions
 @click.option(
     "--tokenizer", metavar="FILE", help="The model's tokenizer.json: counts tokens exactly, instead of a guess."
 )
-@click.option("--prune", is_flag=True, help="Drop the vectors of texts that are gone from SRC.")
+@click.option("--prune", is_flag=True, help="Drop texts that are gone from SRC, and their vectors.")
 @click.option(
     "--keep-vectors",
     type=click.Choice(["yes", "no"]),
     default="yes",
     show_default=True,
-    help="no: drop them from the database once all of them are in OUT; the corpus can't grow then.",
+    help="no: drop them from the database as they are written, Parquet in numbered files; the corpus can't grow then.",
 )
 @provider_options
 @limit_options
@@ -114,36 +116,48 @@ def command(
     with session(loaded, wait=wait) as held:
         tell_rescue(held)
         with open_texts(source, fields, form=asked["form"]) as texts:
+            held.check_output(texts, options, output, force=force)
             corpus = held.embed(texts, options)
         job = corpus.job
         held.check_target(job, output, force=force)
         _tell_loaded(loaded, corpus)
-        _refuse_without_room(held, corpus, options)
-        report = work(held, [job], hangup)
+        _refuse_without_room(held, job, output)
         if prune:
-            talk(f"dropped {plural(held.prune(job), 'vector')}", quiet=loaded.settings.quiet)
-        outputs = export_all(held, [job], output, force=force)
-        if keep_vectors == "no":
-            _drop(held, job, outputs)
+            dropped = plural(held.prune(job), "vector")
+            talk(f"dropped {dropped}, and all texts that are gone from {source}", quiet=loaded.settings.quiet)
+        report = work(held, [job], hangup)
+        outputs = _export(held, corpus, output, force=force, keep=keep_vectors == "yes")
         tell_outcome(held, [job], report, outputs, output)
-        code = report.exit_code if report is not None else standing(held, [job])
-        return code or (ExitCode.SOME_FAILED if too_long(held, job) else ExitCode.OK)
+        code = report.exit_code if report is not None else ExitCode.OK
+        return standing_of_texts(held, job) if code in (ExitCode.OK, ExitCode.SOME_FAILED) else code
 
 
-def _drop(held: Session, job: Job, outputs: Sequence[ExportSummary]) -> None:
-    """Drop the vectors that were written, unless some are still to come, or stdout took them: who knows where to."""
-    (written,) = outputs
-    if written.out == "-" or written.unfinished:
-        talk("the vectors are kept in the database: not all of them are in a file yet", quiet=held.settings.quiet)
-        return
-    held.drop_vectors(job)
-    talk(f"dropped the vectors from the database: they are in {written.out} only", quiet=held.settings.quiet)
+def _export(held: Session, corpus: CorpusLoaded, output: str, *, force: bool, keep: bool) -> list[ExportSummary]:
+    """Write the vectors; drop them as well if that was asked for, now or when this was begun."""
+    job, quiet = corpus.job, held.settings.quiet
+    if keep and not corpus.corpus.leaving:
+        return export_all(held, [job], output, force=force)
+    written, dropped = held.leave(job, output, force=force)
+    if not dropped:
+        talk("the vectors are kept in the database: not all of them are in a file yet", quiet=quiet)
+        return [written]
+    talk(f"dropped the vectors from the database: they are in {written.out} only", quiet=quiet)
+    copy = command_line(held.loaded, "db", "backup", "COPY")
+    talk(
+        f"  the file keeps its size, for what comes later; {copy} makes a small one, to be put in its place",
+        quiet=quiet,
+    )
+    return [written]
 
 
-def too_long(held: Session, job: Job) -> bool:
-    """Whether texts were left out that the model can't take: that is a failure, though nothing was sent."""
+def standing_of_texts(held: Session, job: Job) -> ExitCode:
+    """Return the exit code by what became of the texts that are in the source now.
+
+    One that the model can't take is a failure too, though nothing was sent; one that was refused is none any more once
+    it was mended or is gone from the source.
+    """
     texts = held.with_texts(held.status(job)).texts
-    return texts is not None and texts.too_long > 0
+    return ExitCode.SOME_FAILED if texts is not None and texts.failed + texts.too_long else ExitCode.OK
 
 
 def _options(loaded: Loaded, output: str, asked: dict[str, Any]) -> CorpusOptions:
@@ -166,10 +180,10 @@ def _tell_loaded(loaded: Loaded, corpus: CorpusLoaded) -> None:
         talk(f"corpus {job.name} has these {plural(corpus.texts, 'text')} already", quiet=loaded.settings.quiet)
         return
     others = {
-        "known": corpus.known, "duplicates": corpus.duplicates, "empty": corpus.empty, "too long": corpus.too_long,
-        "truncated": corpus.truncated,
+        "known": corpus.known, "empty": corpus.empty, "too long": corpus.too_long, "truncated": corpus.truncated,
     }  # fmt: skip
-    told = [f"{number:,} {name}" for name, number in others.items() if number]
+    told = [plural(corpus.duplicates, "duplicate")] if corpus.duplicates else []
+    told += [f"{number:,} {name}" for name, number in others.items() if number]
     packs = plural(corpus.packs, "request")
     talk(
         f"corpus {job.name}: {plural(corpus.texts, 'text')}, {corpus.sent:,} to send in {packs}"
@@ -178,9 +192,19 @@ def _tell_loaded(loaded: Loaded, corpus: CorpusLoaded) -> None:
     )
 
 
-def _refuse_without_room(held: Session, corpus: CorpusLoaded, options: CorpusOptions) -> None:
-    """Ask where the disk will probably not hold the vectors, and refuse where nobody can be asked."""
-    short = held.short_of_room(held.estimate([corpus.job]), bytes_of_vectors(corpus, options))
+def _refuse_without_room(held: Session, job: Job, output: str) -> None:
+    """Say what the vectors will take, ask where the disks will probably not hold them, and refuse where nobody can be
+    asked.
+    """
+    room = vector_room(held, held.settings, job, output)
+    if room is None or not room.database:
+        return
+    db, out = held.settings.db, Path(held.settings.db if output == "-" else output)
+    talk(f"vectors: {told(room, db, out)}", quiet=held.settings.quiet)
+    shared = on_one_disk(db, out)
+    short = held.short_of_room(held.estimate([job]), room.database + (room.export if shared else 0))
+    if short is None and not shared:
+        short = Disk(str(out)).short(room.export)
     if short is None:
         return
     talk(f"warning: {short}")

@@ -29,7 +29,9 @@ def command(loaded: Loaded, file: str, name: str | None, add: bool, wait: bool, 
       batchrunner load big.jsonl --add                             it grew: take its new lines too
     """
     from batchrunner.api import verbs
+    from batchrunner.cli.recipes import refuse_data
 
+    refuse_data(file)
     done = verbs.load(loaded, file, name=name, add=add, wait=wait)
     result = done.loaded
     assert result is not None  # noqa: S101 - for the type checker: a load that was done has loaded

@@ -9,7 +9,7 @@ from pathlib import Path
 from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session, Tail
 from batchrunner.cli.held import tell_pauses
 from batchrunner.cli.render import talk
-from batchrunner.cli.text import duration, plural
+from batchrunner.cli.text import duration, plural, several
 from batchrunner.core.attempt import FailureKind
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.corpus import TextCounts
@@ -86,7 +86,7 @@ def tell_outcome(
         talk(_standing(status), quiet=quiet)
         if status.counts.flagged:
             talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
-        if status.counts.failed + status.counts.quarantined:
+        if status.counts.failed + status.counts.quarantined if status.texts is None else status.texts.failed:
             talk(f"  look: {_command('errors', status.job.name, held)}", quiet=quiet)
             talk(f"  again: {_command('retry', status.job.name, held)}", quiet=quiet)
     if report is not None and report.left:
@@ -172,16 +172,21 @@ def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:
     else:
         talk(_vectors_text(exported.vectors, exported.succeeded), quiet=quiet)
     if exported.errors:
-        talk(f"failures: {exported.errors} ({plural(exported.failed, 'line')})", quiet=quiet)
+        talk(_errors_text(exported), quiet=quiet)
     if exported.swept:
         talk(f"removed {plural(exported.swept, 'unfinished file')} of an export that was killed", quiet=quiet)
+
+
+def _errors_text(exported: ExportSummary) -> str:
+    if exported.vectors is None:
+        return f"failures: {exported.errors} ({plural(exported.failed, 'line')})"
+    return f"without a vector: {exported.errors} ({plural(exported.failed, 'text')})"
 
 
 def _vectors_text(paths: Sequence[str], vectors: int) -> str:
     if not paths:
         return "no vectors are there yet, so no file of them was written"
-    files = f" to {paths[-1]}" if len(paths) > 2 else f" and {paths[-1]}" if len(paths) == 2 else ""
-    return f"vectors: {paths[0]}{files} ({plural(vectors, 'vector')})"
+    return f"vectors: {several(paths)} ({plural(vectors, 'vector')})"
 
 
 def _standing(status: JobStatus) -> str:

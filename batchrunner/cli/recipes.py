@@ -1,9 +1,14 @@
 """What ``prepare`` and ``run --template`` have in common."""
 
+import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from batchrunner.api import Recipe
-from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.errors import ConfigurationError, InputError
+
+DATA = (".csv", ".tsv", ".parquet")
+"""Suffixes of files that hold no requests."""
 
 
 def recipe_of(
@@ -24,6 +29,20 @@ def recipe_of(
         return None
     kept = columns_of(keep)
     return Recipe(template=template, system=system, schema=schema, id=id_column, keep=kept, form=form)
+
+
+def refuse_data(path: str) -> None:
+    """Raise InputError for what holds rows and no requests, before each of its lines is reported as a bad one."""
+    folder = Path(path).is_dir()
+    tabular = Path(path.lower().removesuffix(".gz")).suffix in DATA
+    if folder or (tabular and Path(path).is_file()):
+        source = shlex.quote(path)
+        raise InputError(
+            f"{path} is {'a folder, not a regular file' if folder else 'data, not a job file'}",
+            hint=f"make requests of it: batchrunner run {source} --template prompt.jinja; or vectors:"
+            f" batchrunner embed {source} -o vectors.parquet",
+            path=path,
+        )
 
 
 def columns_of(given: Sequence[str]) -> tuple[str, ...]:

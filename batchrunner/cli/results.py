@@ -6,7 +6,7 @@ import click
 
 from batchrunner.cli.options import verb
 from batchrunner.cli.render import talk
-from batchrunner.cli.text import command_line, plural
+from batchrunner.cli.text import command_line, plural, several
 from batchrunner.config import Loaded
 
 if TYPE_CHECKING:
@@ -56,14 +56,16 @@ def command(loaded: Loaded, job: str, output: str, flagged: bool, fields: tuple[
 
 def _told(loaded: Loaded, name: str, summary: "ExportSummary") -> list[str]:
     refused = summary.failed + summary.quarantined + summary.cancelled
-    place = "" if summary.out == "-" else f" in {summary.out}"
-    lines = [f"{plural(summary.succeeded, 'answer')}{place}"]
+    row, good, bad = ("request", "answer", "failure") if summary.vectors is None else ("text", "vector", "text")
+    place = "" if summary.out == "-" else f" in {several(summary.vectors or (summary.out,))}"
+    lines = [f"{plural(summary.succeeded, good)}{place}"]
     if summary.swept:
         lines.append(f"removed {plural(summary.swept, 'unfinished file')} of an export that was killed")
     if refused:
-        lines.append(f"{plural(refused, 'failure')} in {summary.errors or 'the same output'}")
+        without = "" if summary.vectors is None else " without a vector"
+        lines.append(f"{plural(refused, bad)}{without} in {summary.errors or 'the same output'}")
         lines.append(f"  look: {command_line(loaded, 'errors', name)}")
     if summary.unfinished:
-        lines.append(f"{plural(summary.unfinished, 'request')} not finished yet: not in there")
+        lines.append(f"{plural(summary.unfinished, row)} not finished yet: not in there")
         lines.append(f"  go on: {command_line(loaded, 'run', name)}")
     return lines

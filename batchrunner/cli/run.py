@@ -8,6 +8,7 @@ import anyio
 import click
 
 from batchrunner.api import Job, Planned, Recipe, RunReport, Session, Snapshot, session, watch
+from batchrunner.api.room import vectors_to_come
 from batchrunner.cli import interrupts
 from batchrunner.cli.confirm import confirm
 from batchrunner.cli.hangup import Hangup
@@ -25,7 +26,7 @@ from batchrunner.cli.options import (
 from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tail_text, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT
 from batchrunner.cli.pauses import tell_pauses
-from batchrunner.cli.recipes import recipe_of
+from batchrunner.cli.recipes import recipe_of, refuse_data
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
@@ -95,6 +96,7 @@ def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, a
         known = held.find(item)
         if known is not None:
             return known
+        refuse_data(item)
         loaded = held.load(item, name=name, add=add)
     quiet = held.settings.quiet
     if loaded.added:
@@ -112,7 +114,7 @@ def work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | N
     if not estimate.requests and not held.unfinished(jobs):
         return None
     planned = held.plan(jobs, selection)
-    if (short := held.short_of_room(estimate)) is not None:
+    if (short := held.short_of_room(estimate, vectors_to_come(held, settings, jobs))) is not None:
         talk(f"warning: {short}")
     confirm(held, estimate)
     with interrupts.put_off() as signals:

@@ -20,7 +20,8 @@ COLUMNS = (
     "custom_id", "line", "state", "text", "reasoning", "finish_reason", "model", "endpoint",
     "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens",
     "images", "pixels", "seconds", "characters", "searches", "usage_from", "cost_usd",
-    "latency_ms", "attempts", "flags", "partial", "error_kind", "error_class", "error_message", "job", "job_mark",
+    "latency_ms", "attempts", "flags", "partial", "copy_of", "error_kind", "error_class", "error_message", "job",
+    "job_mark",
 )  # fmt: skip
 LAST = 2
 """Of these, how many stand behind the columns that are joined: a line ends with its job's mark."""
@@ -102,8 +103,8 @@ class CsvExporter:
                 cell(row.custom_id), row.line, str(row.state), cell(text), cell(reasoning), cell(finish),
                 cell(row.model), cell(row.endpoint), *_amounts(row.usage), row.usage_from, cost,
                 latency_ms(row), row.attempts, cell("; ".join(row.flags) or None),
-                "true" if row.partial else None, cell(row.failure), label_of(row.status, row.failure),
-                cell(row.message), *joined, cell(self._job), self._mark,
+                "true" if row.partial else None, cell(row.copy_of), cell(row.failure),
+                label_of(row.status, row.failure), cell(row.message), *joined, cell(self._job), self._mark,
             )
         )  # fmt: skip
 

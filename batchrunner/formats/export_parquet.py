@@ -27,7 +27,7 @@ STEERING: Final = "batchrunner."
 """Before every key of the file's metadata."""
 
 _TEXTS = ("custom_id", "state", "text", "reasoning", "finish_reason", "model", "endpoint", "usage_from",
-          "error_kind", "error_class", "error_message", "job")  # fmt: skip
+          "copy_of", "error_kind", "error_class", "error_message", "job")  # fmt: skip
 COLUMNS: Final = CSV_COLUMNS[:-1]
 """As in CSV, but for the job's mark, which is in the file's metadata."""
 _NO_USAGE: Final = (None,) * 9
@@ -68,7 +68,7 @@ class ParquetExporter:
         values = (
             row.custom_id, row.line, str(row.state), text, reasoning, finish, row.model, row.endpoint,
             *_amounts(row.usage), row.usage_from, cost, latency_ms(row), row.attempts, list(row.flags), row.partial,
-            row.failure, label_of(row.status, row.failure), row.message, self._job.name,
+            row.copy_of, row.failure, label_of(row.status, row.failure), row.message, self._job.name,
             *self._joined.values(row, text),
         )  # fmt: skip
         self._rows.append([_encodable(value) if isinstance(value, str) else value for value in values])

@@ -39,6 +39,11 @@ def has_columns(out: str) -> bool:
     return Path(out).suffix.lower() in TABLES
 
 
+def is_sharded(out: str) -> bool:
+    """Whether the form of a path can be written in shards, each of them whole."""
+    return Path(out).suffix.lower() == ".parquet"
+
+
 def _unheard(_: Shard) -> None:
     """Tell nobody."""
 

@@ -59,7 +59,7 @@ class Texts:
             if column is not None and records.columns is not None and column not in records.columns:
                 raise InputError(
                     f'{self.path} has no column "{column}"',
-                    hint=f"it has {', '.join(records.columns[:30])}: name them with --text, --id and --keep",
+                    hint=f"--{self._asked_as(column)} takes one of {', '.join(records.columns[:30])}",
                     path=self.path,
                 )
 
@@ -100,6 +100,9 @@ class Texts:
         if value is not None:
             raise refused_row(record, f'the column "{self._fields.text}" holds no text, but {_told(value)}')
         return ""
+
+    def _asked_as(self, column: str) -> str:
+        return "text" if column == self._fields.text else "id" if column == self._fields.id else "keep"
 
     def _name(self, record: Record) -> str:
         if self._fields.id is not None:

@@ -7,7 +7,6 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from batchrunner.core.job import Job
 from batchrunner.formats.export_vectors_targets import check_files
 from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sweep, sync_folder
 from batchrunner.formats.terminal import Shown
@@ -43,9 +42,10 @@ class Told(NamedTuple):
 class UnembeddedFile:
     """``vectors.errors.jsonl``: ``{"id", "error": {"kind", "message", "status"}, "job_mark"}`` for each text."""
 
-    def __init__(self, vectors: Path, job: Job) -> None:
+    def __init__(self, vectors: Path, mark: str) -> None:
+        """``mark``: what tells files of this job from those of others."""
         self.path = vectors.with_name(f"{vectors.stem}.errors.jsonl")
-        self._mark = _mark(job)
+        self._mark = _end(mark)
 
     def check(self, *, force: bool) -> None:
         """Raise ConfigurationError where a file stands there that this job did not write."""
@@ -76,25 +76,25 @@ class UnembeddedFile:
         return begins_and_ends(path, b"", self._mark)
 
 
-def print_unembedded(texts: Iterable[Unembedded], job: Job) -> Told:
+def print_unembedded(texts: Iterable[Unembedded], mark: str) -> Told:
     """Write the same lines to standard output; what texts are named can't steer a terminal."""
     raw = sys.stdout.buffer
     shown = Shown(raw) if raw.isatty() else raw
     failed = 0
-    for line in _lines(texts, _mark(job)):
+    for line in _lines(texts, _end(mark)):
         failed += 1
         shown.write(line)
     shown.flush()
     return Told(None, failed, 0)
 
 
-def _mark(job: Job) -> bytes:
+def _end(mark: str) -> bytes:
     """Return what each line ends with: by it a file is known as written from this job."""
-    return b',"job_mark":%b}\n' % _encode(job.mark)
+    return b',"job_mark":%b}\n' % _encode(mark)
 
 
-def _lines(texts: Iterable[Unembedded], mark: bytes) -> Iterator[bytes]:
+def _lines(texts: Iterable[Unembedded], end: bytes) -> Iterator[bytes]:
     for text in texts:
         if text.reason not in UNFINISHED:
             error = _encode({"kind": text.reason, "message": text.message, "status": text.status})
-            yield b'{"id":%b,"error":%b%b' % (_encode(text.id), error, mark)
+            yield b'{"id":%b,"error":%b%b' % (_encode(text.id), error, end)

@@ -48,16 +48,23 @@ def load_corpus(
     if corpus is None:
         raise ConfigurationError(f"job {job.name} is no corpus", hint="give another name with --name")
     _refuse_another_kind(job, corpus, options)
-    if not corpus.keep:
-        store.drop_vectors(corpus)  # what a crash may have left of them
-        raise dropped(job)
-    if source.sha256 == job.source.sha256:
+    same = source.sha256 == job.source.sha256
+    if not corpus.keep and not (corpus.leaving and same):
+        if not corpus.leaving:
+            store.drop_vectors(corpus)  # what a crash may have left of them
+        raise dropped(job, leaving=corpus.leaving)
+    if same:
         return CorpusLoaded(job=job, corpus=corpus, texts=corpus.texts, known=corpus.texts, unchanged=True)
     return _fill(store, corpus, job, texts, options, source)
 
 
-def dropped(job: Job) -> ConfigurationError:
-    """Return the error for a corpus whose vectors are in its export only."""
+def dropped(job: Job, *, leaving: bool = False) -> ConfigurationError:
+    """Return the error for a corpus whose vectors are in its export only, or on their way there."""
+    if leaving:
+        return ConfigurationError(
+            f"the vectors of corpus {job.name} are being dropped as they are written (--keep-vectors no)",
+            hint="finish that first: run the same `batchrunner embed` again, with the source as it was",
+        )
     return ConfigurationError(
         f"the vectors of corpus {job.name} were dropped once they were written (--keep-vectors no)",
         hint=f"they are where they were written; embed the source as another corpus with --name {job.name}-2",

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 
 from batchrunner.core.corpus import DUPLICATE, Item, Pack
 from batchrunner.core.job import Job
-from batchrunner.core.packing import ASSUMED_DIMENSIONS, Packer, PackLimits
+from batchrunner.core.packing import Packer, PackLimits
 from batchrunner.endpoints.vectors import pack_body, pack_head
 from batchrunner.runner.corpuscounting import Counting
 from batchrunner.store.base import Corpus
@@ -32,8 +32,6 @@ class CorpusOptions:
     model: str
     limits: PackLimits
     dimensions: int | None = None
-    size: int = ASSUMED_DIMENSIONS
-    """How long vectors will be, as far as it is known before the first one."""
     normalize: bool = False
     too_long: TooLong = "error"
     apart: bool = False

@@ -49,6 +49,11 @@ def export(
     check_target(reader, job, out, force=force)
     corpus = reader.corpus(job.id)
     if corpus is not None:
+        if flagged or fields:
+            raise ConfigurationError(
+                f"--flagged and --fields are about answers, and job {job.name} is a corpus: it has vectors",
+                hint="leave them out",
+            )
         return export_vectors(reader, job, corpus, out, force=force)
     joined = _joined(reader, job, out, fields)
     rows = reader.results(job.id)

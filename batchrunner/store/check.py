@@ -30,7 +30,7 @@ _ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id 
 _VECTORS = "SELECT rowid, crc, data, request_id FROM vectors WHERE rowid > ? ORDER BY rowid LIMIT 500"
 _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
  LEFT JOIN vectors AS v ON v.request_id = r.id AND v.first = 0
- LEFT JOIN corpora AS c ON c.job_id = r.job_id AND c.keep = 0
+ LEFT JOIN corpora AS c ON c.job_id = r.job_id AND c.keep <> 1
  WHERE CASE WHEN c.id IS NOT NULL THEN r.state <> 'succeeded' AND v.request_id IS NOT NULL
  ELSE (r.state = 'succeeded' AND r.copy_of IS NULL) <> (p.request_id IS NOT NULL OR v.request_id IS NOT NULL) END"""
 _UNLIKE = """SELECT count(*) FROM requests AS c INDEXED BY requests_copies LEFT JOIN requests AS o ON o.id = c.copy_of

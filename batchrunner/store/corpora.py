@@ -11,8 +11,9 @@ from sqlalchemy.dialects.sqlite import insert
 from batchrunner.core.corpus import Item, Pack
 from batchrunner.core.job import JobSource, JobState
 from batchrunner.store.corpusbase import Corpus
-from batchrunner.store.corpustables import corpora, items
+from batchrunner.store.corpustables import DROPPED, KEPT, LEAVING, corpora, items
 from batchrunner.store.driver import ManyRows, driver
+from batchrunner.store.leaving import leave
 from batchrunner.store.pruning import cancel_unneeded, prune
 from batchrunner.store.rollups import add_counts
 from batchrunner.store.rows import PACK, source_columns
@@ -47,7 +48,8 @@ def corpus_of(connection: Connection, job_id: int) -> Corpus | None:
     row = connection.execute(select(corpora).where(corpora.c.job_id == job_id)).mappings().one_or_none()
     if row is None:
         return None
-    return Corpus(**{**row, "normalize": bool(row["normalize"]), "keep": bool(row["keep"])})
+    keep = row["keep"]
+    return Corpus(**{**row, "normalize": bool(row["normalize"]), "keep": keep == KEPT, "leaving": keep == LEAVING})
 
 
 class SqliteCorpora:
@@ -65,7 +67,7 @@ class SqliteCorpora:
         """Make a job the one of a corpus."""
         row = {"job_id": job_id, "model": model, "params": params, "normalize": int(normalize)}
         with self._session.write() as connection:
-            connection.execute(insert(corpora), {**row, "keep": 1, "version": 0, "texts": 0})
+            connection.execute(insert(corpora), {**row, "keep": KEPT, "version": 0, "texts": 0})
             made = corpus_of(connection, job_id)
         assert made is not None  # noqa: S101 - for the type checker: it was written one line above
         return made
@@ -148,14 +150,27 @@ class SqliteCorpora:
                 connection.execute(delete(corpora).where(corpora.c.id == corpus.id))
 
     def prune(self, corpus: Corpus) -> int:
-        """Drop the vectors that no text needs any more; return how many."""
-        with self._session.write() as connection:
-            return prune(connection, corpus.job_id)
+        """Drop the texts that are gone, and the vectors that no text needs any more; return how many vectors.
+
+        What they were is overwritten in the file, and does not stay in its journal.
+        """
+        self._session.outside("PRAGMA secure_delete = ON")
+        try:
+            with self._session.write() as connection:
+                dropped = prune(connection, corpus.job_id)
+        finally:
+            self._session.outside("PRAGMA secure_delete = OFF")
+        self._session.outside("PRAGMA wal_checkpoint(TRUNCATE)")
+        return dropped
+
+    def leave(self, corpus: Corpus, first: int, upto: int) -> None:
+        """Drop the vectors that only texts from place ``first`` to before ``upto`` need: they were exported."""
+        leave(self._session, corpus, first, upto)
 
     def drop_vectors(self, corpus: Corpus) -> None:
         """Drop all vectors of a corpus, since they were exported; its ``keep`` says so first. Twice changes nothing."""
         with self._session.write() as connection:
-            connection.execute(update(corpora).where(corpora.c.id == corpus.id).values(keep=0))
+            connection.execute(update(corpora).where(corpora.c.id == corpus.id).values(keep=DROPPED))
         dropped = 1
         while dropped:
             with self._session.write() as connection:

@@ -21,6 +21,8 @@ class Corpus(NamedTuple):
     """Digest of everything but the texts that vectors depend on."""
     keep: bool
     """Whether its vectors are all kept; otherwise they may be gone, since they were exported."""
+    leaving: bool
+    """Whether its vectors are dropped shard by shard: those from some place in the source on are all there."""
     version: int
     """Of its items; 0: it was never loaded to its end."""
     texts: int
@@ -91,14 +93,20 @@ class Corpora(Protocol):
     def seal_corpus(self, corpus: Corpus, version: int, source: JobSource, texts: int) -> None:
         """Make a load's items the ones that hold, open its job, and remove those of earlier loads.
 
-        Queued packs that no text needs any more are cancelled: nobody pays for them.
+        Queued and failed packs that no text needs any more are cancelled: nobody pays for them.
         """
 
     def discard_corpus(self, job_id: int) -> None:
         """Remove a corpus whose first load was cut short; ``discard`` does the rest."""
 
     def prune(self, corpus: Corpus) -> int:
-        """Drop the vectors that no text needs any more; return how many."""
+        """Drop the texts that are gone, and the vectors that no text needs any more; return how many vectors."""
+
+    def leave(self, corpus: Corpus, first: int, upto: int) -> None:
+        """Drop the vectors that only texts from place ``first`` to before ``upto`` need: they were exported.
+
+        The corpus is ``leaving`` from then on. Twice changes nothing.
+        """
 
     def drop_vectors(self, corpus: Corpus) -> None:
         """Drop all vectors of a corpus, since they were exported; its ``keep`` says so first. Twice changes nothing."""
@@ -113,11 +121,17 @@ class CorpusReader(Protocol):
     def embedded(self, corpus_id: int) -> Embedded:
         """Return which vectors are there now."""
 
-    def vectors(self, corpus_id: int, among: Embedded) -> Iterator[VectorBatch]:
-        """Yield these vectors by the batch, in the order of the source; texts without one are left out.
+    def vectors(self, corpus_id: int, among: Embedded, first: int = 0) -> Iterator[VectorBatch]:
+        """Yield these vectors by the batch, from a place in the source on; texts without one are left out.
 
         Raises DatabaseError for damaged vectors, and where the corpus was loaded anew meanwhile.
         """
+
+    def places(self, corpus_id: int, among: Embedded) -> Iterator[int]:
+        """Yield the place in the source of each text that has one of these vectors, ascending."""
+
+    def gone(self, corpus_id: int) -> int:
+        """Return the place in the source from which on no vector was dropped; looks at all texts."""
 
     def kept(self, corpus_id: int) -> Iterator[bytes]:
         """Yield the kept columns of the texts that have some, as JSON objects. Raises DatabaseError as ``vectors``."""

@@ -17,6 +17,7 @@ from batchrunner.store.corpora import corpus_of
 from batchrunner.store.corpusbase import Corpus, Embedded, Missing
 from batchrunner.store.corpustables import corpora
 from batchrunner.store.driver import driver
+from batchrunner.store.leaving import gone, places
 from batchrunner.store.sqlite import Session
 from batchrunner.store.vectors import FLOAT, in_a_row
 
@@ -91,8 +92,8 @@ class CorpusReads:
                 rows = driver(connection).execute(_KEPT, bounds).fetchall()
             yield from (row[0] for row in rows)
 
-    def vectors(self, corpus_id: int, among: Embedded) -> Iterator[VectorBatch]:
-        """Yield these vectors by the batch, in the order of the source; texts without one are left out.
+    def vectors(self, corpus_id: int, among: Embedded, first: int = 0) -> Iterator[VectorBatch]:
+        """Yield these vectors by the batch, from a place in the source on; texts without one are left out.
 
         A text that was cut gets the mean of its parts' vectors, each weighed by its length. Raises DatabaseError for
         damaged vectors, and where the corpus was loaded anew meanwhile.
@@ -101,15 +102,23 @@ class CorpusReads:
         if corpus.dimensions is None:
             return
         page = max(1, PAGE // (corpus.dimensions * FLOAT))
-        for first in range(0, corpus.texts, page):
+        for start in range(first, corpus.texts, page):
             with self._session.read() as connection:
                 self._refuse_another(connection, corpus)
-                bounds = (corpus.id, corpus.version, first, first + page)
+                bounds = (corpus.id, corpus.version, start, start + page)
                 rows = driver(connection).execute(_PAGE, bounds).fetchall()
                 found = _Vectors(connection, self._session.path, rows, among, corpus.dimensions)
                 batch = _batch(rows, found, corpus)
             if batch.ids:
                 yield batch
+
+    def places(self, corpus_id: int, among: Embedded) -> Iterator[int]:
+        """Yield the place in the source of each text that has one of these vectors, ascending."""
+        return places(self._session, self._corpus(corpus_id), among)
+
+    def gone(self, corpus_id: int) -> int:
+        """Return the place in the source from which on no vector was dropped; looks at all texts."""
+        return gone(self._session, self._corpus(corpus_id))
 
     def missing(self, corpus_id: int) -> Iterator[Missing]:
         """Yield the texts that have no vector, in the order of the source, and why."""

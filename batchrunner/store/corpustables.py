@@ -7,6 +7,9 @@ from sqlalchemy import Column, ForeignKey, Index, LargeBinary, UniqueConstraint
 
 from batchrunner.store.columns import Whole, among, key, maybe_whole, maybe_words, part, table, whole, words
 
+DROPPED, KEPT, LEAVING = 0, 1, 2
+"""Whether a corpus has its vectors: none any more, all, or those only whose shard is not written yet."""
+
 corpora = table(
     "corpora",
     key(),
@@ -15,7 +18,7 @@ corpora = table(
     maybe_whole("dimensions"),  # NULL until the first vectors are there
     whole("normalize"),
     Column("params", LargeBinary, nullable=False),  # digest of everything but the texts that vectors depend on
-    whole("keep"),  # 0: vectors may be gone, since they were exported
+    whole("keep"),  # KEPT, DROPPED or LEAVING
     whole("version"),  # of its items: each load of a source writes them anew, and this says which ones hold
     whole("texts"),
     UniqueConstraint("job_id"),

@@ -130,6 +130,7 @@ def test_the_preview_can_not_steer_the_terminal(here: Path) -> None:
         (("d.csv", "-t", "p.jinja", "-o", "p.jinja", "--force"), 2, "is what is read here"),
         (("d", "-t", "f.jinja", "-o", "d/job.jsonl"), 2, "lies in the folder that is read"),
         (("d.csv", "-t", "p.jinja", "-o", "d.jsonl"), 2, "--force"),
+        (("d.csv", "-t", "p.jinja", "-o", "job.jsonl.gz"), 2, "its suffix is not a job file's"),
         (("d.csv", "-t", "p.jinja", "-o", "no/job.jsonl"), 2, "there is no folder"),
         (("d.csv", "-t", "gone.jinja", "-o", "job.jsonl"), 5, "can't open gone.jinja"),
         (("d.csv", "-t", "p.jinja", "-o", "job.jsonl", "--id", "read"), 5, "was used at d.csv:2 already"),
@@ -145,6 +146,17 @@ def test_what_can_not_be_done_is_said_and_leaves_everything_as_it_was(
 
     assert (result.exit_code, said in result.stderr) == (code, True), result.stderr
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("source", ["d.csv", "d.tsv", "d.parquet", "d"])
+@pytest.mark.parametrize("words", [("run",), ("load",)])
+def test_data_that_is_given_as_a_job_file_is_told_from_one(data: Path, words: tuple[str, ...], source: str) -> None:
+    result = run_cli(*words, source)
+
+    assert result.exit_code == 5
+    assert f"error: {source} is {'a folder, not' if source == 'd' else 'data, not a job file'}" in result.stderr
+    assert f"batchrunner run {source} --template prompt.jinja" in result.stderr
+    assert len(result.stderr.splitlines()) == 2
 
 
 def test_without_pyarrow_the_extra_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

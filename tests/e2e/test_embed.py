@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from batchrunner.simulator.vectors import vector_of
@@ -150,6 +151,32 @@ def test_vectors_that_were_written_may_be_dropped_and_nothing_can_be_made_of_non
         results = forks.run(place, "results", "out", "-o", "more.jsonl", "--db", "q.db")
         assert (results.code, "were dropped" in results.err) == (2, True)
         expect(place, lines)
+
+
+@pytest.mark.parametrize(
+    "crash", ["export.rename:1", "export.renamed:1", "corpus.leave:1", "corpus.left:1", "export.renamed:2"]
+)
+def test_p2_a_crash_while_vectors_leave_the_database_loses_and_doubles_none(
+    crash: str, box: Box, forks: Forks, tmp_path: Path
+) -> None:
+    before = len(box.calls())
+    with placed(tmp_path, box) as place:
+        lines = docs(200, crash)
+        lines[30]["text"] = "POISON"
+        place.file(lines, "docs.jsonl")
+        asked = [*words("--keep-vectors", "no")]
+        asked[asked.index("out.jsonl")] = "out.parquet"
+        assert forks.run(place, *asked, crash=crash).code == 137
+        assert check(place.db) == []
+        ended = forks.run(place, *asked)
+        # Whatever is written and dropped can't be written again: it says so where nothing was left to do.
+        assert ended.code == 3 or (ended.code, "were dropped" in ended.err) == (2, True), ended.err
+        table = pq.read_table(place.folder / "out-00000.parquet")
+        assert table["id"].to_pylist() == [line["id"] for line in lines if line["text"] != "POISON"]
+        assert [line["id"] for line in place.lines("out.errors.jsonl")] == ["d30"]
+        assert place.rows("SELECT count(*) FROM vectors") == [(0,)]
+        assert check(place.db) == []
+        assert broken(Scenario(db=place.db, calls=box.calls()[before:])) == []
 
 
 @pytest.mark.parametrize(

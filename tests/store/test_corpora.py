@@ -3,6 +3,7 @@
 import json
 import random
 import struct
+import subprocess
 
 import pytest
 
@@ -261,6 +262,78 @@ def test_a_new_version_replaces_the_items_and_the_vectors_stay(store, reader, en
     assert store.prune(corpus) == 0
     assert found(reader, corpus) == {text: vector_of(text) for text in "ca"}
     assert check(engine.path) == []
+
+
+def keep_only(store, corpus, texts):
+    """Load the corpus anew, with nothing but these texts of it."""
+    seen = store.seen(corpus)
+    known = seen.find([text.encode() for text in texts])
+    seen.close()
+    items = [Item(n, 0, text, text.encode(), *known[text.encode()][:2], 0, b"{}", None) for n, text in enumerate(texts)]
+    version = store.next_version(corpus)
+    store.add_packs(corpus, version, [], items)
+    store.seal_corpus(corpus, version, source(), len(items))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_after_a_prune_no_byte_of_a_text_that_is_gone_is_in_the_file(engine, seed):
+    dice = random.Random(seed)
+    texts = [f"é{n:03}{'x' * dice.choice([1, 3_000])}" for n in range(60)]  # é: as only a body spells it
+    with engine.open() as store:
+        store.start(INFO, NOW, ACCOUNTS)
+        job, corpus = fill(store, [texts[n : n + 6] for n in range(0, 60, 6)])
+        calls = start_calls(store, heads(store, job)[:8])
+        commit(store, [dice.choice([answer, answer, give_up, halved])(call) for call in calls])
+        kept = [text for text in texts if dice.random() < 0.5]
+        keep_only(store, corpus, kept)
+        store.prune(corpus)
+        rows = (
+            store._session.connection()
+            .exec_driver_sql("SELECT i.ext_id, i.pos, b.data FROM items AS i JOIN bodies AS b USING (request_id)")
+            .all()
+        )
+        store._session.connection().rollback()
+        assert sorted(name for name, _, _ in rows) == sorted(kept)
+        assert all(texts_of(body)[pos] == name for name, pos, body in rows)
+        reader = engine.reader()
+        assert found(reader, corpus).items() <= {text: vector_of(text) for text in kept}.items()
+        reader.close()
+    assert check(engine.path) == []
+    file = subprocess.run(["cat", engine.path], stdout=subprocess.PIPE, check=True).stdout  # no descriptor of ours
+    there = {text for text in texts if json.dumps(text[:4])[1:-1].encode() in file}
+    assert there <= set(kept)
+    assert len(there) >= len(kept) - 3, "a name may lie across two pages"
+
+
+def test_what_is_left_of_a_pruned_corpus_is_sent_and_nothing_else(store, reader, engine):
+    job, corpus = fill(store, [["a", "b"], ["c", "d"], ["e", "f"]])
+    (call,) = start_calls(store, heads(store, job)[:1])
+    commit(store, [give_up(call)])
+    keep_only(store, corpus, ["b", "d"])
+    assert store.prune(corpus) == 0
+    counts = reader.counts(job.id, NOW)
+    assert (counts.queued, counts.failed, counts.cancelled) == (1, 1, 1)
+    assert store.retry(job.id, now=NOW + 9) == 1
+    store.cancel(job.id)
+    store.sweep()
+    store.reopen(job.id)
+    while store.take_back(job.id, NOW + 10):
+        pass
+    calls = start_calls(store, heads(store, job))
+    assert sorted(texts_of(call[0].body) for call in calls) == [["b"], ["d"]]
+    commit(store, [answer(call) for call in calls])
+    assert found(reader, corpus) == {text: vector_of(text) for text in "bd"}
+    assert check(engine.path) == []
+
+
+def test_a_failure_goes_away_with_its_text(store, reader):
+    job, corpus = fill(store, [["bad"], ["good"]])
+    calls = start_calls(store, heads(store, job))
+    commit(store, [give_up(calls[0]), answer(calls[1])])
+    keep_only(store, corpus, ["good"])
+    counts = reader.counts(job.id, NOW)
+    assert (counts.failed, counts.succeeded, counts.cancelled) == (0, 1, 1)
+    assert reader.failures(job.id) == []
 
 
 def test_a_corpus_whose_load_was_cut_short_leaves_nothing(store, engine):
