@@ -1,6 +1,5 @@
-"""The rate card of each lane on each day, written down before the first attempt that uses it."""
+"""The rate card of each lane, written down before the first attempt that uses it."""
 
-from batchrunner.core.clock import DAY
 from batchrunner.core.estimate import upper
 from batchrunner.core.pricing import PriceBook, RateCard
 from batchrunner.core.request import Head, Opening
@@ -9,9 +8,11 @@ from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.offload import Offload
 from batchrunner.store.base import Queue
 
+_FOR_EVER = 2**63 - 1
+
 
 class Rates:
-    """Prices attempts by the day (UTC) on which they are opened."""
+    """Prices attempts by what holds at the moment (UTC) at which they are opened."""
 
     def __init__(self, book: PriceBook, queue: Queue, offload: Offload) -> None:
         self._book = book
@@ -19,16 +20,17 @@ class Rates:
         self._offload = offload
 
     async def look_up(self, lane: RunLane, now: int) -> None:
-        """Give a lane the card of the day, unless it has it."""
+        """Give a lane the card of this moment, unless it has it, and until when it holds."""
         if lane.is_priced(now):
             return
-        card = self._book.card(lane.lane.provider, lane.lane.model, now)
+        provider, model = lane.lane.provider, lane.lane.model
+        card = self._book.card(provider, model, now)
         lane.rate = None if card is None else (await self._offload.run(lambda: self._queue.rate(card)), card)
-        lane.rate_day = now // DAY
+        lane.rate_since, lane.rate_until = now, self._book.changes(provider, model, now) or _FOR_EVER
 
 
 def opening(lane: RunLane, head: Head, now: int) -> Opening:
-    """Return the opening of an attempt with its rate card and hold; its lane is priced for today.
+    """Return the opening of an attempt with its rate card and hold; its lane is priced for now.
 
     Where no tokens were estimated it is billed by something else: what it costs at worst is unknown, which is not 0.
     """
@@ -42,5 +44,5 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
 
 
 def card_of(lane: RunLane) -> RateCard | None:
-    """Return the lane's card of today."""
+    """Return the lane's card of now."""
     return None if lane.rate is None else lane.rate[1]
