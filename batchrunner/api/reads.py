@@ -10,6 +10,7 @@ from batchrunner.config import Loaded
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
 from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.unembedded import UNFINISHED
 from batchrunner.runner.exporter import export
@@ -90,6 +91,10 @@ class Reads:
     def lanes(self, ref: str | Job | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""
         return self._reader.lanes(None if ref is None else self.job(ref).id)
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set in the database, oldest first. Raises DatabaseError for what is none."""
+        return self._reader.prices()
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that stand, oldest first."""

@@ -19,6 +19,9 @@ BATCH: Final = "batch"
 CLASSES: Final = (LIVE, BATCH)
 """How a call is processed: by itself, or as a row of a batch that the provider works on when it likes."""
 
+IN_DATABASE: Final = 1_000_000
+"""The priority of prices that were set in the database: above those of every file."""
+
 _KNOWN_LANES = 1024
 _DEAREST = Decimal(1_000_000)
 """USD, for whatever amount a price is told: what costs more is a typing error."""
@@ -167,6 +170,14 @@ class PriceBook:
         """
         valid = [entry for entry in self._fit(provider, model) if entry.valid_from <= at_us]
         return _chosen(valid, processing)
+
+    def with_more(self, prices: Iterable[Price]) -> "PriceBook":
+        """Return a book that has these rows too."""
+        return PriceBook((*self.prices, *prices))
+
+    def knows(self, provider: str, model: str, processing: str = LIVE) -> bool:
+        """Whether any row of a class fits a model, valid or not, priced or not."""
+        return any(entry.processing == processing for entry in self._fit(provider, model))
 
     def changes(self, provider: str, model: str, after_us: int) -> int | None:
         """Return the next time after one at which another row of a model begins to hold; None: never."""

@@ -19,14 +19,24 @@ class Rates:
         self._queue = queue
         self._offload = offload
 
+    def renew(self, book: PriceBook) -> None:
+        """Price by another book from now on; lanes are to look up their cards anew."""
+        self._book = book
+
     async def look_up(self, lane: RunLane, now: int) -> None:
         """Give a lane the card of this moment, unless it has it, and until when it holds."""
         if lane.is_priced(now):
             return
         provider, model = lane.lane.provider, lane.lane.model
-        card = self._book.card(provider, model, now)
-        lane.rate = None if card is None else (await self._offload.run(lambda: self._queue.rate(card)), card)
-        lane.rate_since, lane.rate_until = now, self._book.changes(provider, model, now) or _FOR_EVER
+        book = None
+        while book is not self._book:  # it may be renewed while the card is written down
+            book = self._book
+            card = book.card(provider, model, now)
+            lane.rate = None if card is None else (await self._write(card), card)
+        lane.rate_since, lane.rate_until = now, book.changes(provider, model, now) or _FOR_EVER
+
+    async def _write(self, card: RateCard) -> int:
+        return await self._offload.run(lambda: self._queue.rate(card))
 
 
 def opening(lane: RunLane, head: Head, now: int) -> Opening:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, liter
 
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
 from batchrunner.core.request import Lane
 from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
@@ -27,6 +28,7 @@ from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
+from batchrunner.store.prices import read_prices
 from batchrunner.store.rows import job_value, workload_units
 from batchrunner.store.selecting import of_jobs, selected, told
 from batchrunner.store.sqlite import Session
@@ -97,6 +99,11 @@ class SqliteReader(CorpusReads):
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
+        with self._session.read() as connection:
+            return read_prices(connection)
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""

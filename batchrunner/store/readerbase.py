@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
 from batchrunner.store.corpusbase import CorpusReader
 from batchrunner.store.values import (
     ALL,
@@ -28,6 +29,9 @@ class Reader(CorpusReader, Protocol):
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
