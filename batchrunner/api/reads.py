@@ -14,7 +14,7 @@ from batchrunner.core.pricing import Price
 from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.unembedded import UNFINISHED
 from batchrunner.runner.exporter import export
-from batchrunner.store.base import CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
+from batchrunner.store.base import Billed, CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
 from batchrunner.wiring import reading
 
 SLICES = ("model", "job", "day", "endpoint", "provider", "account")
@@ -87,6 +87,10 @@ class Reads:
                 f"costs can't be sliced by {unknown[0]!r}", hint=f"slice by any of {', '.join(SLICES)}"
             )
         return self._reader.costs(by, None if ref is None else self.job(ref).id)
+
+    def billed(self, ref: str | Job | None = None) -> Iterator[Billed]:
+        """Yield every billed attempt with what it used, of a job or of all: what ``repricing.reprice`` takes."""
+        return self._reader.billed(None if ref is None else self.job(ref).id)
 
     def lanes(self, ref: str | Job | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

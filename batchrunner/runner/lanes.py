@@ -67,6 +67,8 @@ class RunLane:
     rate_since: int = 0
     rate_until: int = 0
     """Microseconds UTC: for what is opened in between, ``rate`` is the price."""
+    cards: dict[int, RateCard] = field(default_factory=dict)
+    """By their ids, all that calls of this run were opened by: what is in the air keeps its price."""
     heads: deque[Head] = field(default_factory=deque)
     job_index: int = 0
     """The job whose fresh rows are being claimed; all jobs before it have none left."""

@@ -32,11 +32,13 @@ class Rates:
         while book is not self._book:  # it may be renewed while the card is written down
             book = self._book
             card = book.card(provider, model, now)
-            lane.rate = None if card is None else (await self._write(card), card)
+            lane.rate = None if card is None else (await self._write(lane, card), card)
         lane.rate_since, lane.rate_until = now, book.changes(provider, model, now) or _FOR_EVER
 
-    async def _write(self, card: RateCard) -> int:
-        return await self._offload.run(lambda: self._queue.rate(card))
+    async def _write(self, lane: RunLane, card: RateCard) -> int:
+        rate_id = await self._offload.run(lambda: self._queue.rate(card))
+        lane.cards[rate_id] = card
+        return rate_id
 
 
 def opening(lane: RunLane, head: Head, now: int) -> Opening:
@@ -53,6 +55,6 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
     return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))
 
 
-def card_of(lane: RunLane) -> RateCard | None:
-    """Return the lane's card of now."""
-    return None if lane.rate is None else lane.rate[1]
+def card_of(lane: RunLane, opening: Opening) -> RateCard | None:
+    """Return the card by which a call of this run was opened, whatever the price is now; None: unpriced."""
+    return None if opening.rate_id is None else lane.cards[opening.rate_id]

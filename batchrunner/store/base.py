@@ -16,6 +16,7 @@ from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
+    Billed,
     BucketLevel,
     CostRow,
     Counts,
@@ -35,7 +36,7 @@ from batchrunner.store.values import (
 )  # fmt: skip
 
 __all__ = [
-    "ALL", "BY_HAND", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
+    "ALL", "BY_HAND", "Billed", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
     "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing", "Pause", "Queue",
     "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store", "TakenIn",
     "Target", "Verbs", "Workload",

@@ -14,6 +14,7 @@ from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
 from batchrunner.store.base import (
     ALL,
+    Billed,
     CostRow,
     Counts,
     FailureGroup,
@@ -24,6 +25,7 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
+from batchrunner.store.billed import billed
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
@@ -229,6 +231,10 @@ class SqliteReader(CorpusReads):
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
         with self._session.read() as connection:
             return costs(connection, by, job_id)
+
+    def billed(self, job_id: int | None = None) -> Iterator[Billed]:
+        """Yield every billed attempt with what it used, in short read transactions."""
+        return billed(self._session, job_id)
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

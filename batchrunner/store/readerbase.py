@@ -8,6 +8,7 @@ from batchrunner.core.pricing import Price
 from batchrunner.store.corpusbase import CorpusReader
 from batchrunner.store.values import (
     ALL,
+    Billed,
     CostRow,
     Counts,
     FailureGroup,
@@ -59,6 +60,9 @@ class Reader(CorpusReader, Protocol):
 
     def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
+
+    def billed(self, job_id: int | None = None) -> Iterator[Billed]:
+        """Yield every billed attempt with what it used, in short read transactions."""
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""
