@@ -79,7 +79,8 @@ class NetTerms(Terms):
         """
         if (not self.tiers and not self.discounts) or usage.cost is not None:
             return Tariff.cost(self, usage)
-        return self.discounted(Tariff.cost(self.of_prompt(usage.input), usage))
+        listed = Tariff.cost(self.of_prompt(usage.input), usage)
+        return None if listed is None else self.net(listed)
 
     def hold(self, est_in_upper: int, max_out: int | None, units: Usage | None = None) -> int | None:
         """Return what a call may cost at worst, as ``Tariff.hold`` does, whatever the length of its prompt will be."""
@@ -87,12 +88,10 @@ class NetTerms(Terms):
             return Tariff.hold(self, est_in_upper, max_out, units)
         holds = [Tariff.hold(each, est_in_upper, max_out, units) for each in self.up_to_prompt(est_in_upper)]
         known = [hold for hold in holds if hold is not None]
-        return self.discounted(max(known)) if len(known) == len(holds) else None
+        return self.net(max(known)) if len(known) == len(holds) else None
 
-    def discounted(self, pico: int | None) -> int | None:
-        """Return an amount less the discounts, rounded up to the next pico-dollar, once. None stays None."""
-        if pico is None or not self.discounts:
-            return pico
+    def net(self, pico: int) -> int:
+        """Return an amount less the discounts, rounded up to the next pico-dollar, once."""
         share, whole = 1, 1
         for discount in self.discounts:
             share, whole = share * (WHOLE - discount), whole * WHOLE
