@@ -1,6 +1,6 @@
 """``prices set``, and where prices are put: into the database or a price file. They are added, none is ever changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,12 +108,13 @@ def put(loaded: Loaded, path: str | None, prices: Sequence["Price"], *, in_db: b
     known = loaded.settings.price_files
     if path is not None and in_db:
         raise ConfigurationError("prices go into a file or into the database", hint="give --file or --in-db, not both")
-    into_database = in_db or (path is None and not known)
-    into = _into_database if into_database else _into_file(Path(path) if path is not None else known[-1])
-    where = into(loaded, prices)
+    target = Path(path) if path is not None else known[-1] if known and not in_db else None
+    where = _into_database(loaded, prices) if target is None else _into_file(target, prices)
     rows = [(price.provider, one_line(", ".join(price.names), 60), _shown(price)) for price in prices]
     table(("provider", "model", "USD"), rows)
     talk(f"{plural(len(prices), 'entry', 'entries')} added to {where}", quiet=loaded.settings.quiet)
+    if target is not None and not _is_read(loaded, target):
+        talk(f'note: {target} is read once batchrunner.toml names it: price_files = ["{target}"]')
 
 
 def _into_database(loaded: Loaded, prices: Sequence["Price"]) -> str:
@@ -123,17 +124,17 @@ def _into_database(loaded: Loaded, prices: Sequence["Price"]) -> str:
     return f"{loaded.settings.db}" + (", and to the run that is going on" if done.live else "")
 
 
-def _into_file(target: Path) -> Callable[[Loaded, Sequence["Price"]], str]:
-    def into(loaded: Loaded, prices: Sequence["Price"]) -> str:
-        from batchrunner.formats.pricefile import append_prices
+def _into_file(target: Path, prices: Sequence["Price"]) -> str:
+    from batchrunner.formats.pricefile import append_prices
 
-        append_prices(target, prices)
-        configured = {each.prices for each in loaded.settings.providers.values() if each.prices is not None}
-        if target.resolve() not in {each.resolve() for each in (*configured, *loaded.settings.price_files)}:
-            talk(f'note: {target} is read once batchrunner.toml names it: price_files = ["{target}"]')
-        return str(target)
+    append_prices(target, prices)
+    return str(target)
 
-    return into
+
+def _is_read(loaded: Loaded, target: Path) -> bool:
+    """Whether the configuration names a file, as one of the person's or of a provider's."""
+    configured = {each.prices for each in loaded.settings.providers.values() if each.prices is not None}
+    return target.resolve() in {each.resolve() for each in (*configured, *loaded.settings.price_files)}
 
 
 def _shown(price: "Price") -> str:
