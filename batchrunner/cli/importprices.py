@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
+from batchrunner.cli.days import microseconds, today
 from batchrunner.cli.options import verb
 from batchrunner.cli.render import talk
-from batchrunner.cli.setprices import FILE, FROM, IN_DB, microseconds, put, today
+from batchrunner.cli.setprices import FILE, FROM, IN_DB, put
 from batchrunner.cli.text import one_line, plural
 from batchrunner.cli.units import price_facts
 from batchrunner.config import Loaded

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from batchrunner.cli.days import microseconds
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk
-from batchrunner.cli.setprices import microseconds
 from batchrunner.cli.text import one_line, plural
 from batchrunner.config import Loaded
 from batchrunner.core.pricing import PICO, dollars

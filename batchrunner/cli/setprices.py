@@ -1,18 +1,18 @@
 """``prices set``, and where prices are put: into the database or a price file. They are added, none is ever changed."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrunner.cli.days import today
 from batchrunner.cli.options import verb
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import one_line, plural
 from batchrunner.cli.units import percent, price_facts
 from batchrunner.config import Loaded, parse_count
-from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -144,13 +144,3 @@ def _shown(price: "Price") -> str:
     facts += [f"above {tier.above_tokens:,} tokens other prices" for tier in price.tiers]
     off = [] if price.discount is None else [f"less {percent(price.discount)}"]
     return ", ".join([*([] if price.processing == "live" else ["in batches"]), *facts, *off])
-
-
-def today() -> date:
-    """Return the day that it is in UTC."""
-    return datetime.fromtimestamp(SystemClock().now() / SECOND, UTC).date()
-
-
-def microseconds(day: date | datetime) -> int:
-    """Return the beginning of a day, in UTC."""
-    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * SECOND
