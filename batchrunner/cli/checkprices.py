@@ -36,7 +36,7 @@ def check_command(loaded: Loaded, as_json: bool) -> int:
         table(headers, [_cells(each) for each in found.unpriced], right=(2, 3))
     quiet = loaded.settings.quiet
     if not found.missing:
-        talk(f"{plural(found.models, 'model')} used, each of them has a price", quiet=quiet)
+        talk(f"{plural(found.models, 'model')} used" + ", each of them has a price" * bool(found.models), quiet=quiet)
         return ExitCode.OK
     names = one_line(", ".join(dict.fromkeys(each.model for each in found.missing)), 300)
     talk(f"{plural(len(found.missing), 'model')} of {found.models:,} without a price: {names}")

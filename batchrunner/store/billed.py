@@ -29,7 +29,7 @@ def billed(session: Session, job_id: int | None) -> Iterator[Billed]:
         with session.read() as connection:
             rows = connection.exec_driver_sql(_BILLED, (last, job_id, job_id)).all()
         for row in rows:
-            yield Billed(*row[1 : _FACTS + 1], _usage(row[_FACTS + 1 :]))
+            yield Billed._make((*row[1 : _FACTS + 1], _usage(row[_FACTS + 1 :])))
         if len(rows) < PAGE:
             return
         last = rows[-1][0]
