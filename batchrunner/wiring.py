@@ -4,7 +4,7 @@ import getpass
 import os
 import random
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from batchrunner.core.gate import Gate
 from batchrunner.core.http import HttpReply
 from batchrunner.core.pauses import Patience
 from batchrunner.core.permit import LaneLimits
-from batchrunner.core.pricing import PriceBook
+from batchrunner.core.pricing import Price, PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
 from batchrunner.core.version import program_version
@@ -79,10 +79,12 @@ def care_of(settings: Settings) -> Care:
     )
 
 
-def price_book(settings: Settings) -> PriceBook:
-    """Return the built-in prices with the providers' above them, and the user's on top."""
+def price_book(settings: Settings, own: Iterable[Price] = ()) -> PriceBook:
+    """Return the built-in prices with the providers' above them, then the user's files, and ``own`` (those that were
+    set in the database) on top.
+    """
     of_providers = [each.prices for each in settings.providers.values() if each.prices is not None]
-    return load_prices((*of_providers, *settings.price_files))
+    return load_prices((*of_providers, *settings.price_files)).with_more(own)
 
 
 def attachments(settings: Settings) -> Attachments:
@@ -144,7 +146,7 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         clock=clock or SystemClock(),
         dice=dice or random.SystemRandom().random,
         policy=RetryPolicy(max_tries=settings.max_tries),
-        prices=price_book(settings),
+        prices=price_book(settings, store.prices()),
         info=runner_info(),
         accounts=keys.accounts(settings),
         transport=transport or partial(make_transport, settings, keys, concurrency=concurrency),

@@ -135,7 +135,7 @@ _UNITS = (
 )
 _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing, usage_from, tin, tcached, tout,
  rate_id, hold, cost, EXISTS (SELECT 1 FROM continuations AS c WHERE c.request_id = attempts.request_id
- AND c.attempt_id = attempts.id), lower(hex(sent_digest)), patch IS NOT NULL, {", ".join(_UNITS)}, stated_cost
+ AND c.attempt_id = attempts.id), lower(hex(sent_digest)), patch IS NOT NULL, treason, {", ".join(_UNITS)}, stated_cost
  FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec,
  r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, r.copy_of, b.data FROM requests AS r
@@ -151,9 +151,11 @@ _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.
 
 def _attempt(row: tuple[Any, ...]) -> Attempt:
     *facts, stated = row
-    known, units = facts[:17], dict(zip(_UNITS, (amount or 0 for amount in facts[17:]), strict=True))
-    given, cached, made = (amount or 0 for amount in known[8:11])
-    return Attempt._make((*known, Usage(input=given, cached=cached, output=made, cost=stated, **units)))
+    known, units = facts[:17], dict(zip(_UNITS, (amount or 0 for amount in facts[18:]), strict=True))
+    given, cached, made, thought = (amount or 0 for amount in (*known[8:11], facts[17]))
+    return Attempt._make(
+        (*known, Usage(input=given, cached=cached, output=made, reasoning=thought, cost=stated, **units))
+    )
 
 
 def _row(row: tuple[Any, ...]) -> Row:

@@ -4,13 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from batchrunner.api.pricing import whole_book
 from batchrunner.config import Loaded
 from batchrunner.core.attempt import Billing, Failure, FailureKind
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.http import HttpReply
 from batchrunner.core.pricing import PriceBook, RateCard, pico_per_token
+from batchrunner.formats.listed import ListedModel, read_listed
+from batchrunner.formats.litellm import Imported
 from batchrunner.transport.models import fetch_models
-from batchrunner.wiring import Access, make_classifier, make_transport, price_book
+from batchrunner.wiring import Access, make_classifier, make_transport
 
 _LENGTHS = ("context_length", "max_model_len", "contextLength")
 """How Together, vLLM and Together's newer catalogue (there it is text) call the context; OpenAI does not tell."""
@@ -27,6 +30,8 @@ class Model:
     """Tokens."""
     listed: tuple[int | None, int | None, int | None]
     """Input, cached and output price as the provider lists them."""
+    pricing: Mapping[str, Any]
+    """All that the provider lists as prices, as it was sent."""
     card: RateCard | None
     """What our price book prices its calls by today; None: their cost would be unknown."""
 
@@ -45,11 +50,25 @@ async def catalogue(loaded: Loaded, provider: str, *, clock: Clock | None = None
         return make_classifier(settings, provider)(found)
     if isinstance(found, Failure):
         return found
-    book, now = price_book(settings), (clock or SystemClock()).now()
+    book, now = whole_book(loaded), (clock or SystemClock()).now()
     models = [model for entry in found if (model := _model(entry, provider, book, now)) is not None]
     if found and not models:
         return Failure(FailureKind.BAD_REPLY, "none of the models listed has an id", Billing.NOT_BILLED, 200)
     return sorted(models, key=lambda model: model.id)
+
+
+async def listed_prices(
+    loaded: Loaded, provider: str, *, retrieved: str, valid_from: int, clock: Clock | None = None
+) -> Imported | Failure:
+    """Ask a provider for its models, and return what it lists as their prices; a refusal is a Failure.
+
+    Raises ConfigurationError where the key is missing or the provider is not configured.
+    """
+    found = await catalogue(loaded, provider, clock=clock)
+    if isinstance(found, Failure):
+        return found
+    models = [ListedModel(model.id, model.pricing) for model in found]
+    return read_listed(models, provider, retrieved=retrieved, valid_from=valid_from)
 
 
 def _model(entry: Mapping[str, Any], provider: str, book: PriceBook, now: int) -> Model | None:
@@ -70,6 +89,7 @@ def _model(entry: Mapping[str, Any], provider: str, book: PriceBook, now: int) -
             _pico(prices.get("cachedInput" if newer else "cached_input")),
             _pico(prices.get("output")),
         ),
+        pricing=prices,
         card=book.card(provider, name, now),
     )
 

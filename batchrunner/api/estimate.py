@@ -7,7 +7,7 @@ from operator import add
 from types import MappingProxyType
 from typing import NamedTuple
 
-from batchrunner.core.estimate import Calibration
+from batchrunner.core.estimate import Calibration, upper
 from batchrunner.core.pricing import PriceBook, RateCard
 from batchrunner.core.usage import Usage
 from batchrunner.store.base import Workload
@@ -99,6 +99,12 @@ def estimate(
 _UNKNOWN = _Part(0, None, priced=False)
 
 
+def _dearest(card: RateCard, work: Workload) -> tuple[int, int]:
+    """Return the prices of input and output that a prompt of this lane may be long enough for."""
+    tariffs = card.up_to_prompt(upper(work.est_in))
+    return max(each.input or 0 for each in tariffs), max(each.output or 0 for each in tariffs)
+
+
 def _summed(one: Usage, other: Usage) -> Usage:
     return Usage(*map(add, one[:-1], other[:-1]))
 
@@ -110,9 +116,10 @@ def _cost(work: Workload, out: int, card: RateCard) -> _Part:
     if work.units and not known and not by_token:
         return _UNKNOWN
     units, fresh, made = sum(known), card.input or 0, card.output or 0
-    likely = units + work.est_in * fresh + out * made
+    likely = units + card.net(work.est_in * fresh + out * made)
+    fresh, made = _dearest(card, work)
     # Without a bound, or where nothing tells how much will be used (a sound of unknown length), there is no upper end.
     endless = bool(made) and (work.unbounded > 0 or (bool(work.units) and not known))
     untold = not by_token and work.counted < work.requests
-    high = None if endless or untold else units + work.est_in * fresh + work.max_out * made
+    high = None if endless or untold else units + card.net(work.est_in * fresh + work.max_out * made)
     return _Part(likely, high, priced=True)

@@ -10,10 +10,11 @@ from batchrunner.config import Loaded
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
 from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.unembedded import UNFINISHED
 from batchrunner.runner.exporter import export
-from batchrunner.store.base import Corpus, CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
+from batchrunner.store.base import Billed, Corpus, CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
 from batchrunner.wiring import reading
 
 SLICES = ("model", "job", "day", "endpoint", "provider", "account")
@@ -101,9 +102,17 @@ class Reads:
             )
         return self._reader.costs(by, None if ref is None else self.job(ref).id)
 
+    def billed(self, ref: str | Job | None = None) -> Iterator[Billed]:
+        """Yield every billed attempt with what it used, of a job or of all: what ``repricing.reprice`` takes."""
+        return self._reader.billed(None if ref is None else self.job(ref).id)
+
     def lanes(self, ref: str | Job | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""
         return self._reader.lanes(None if ref is None else self.job(ref).id)
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set in the database, oldest first. Raises DatabaseError for what is none."""
+        return self._reader.prices()
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that stand, oldest first."""

@@ -17,7 +17,7 @@ from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
 from batchrunner.runner import performing
-from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retry
+from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retry, SetPrices
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
@@ -148,7 +148,7 @@ class Session(Reads, Embeds):
         """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""
         if isinstance(command, Load):
             return Done(loaded=self._load(command))
-        if isinstance(command, Pause | Resume | Cancel | Retry):
+        if isinstance(command, Pause | Resume | Cancel | Retry | SetPrices):
             return performing.at_once(performing.perform(self._store, command, SystemClock().now()))
         raise ConfigurationError(
             "no run is going on, so there is nothing to tune",
@@ -174,8 +174,8 @@ class Session(Reads, Embeds):
         """Estimate what the queued requests will take, by what earlier answers of their models taught."""
         workloads = self._reader.workload(_ids(jobs), selection)
         learned = {work.lane.id: figures(self._store.learned(work.lane.id)) for work in workloads}
-        counted = self.settings.tokenizer is not None
-        return estimate(workloads, price_book(self.settings), SystemClock().now(), learned, counted=counted)
+        counted, book = self.settings.tokenizer is not None, price_book(self.settings, self._store.prices())
+        return estimate(workloads, book, SystemClock().now(), learned, counted=counted)
 
     def short_of_room(self, estimate: Estimate, vectors: int = 0) -> str | None:
         """Say that the disk will probably not hold the answers, and so many bytes of vectors; None: it will."""

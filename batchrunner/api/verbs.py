@@ -6,6 +6,7 @@ Either way the same things happen, and the caller gets the same answer or the sa
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -16,8 +17,23 @@ from batchrunner.config import Loaded
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError, DatabaseHeldError
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
+from batchrunner.formats.pricefile import price_entry
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Aim, Answer, Cancel, Command, Done, Load, Pause, Refused, Resume, Retry, Tune
+from batchrunner.runner.commands import (
+    Aim,
+    Answer,
+    Cancel,
+    Command,
+    Done,
+    Load,
+    Pause,
+    Refused,
+    Resume,
+    Retry,
+    SetPrices,
+    Tune,
+)
 from batchrunner.runner.mailbox import Letter, Mailbox, Vanished
 from batchrunner.store.lock import hold
 from batchrunner.wiring import attachments_folder
@@ -27,6 +43,8 @@ TAKE_WITHIN = 5.0
 SILENT_FOR = 30.0
 """Seconds without a sign of life after which a run that took a command is said to be stuck."""
 POLL = 0.05
+PRICES_AT_ONCE = 500
+"""Of one command: it has to fit into a letter."""
 
 Limit = Literal["auto"]
 Ref = str | Job
@@ -161,6 +179,23 @@ def tune(
     """
     command = Tune(model=model, concurrency=concurrency, rpm=rpm, tpm=tpm)
     return ask(loaded, lambda _: command)
+
+
+def set_prices(loaded: Loaded, entries: Sequence[Price], *, wait: bool = False) -> Done:
+    """Add prices to those of the database, which stand above those of files; a live run prices by them at once.
+
+    Raises ConfigurationError for what is no price.
+    """
+    done = Done()
+    for first in range(0, len(entries), PRICES_AT_ONCE):
+        command = SetPrices(entries="\n".join(map(price_entry, entries[first : first + PRICES_AT_ONCE])))
+        more = ask(loaded, partial(_as_it_is, command), wait=wait)
+        done = msgspec.structs.replace(more, rows=done.rows + more.rows)
+    return done
+
+
+def _as_it_is(command: Command, _: Reads) -> Command:
+    return command
 
 
 def load(loaded: Loaded, path: str, *, name: str | None = None, add: bool = False, wait: bool = False) -> Done:

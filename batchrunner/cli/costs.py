@@ -1,6 +1,7 @@
 """``costs``: the four sums, whole or in slices."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -9,6 +10,7 @@ from batchrunner.cli.facts import cost_facts, job_facts
 from batchrunner.cli.options import json_option, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import table, talk
+from batchrunner.cli.reprice import show_repriced
 from batchrunner.cli.text import count, one_line
 from batchrunner.cli.units import Column, used
 from batchrunner.config import Loaded
@@ -47,8 +49,14 @@ TOKEN_COLUMNS: Final = 4
     multiple=True,
     help="model, job, day, endpoint, provider or account; repeat it, or separate by commas.",
 )
+@click.option(
+    "--reprice",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
+    help="Beside it what the same calls would cost at the prices of this day, UTC. Changes nothing.",
+)
 @json_option
-def command(loaded: Loaded, job: str | None, by: tuple[str, ...], as_json: bool) -> None:
+def command(loaded: Loaded, *, job: str | None, by: tuple[str, ...], reprice: datetime | None, as_json: bool) -> None:
     """Show what it cost, of one job or of all, sliced as you like. Failed calls count too.
 
     Recorded, estimated, possibly billed and wasted are four sums and are never mixed. Pictures, megapixels, minutes of
@@ -59,10 +67,14 @@ def command(loaded: Loaded, job: str | None, by: tuple[str, ...], as_json: bool)
       batchrunner costs --by model
       batchrunner costs quickstart --by day,endpoint
       batchrunner costs --by job --json
+      batchrunner costs --by model --reprice 2026-12-01
     """
     from batchrunner.api import reads
 
     slices = tuple(dict.fromkeys(name.strip() for each in by for name in each.split(",") if name.strip()))
+    if reprice is not None:
+        show_repriced(loaded, job, slices, reprice, as_json=as_json)
+        return
     with reads(loaded) as queue:
         found = None if job is None else queue.job(job)
         rows = queue.costs(slices, found)

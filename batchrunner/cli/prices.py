@@ -1,19 +1,23 @@
 """``prices``: the price book."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrunner.cli.checkprices import check_command
+from batchrunner.cli.importprices import import_command
 from batchrunner.cli.options import json_option, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk, when
-from batchrunner.cli.setprices import import_command, set_command
+from batchrunner.cli.setprices import set_command
 from batchrunner.cli.text import one_line, plural
-from batchrunner.cli.units import price_facts, unit_prices
+from batchrunner.cli.units import percent, price_facts, unit_prices
 from batchrunner.config import Loaded
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.errors import ExitCode
+from batchrunner.core.pricing import CLASSES, LIVE
 
 if TYPE_CHECKING:
     from batchrunner.core.pricing import Price, RateCard
@@ -33,8 +37,9 @@ def command() -> None:
 def list_command(loaded: Loaded, only: str | None, part: str | None, as_json: bool) -> None:
     """List prices in dollars per million tokens, or by the unit, each with its source and the day from which it holds.
 
-    `*` in a name stands for anything. Prices of your own price_files stand above those that came with the program, an
-    exact name above a pattern, a newer date above an older one. A model that no line fits has an unknown cost.
+    `*` in a name stands for anything. Prices of your own stand above those that came with the program (those of the
+    database above those of your price_files), an exact name above a pattern, a newer date above an older one. A model
+    that no line fits has an unknown cost.
 
     \b
     Examples:
@@ -42,19 +47,19 @@ def list_command(loaded: Loaded, only: str | None, part: str | None, as_json: bo
       batchrunner prices list --provider together --model llama-3.3
       batchrunner prices list --json
     """
-    from batchrunner.api import price_book
+    from batchrunner.api.pricing import whole_book
 
     listed = [
         (price, name)
-        for price in price_book(loaded.settings).prices
+        for price in whole_book(loaded).prices
         for name in price.names
         if only in (None, price.provider) and (part or "").casefold() in name.casefold()
     ]
     if as_json:
         print_json({"schema": "batchrunner.prices/1", "prices": [_facts(price, name) for price, name in listed]})
         return
-    headers = ("provider", "model", "in $/M", "cached $/M", "out $/M", "other $", "valid from", "source")
-    table(headers, [_cells(price, name) for price, name in listed], right=(2, 3, 4))
+    headers = ("provider", "model", "class", "in $/M", "cached $/M", "out $/M", "other $", "valid from", "source")
+    table(headers, [_cells(price, name) for price, name in listed], right=(3, 4, 5))
     talk(f"{plural(len(listed), 'price')}; dollars per million tokens, others by the unit", quiet=loaded.settings.quiet)
 
 
@@ -62,8 +67,13 @@ def list_command(loaded: Loaded, only: str | None, part: str | None, as_json: bo
 @click.argument("name", metavar="MODEL")
 @click.option("--provider", "only", metavar="NAME", help="Whose model it is.  [default: the configured one]")
 @click.option("--on", "day", type=click.DateTime(["%Y-%m-%d"]), metavar="DAY", help="On another day than today, UTC.")
+@click.option(
+    "--class", "processing", type=click.Choice(CLASSES), default=LIVE, help="Of what calls.", show_default=True
+)
 @json_option
-def show_command(loaded: Loaded, name: str, only: str | None, day: datetime | None, as_json: bool) -> int:
+def show_command(
+    loaded: Loaded, name: str, *, only: str | None, day: datetime | None, processing: str, as_json: bool
+) -> int:
     """Show what a call to a model is priced by, and where that price was read. Exit code 2: its cost is unknown.
 
     \b
@@ -72,21 +82,34 @@ def show_command(loaded: Loaded, name: str, only: str | None, day: datetime | No
       batchrunner prices show whisper-1 --provider openai
       batchrunner prices show deepseek-ai/DeepSeek-V3 --on 2026-08-31
     """
-    from batchrunner.api import price_book
+    from batchrunner.api.pricing import whole_book
 
     provider = only or loaded.settings.provider
     moment = SystemClock().now() if day is None else round(day.replace(tzinfo=UTC).timestamp() * SECOND)
-    card = price_book(loaded.settings).card(provider, name, moment)
+    card = whole_book(loaded).card(provider, name, moment, processing)
     if as_json:
-        print_json({"schema": "batchrunner.price/1", "provider": provider, "model": name, "price": _card_facts(card)})
+        whose = {"provider": provider, "model": name, "class": processing}
+        print_json({"schema": "batchrunner.price/1", **whose, "price": _card_facts(card)})
     elif card is None:
         talk(f"{provider} {name} has no price: what its calls cost is unknown, and in no sum")
         talk("  try: batchrunner prices set, or batchrunner prices list")
     else:
-        table(("price", "USD"), [(name, str(usd)) for name, usd in price_facts(card).items()], right=(1,))
+        table(("price", "USD"), list(_lines(card)), right=(1,))
         since = when(card.valid_from)[:10] if card.valid_from else "always"  # type: ignore[index]
         talk(f"by the entry {card.model!r}, valid from {since}; {card.source or 'no source given'}")
     return ExitCode.OK if card is not None else ExitCode.USAGE
+
+
+def _lines(card: "RateCard") -> Iterator[tuple[str, str]]:
+    """Yield each price of a card, those of long prompts, and what is taken off."""
+    for key, usd in price_facts(card).items():
+        if key == "above":
+            for tier in usd:
+                yield from ((f"{name} above {tier['tokens']:,}", tier[name]) for name in tier if name != "tokens")
+        elif key == "discounts":
+            yield from (("less", f"{each}%") for each in usd)
+        else:
+            yield key, str(usd)
 
 
 def _card_facts(card: "RateCard | None") -> dict[str, Any] | None:
@@ -97,9 +120,13 @@ def _card_facts(card: "RateCard | None") -> dict[str, Any] | None:
 
 
 def _cells(price: "Price", name: str) -> tuple[str, ...]:
-    dearness = ["unpriced"] * 3 if price.unpriced else [_per_million(each) or "-" for each in _picos(price)]
+    none = "unpriced" if price.unpriced else "-" if price.has_prices else f"-{percent(price.discount or 0)}"
+    tokens = [none] * 3 if price.unpriced else [_per_million(each) or none for each in _picos(price)]
+    other = unit_prices(price)
+    if price.has_prices and price.discount:
+        other = f"{other}, less {percent(price.discount)}".removeprefix("-, ")
     source = one_line(price.dated_source, 60)
-    return (price.provider, name, *dearness, unit_prices(price), _day(price) or "always", source)
+    return (price.provider, name, price.processing, *tokens, other, _day(price) or "always", source)
 
 
 def _facts(price: "Price", name: str) -> dict[str, Any]:
@@ -109,6 +136,8 @@ def _facts(price: "Price", name: str) -> dict[str, Any]:
         "model": name,
         "usd_per_million_tokens": dict(zip(("input", "cached", "output"), tokens, strict=True)),
         "usd": {} if price.unpriced else price_facts(price),
+        "class": price.processing,
+        "discount_percent": None if price.discount is None else percent(price.discount).rstrip("%"),
         "unpriced": price.unpriced,
         "valid_from": _day(price),
         "source": price.source,
@@ -130,5 +159,5 @@ def _day(price: "Price") -> str | None:
     return (when(price.valid_from) or "")[:10] if price.valid_from else None
 
 
-for each in (list_command, show_command, set_command, import_command):
+for each in (list_command, show_command, set_command, import_command, check_command):
     command.add_command(each)

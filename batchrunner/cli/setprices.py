@@ -1,26 +1,29 @@
-"""``prices set`` and ``prices import``: entries are added to a price file, none is ever changed in it."""
+"""``prices set``, and where prices are put: into the database or a price file. They are added, none is ever changed."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchrunner.cli.days import today
 from batchrunner.cli.options import verb
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import one_line, plural
-from batchrunner.cli.units import price_facts
-from batchrunner.config import Loaded
-from batchrunner.core.clock import SECOND, SystemClock
+from batchrunner.cli.units import percent, price_facts
+from batchrunner.config import Loaded, parse_count
 from batchrunner.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from batchrunner.core.pricing import Price
 
 _DAY = click.DateTime(["%Y-%m-%d"])
-_FILE = click.option("--file", "path", metavar="PATH", help="The price file.  [default: the last of price_files]")
-_FROM = click.option("--from", "since", type=_DAY, metavar="DAY", help="First day, UTC.  [default: always]")
+FILE = click.option(
+    "--file", "path", metavar="PATH", help="A price file.  [default: the last of price_files, else the database]"
+)
+IN_DB = click.option("--in-db", is_flag=True, help="Into the database, although there are price_files.")
+FROM = click.option("--from", "since", type=_DAY, metavar="DAY", help="First day, UTC.  [default: always]")
 
 
 def _price_options(function: Any) -> Any:
@@ -37,130 +40,107 @@ def _price_options(function: Any) -> Any:
 @click.option("--provider", "whose", metavar="NAME", help="Whose models they are.  [default: the configured one]")
 @_price_options
 @click.option("--steps", type=click.IntRange(min=1), help="Steps that --megapixel pays for; more cost more.")
+@click.option("--above", multiple=True, metavar="N:PRICES", help="Of longer prompts: 200k:input=2.5,output=15.")
+@click.option("--discount", metavar="PERCENT", help="Off these prices, or off what the models cost without it.")
+@click.option("--class", "processing", type=click.Choice(["live", "batch"]), help="Of what calls.  [default: live]")
 @click.option("--unpriced", is_flag=True, help="Their cost is unknown.")
 @click.option("--source", default="", metavar="TEXT", help="Where the price was read: a page, a contract.")
-@_FROM
-@_FILE
+@FROM
+@FILE
+@IN_DB
 def set_command(
     loaded: Loaded,
     models: tuple[str, ...],
     *,
     whose: str | None,
     steps: int | None,
+    above: tuple[str, ...],
+    discount: str | None,
+    processing: str | None,
     unpriced: bool,
     source: str,
     since: datetime | None,
     path: str | None,
+    in_db: bool,
     **prices: str | None,
 ) -> None:
-    """Put a price of your own into a price file; it stands above those that came with the program.
+    """Set a price of your own; it stands above those that came with the program. A live run takes it at once.
 
-    Prices are dollars per million tokens or characters, per picture, megapixel, hour or search. What was run already
-    keeps the price that it was run at.
+    Prices are dollars per million tokens or characters, per picture, megapixel, hour or search. It is put into the
+    database, or into your price file if you have one. What was run already keeps the price that it was run at.
 
     \b
     Examples:
       batchrunner prices set openai/gpt-oss-20b --input 0.04 --output 0.16 --source "contract 2026-7"
-      batchrunner prices set acme/painter --provider acme --megapixel 0.0027 --steps 4 --file prices.toml
-      batchrunner prices set whisper-1 --provider openai --minute 0.006 --from 2026-12-01
+      batchrunner prices set "*" --discount 12.5 --from 2026-12-01 --source "contract 2026-7"
+      batchrunner prices set acme/long --input 1.25 --output 10 --above 200k:input=2.5,output=15
+      batchrunner prices set whisper-1 --provider openai --minute 0.006 --file prices.toml
     """
     from batchrunner.formats.pricefile import price_of
 
     given = {key: text for key, text in prices.items() if text is not None}
     entry: dict[str, Any] = {"provider": whose or loaded.settings.provider, "names": list(models), **given}
-    entry |= {key: value for key, value in (("steps", steps), ("source", source), ("unpriced", unpriced)) if value}
+    more = {"steps": steps, "source": source, "unpriced": unpriced, "class": processing, "discount": discount}
+    entry |= {key: value for key, value in more.items() if value}
+    if above:
+        entry["above"] = [_tier(each) for each in above]
     if source:
-        entry["retrieved"] = _today().isoformat()
+        entry["retrieved"] = today().isoformat()
     if since is not None:
         entry["valid_from"] = since.date()
-    _append(loaded, path, [price_of(entry, "the price")])
+    put(loaded, path, [price_of(entry, "the price")], in_db=in_db)
 
 
-@verb(name="import")
-@click.argument("listing", metavar="FILE")
-@click.option("--provider", "whose", metavar="NAME", multiple=True, help="Only this provider's.  [default: ours]")
-@_FROM
-@_FILE
-def import_command(
-    loaded: Loaded, listing: str, whose: tuple[str, ...], since: datetime | None, path: str | None
-) -> None:
-    """Take prices from LiteLLM's price file (JSON), or from another price file (TOML), into yours.
-
-    Only what differs from the price book is added, so the same file can be imported again. What is listed twice for
-    one thing is charged once; what has a condition that an entry can't hold is taken in as unpriced, and said.
-
-    \b
-    Examples:
-      batchrunner prices import model_prices_and_context_window.json --file prices.toml
-      batchrunner prices import colleague.toml --provider together
-    """
-    from batchrunner.api import price_book
-    from batchrunner.formats.litellm import read_litellm
-    from batchrunner.formats.pricefile import parse_prices, read_prices
-
-    file = Path(listing)
-    providers = whose or tuple(loaded.settings.providers)
-    content, first = read_prices(file), 0 if since is None else _microseconds(since)
-    if file.suffix == ".toml":
-        prices = [price for price in parse_prices(content, listing) if price.provider in providers]
-    else:
-        imported = read_litellm(content, providers, retrieved=_today().isoformat(), valid_from=first)
-        prices = imported.prices
-        _tell(imported.skipped, "left out")
-        _tell(imported.unpriced, "taken in as unpriced")
-        if imported.once:
-            talk(f"{plural(imported.once, 'price')} listed twice for one thing, and charged once")
-    fresh = list(_news(prices, price_book(loaded.settings)))
-    if not fresh:
-        known = f"{plural(len(prices), 'price')} read, all of them known"
-        none = f"there is no price of {one_line(', '.join(providers), 100)} in {listing}"
-        talk(f"{known if prices else none}: nothing was written", quiet=loaded.settings.quiet)
-        return
-    _append(loaded, path, fresh)
+def _tier(text: str) -> dict[str, Any]:
+    """Read ``200k:input=2.5,output=15`` as a table of a price file."""
+    length, colon, prices = text.partition(":")
+    pairs = [each.partition("=") for each in prices.split(",")]
+    try:
+        if not colon or not all(equals for _, equals, _ in pairs):
+            raise ValueError
+        return {"tokens": parse_count(length), **{name.strip(): usd.strip() for name, _, usd in pairs}}
+    except ValueError:
+        raise click.UsageError(f"--above is written as 200k:input=2.5,output=15, not {text[:80]!r}") from None
 
 
-def _news(prices: Sequence["Price"], book: Any) -> Iterator["Price"]:
-    """Yield the prices that would change what a model is priced by."""
-    now = SystemClock().now()
-    for price in prices:
-        cards = [book.card(price.provider, name, max(now, price.valid_from)) for name in price.names]
-        wanted = None if price.unpriced else price_facts(price)
-        if any((None if card is None else price_facts(card)) != wanted for card in cards):
-            yield price
-
-
-def _append(loaded: Loaded, path: str | None, prices: Sequence["Price"]) -> None:
-    from batchrunner.formats.pricefile import append_prices
-
-    known = [Path(each).resolve() for each in loaded.settings.price_files]
-    if path is None and not known:
-        raise ConfigurationError(
-            "there is no price file of yours",
-            hint='give one with --file prices.toml, and name it in batchrunner.toml: price_files = ["prices.toml"]',
-        )
-    target = known[-1] if path is None else Path(path)
-    append_prices(target, prices)
+def put(loaded: Loaded, path: str | None, prices: Sequence["Price"], *, in_db: bool) -> None:
+    """Add prices to a file or to the database, and show them."""
+    known = loaded.settings.price_files
+    if path is not None and in_db:
+        raise ConfigurationError("prices go into a file or into the database", hint="give --file or --in-db, not both")
+    target = Path(path) if path is not None else known[-1] if known and not in_db else None
+    where = _into_database(loaded, prices) if target is None else _into_file(target, prices)
     rows = [(price.provider, one_line(", ".join(price.names), 60), _shown(price)) for price in prices]
     table(("provider", "model", "USD"), rows)
-    talk(f"{plural(len(prices), 'entry', 'entries')} added to {target}", quiet=loaded.settings.quiet)
-    of_providers = {each.prices.resolve() for each in loaded.settings.providers.values() if each.prices is not None}
-    if target.resolve() not in (*known, *of_providers):
+    talk(f"{plural(len(prices), 'entry', 'entries')} added to {where}", quiet=loaded.settings.quiet)
+    if target is not None and not _is_read(loaded, target):
         talk(f'note: {target} is read once batchrunner.toml names it: price_files = ["{target}"]')
 
 
+def _into_database(loaded: Loaded, prices: Sequence["Price"]) -> str:
+    from batchrunner.api import verbs
+
+    done = verbs.set_prices(loaded, prices)
+    return f"{loaded.settings.db}" + (", and to the run that is going on" if done.live else "")
+
+
+def _into_file(target: Path, prices: Sequence["Price"]) -> str:
+    from batchrunner.formats.pricefile import append_prices
+
+    append_prices(target, prices)
+    return str(target)
+
+
+def _is_read(loaded: Loaded, target: Path) -> bool:
+    """Whether the configuration names a file, as one of the person's or of a provider's."""
+    configured = {each.prices for each in loaded.settings.providers.values() if each.prices is not None}
+    return target.resolve() in {each.resolve() for each in (*configured, *loaded.settings.price_files)}
+
+
 def _shown(price: "Price") -> str:
-    facts = price_facts(price)
-    return "unpriced" if price.unpriced else ", ".join(f"{name} {usd}" for name, usd in facts.items())
-
-
-def _tell(reasons: Mapping[str, int], what: str) -> None:
-    for reason, number in sorted(reasons.items(), key=lambda item: -item[1]):
-        talk(f"{plural(number, 'entry', 'entries')} {what}: {reason}")
-
-
-def _today() -> date:
-    return datetime.fromtimestamp(SystemClock().now() / SECOND, UTC).date()
-
-
-def _microseconds(day: datetime) -> int:
-    return round(day.replace(tzinfo=UTC).timestamp() * SECOND)
+    if price.unpriced:
+        return "unpriced"
+    facts = [f"{name} {usd}" for name, usd in price_facts(price).items() if name != "above"]
+    facts += [f"above {tier.above_tokens:,} tokens other prices" for tier in price.tiers]
+    off = [] if price.discount is None else [f"less {percent(price.discount)}"]
+    return ", ".join([*([] if price.processing == "live" else ["in batches"]), *facts, *off])

@@ -1,14 +1,14 @@
 """Units other than tokens, as people say them."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from batchrunner.cli.text import count, plural
 from batchrunner.core.tariff import HOUR, MEGAPIXEL, PRICES, TOKEN_PRICES
 from batchrunner.formats.base import exact_usd
 
 if TYPE_CHECKING:
-    from batchrunner.core.tariff import Tariff
+    from batchrunner.core.terms import Terms
     from batchrunner.core.usage import Usage
     from batchrunner.store.base import CostRow
 
@@ -44,38 +44,61 @@ _SOLD: Final = (
     ("audio_output", "M audio out"),
     ("image_input", "M image in"),
     ("image_output", "M image out"),
+    ("reasoning", "M thought"),
     ("image", "picture"),
     ("megapixel", "MP"),
     ("hour", "hour"),
     ("character", "M characters"),
     ("search", "search"),
 )
-_BY_THE_MILLION: Final = frozenset({"audio_input", "audio_output", "image_input", "image_output", "character"})
+_BY_THE_MILLION: Final = frozenset({*TOKEN_PRICES, "character"})
 
 
-def unit_prices(tariff: "Tariff") -> str:
-    """Return the prices of other units than plain tokens in one cell: ``0.0027/MP (4 steps)``; ``-`` for none."""
+def unit_prices(tariff: "Terms") -> str:
+    """Return the prices of other units than plain tokens in one cell, and what else there is to say of the tokens:
+    ``0.0027/MP (4 steps)``, ``above 200,000 in the prompt: input 2.5``; ``-`` for none.
+    """
     told = []
     for name, per in _SOLD:
         pico = getattr(tariff, name)
         if pico is not None:
             steps = f" ({plural(tariff.steps, 'step')})" if name == "megapixel" and tariff.steps else ""
             told.append(f"{usd_of(name, pico)}/{per}{steps}")
+    for tier in tariff.tiers:
+        dearer = " ".join(f"{name} {usd_of(name, pico)}" for name, pico in tier.own().items())
+        told.append(f"above {tier.above_tokens:,} in the prompt: {dearer}")
     return ", ".join(told) or "-"
+
+
+def percent(millionths: int) -> str:
+    """Return a discount as people say it: ``12.5%``."""
+    whole, part = divmod(millionths, 10_000)
+    return f"{whole}.{part:04}".rstrip("0").rstrip(".") + "%"
 
 
 def usd_of(name: str, pico: int) -> str:
     """Return a price in USD as it is told: by the million tokens or characters, else by the one."""
-    return exact_usd(pico * 10**6 if name in _BY_THE_MILLION or name in TOKEN_PRICES else pico)
+    return exact_usd(pico * 10**6 if name in _BY_THE_MILLION else pico)
 
 
-def price_facts(tariff: "Tariff") -> dict[str, str | int]:
-    """Return all prices that a tariff has as JSON types, in USD, by the names that price files have for them."""
+def price_facts(tariff: "Terms") -> dict[str, Any]:
+    """Return all prices that a tariff has as JSON types, in USD, by the names that price files have for them.
+
+    ``above`` is there where long prompts have others, ``discounts`` (in percent) where something is taken off a card.
+    """
     names = {"character": "characters"}
-    told: dict[str, str | int] = {
+    told: dict[str, Any] = {
         names.get(name, name): usd_of(name, pico) for name in PRICES if (pico := getattr(tariff, name)) is not None
     }
-    return told | ({"steps": tariff.steps} if tariff.steps is not None else {})
+    if tariff.steps is not None:
+        told["steps"] = tariff.steps
+    if tariff.tiers:
+        told["above"] = [
+            {"tokens": tier.above_tokens, **{name: usd_of(name, pico) for name, pico in tier.own().items()}}
+            for tier in tariff.tiers
+        ]
+    discounts = [percent(each).rstrip("%") for each in getattr(tariff, "discounts", ())]
+    return told | ({"discounts": discounts} if discounts else {})
 
 
 def used(row: "CostRow") -> list[Column]:

@@ -3,15 +3,24 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Context, Decimal, FloatOperation, Inexact, InvalidOperation, localcontext
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from batchrunner.core.tariff import PRICES, Tariff
+from batchrunner.core.tariff import PRICES
+from batchrunner.core.terms import WHOLE, NetTerms, Terms
 from batchrunner.core.usage import Usage
 
 PICO = 10**12
 """Pico-dollars in a dollar."""
+
+LIVE: Final = "live"
+BATCH: Final = "batch"
+CLASSES: Final = (LIVE, BATCH)
+"""How a call is processed: by itself, or as a row of a batch that the provider works on when it likes."""
+
+IN_DATABASE: Final = 1_000_000
+"""The priority of prices that were set in the database: above those of every file."""
 
 _KNOWN_LANES = 1024
 _DEAREST = Decimal(1_000_000)
@@ -21,8 +30,8 @@ _OLDEST = ("input", "output", "cached")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateCard(Tariff):
-    """The frozen prices that an attempt is priced by: one provider, model and date."""
+class RateCard(NetTerms):
+    """The frozen prices that an attempt is priced by: one provider, model, class and date."""
 
     provider: str
     model: str
@@ -31,6 +40,8 @@ class RateCard(Tariff):
     """Microseconds UTC; 0 from the start of time."""
     source: str = ""
     """Where the price was read, with its date."""
+    processing: str = LIVE
+    """One of ``CLASSES``."""
 
     def digest(self) -> bytes:
         """Return 16 bytes that are the same for equal cards, in every process and version, and for no others."""
@@ -39,6 +50,12 @@ class RateCard(Tariff):
         for name in (*PRICES, "steps"):
             if name not in _OLDEST and getattr(self, name) is not None:
                 parts += name, getattr(self, name)
+        if self.processing != LIVE:
+            parts += "class", self.processing
+        for tier in self.tiers:
+            parts += "above", tier.above_tokens, sorted(tier.own().items())
+        if self.discounts:
+            parts += "discounts", self.discounts
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).digest()[:16]
 
 
@@ -50,7 +67,7 @@ def cost_of(card: RateCard | None, usage: Usage) -> int | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Price(Tariff):
+class Price(Terms):
     """A dated row of the price book, as people edit it."""
 
     provider: str
@@ -62,17 +79,35 @@ class Price(Tariff):
     retrieved: str = ""
     """The day on which it was read, as it was written down."""
     unpriced: bool = False
-    """The row has a condition that we can't price (long prompts, tiers): its models' cost is unknown."""
+    """The row has a condition that we can't price: its models' cost is unknown."""
+    processing: str = LIVE
+    """One of ``CLASSES``: what the row is the price of."""
+    discount: int | None = None
+    """What is taken off, in millionths: off the row's own prices, or where it has none, off what its models cost
+    without it. A row of batches whose models have no other price there is so much below the live price. Discounts of
+    one class never add up: the row that wins counts.
+    """
     priority: int = 0
     """Higher wins over everything else: a person's rows stand above those that came with the program."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no tariff can be, and for a row without names or prices."""
-        Tariff.__post_init__(self)
+        Terms.__post_init__(self)
         if not self.names or not all(self.names):
             raise ValueError(f"a price of {self.provider} names no model")
-        if not self.unpriced and all(getattr(self, name) is None for name in PRICES):
+        if self.processing not in CLASSES:
+            raise ValueError(f"a class is one of {', '.join(CLASSES)}, not {self.processing!r}")
+        if self.discount is not None and not 0 <= self.discount <= WHOLE:
+            raise ValueError("a discount is 0 to 100 percent")
+        if not self.has_prices and self.tiers:
+            raise ValueError("what long prompts cost stands beside what others cost")
+        if not self.unpriced and self.discount is None and not self.has_prices:
             raise ValueError(f"a price of {self.names[0]} has no price: leave it out, or write `unpriced = true`")
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether it has prices of its own; if not, it is unpriced or a discount."""
+        return any(getattr(self, name) is not None for name in PRICES)
 
     @property
     def dated_source(self) -> str:
@@ -88,8 +123,12 @@ class _Entry(NamedTuple):
     parts: tuple[str, ...]
     """The folded name, split at its stars."""
     valid_from: int
+    source: str
+    processing: str
+    discount: int | None
+    """Of a row without prices of its own: what it takes off the card below it."""
     card: RateCard | None
-    """None: unpriced."""
+    """None: unpriced, or a discount."""
 
     def matches(self, model: str) -> bool:
         """Whether the folded name of a model fits; linear in its length, whatever the pattern is."""
@@ -121,13 +160,32 @@ class PriceBook:
         for entries in self._entries.values():
             entries.sort(key=lambda entry: entry.rank, reverse=True)
 
-    def card(self, provider: str, model: str, at_us: int) -> RateCard | None:
+    def card(self, provider: str, model: str, at_us: int, processing: str = LIVE) -> RateCard | None:
         """Return the card of a model at a time (microseconds UTC), or None: its cost is unknown, which is never 0.
 
-        Of the rows that fit and are valid by then: the highest priority wins, then an exact name over a pattern, then
-        the pattern with more letters, then the newest date, then the row further down. Where the winner is unpriced,
-        so is the model.
+        Of the rows of its class that fit and are valid by then: the highest priority wins, then an exact name over a
+        pattern, then the pattern with more letters, then the newest date, then the row further down. Where the winner
+        is unpriced, so is the model. A discount without prices is taken off the next row that has some; where a batch
+        has none, off the live card.
         """
+        valid = [entry for entry in self._fit(provider, model) if entry.valid_from <= at_us]
+        return _chosen(valid, processing)
+
+    def with_more(self, prices: Iterable[Price]) -> "PriceBook":
+        """Return a book that has these rows too."""
+        return PriceBook((*self.prices, *prices))
+
+    def knows(self, provider: str, model: str, processing: str = LIVE) -> bool:
+        """Whether any row of a class fits a model, valid or not, priced or not."""
+        return any(entry.processing == processing for entry in self._fit(provider, model))
+
+    def changes(self, provider: str, model: str, after_us: int) -> int | None:
+        """Return the next time after one at which another row of a model begins to hold; None: never."""
+        dates = [entry.valid_from for entry in self._fit(provider, model) if entry.valid_from > after_us]
+        return min(dates, default=None)
+
+    def _fit(self, provider: str, model: str) -> tuple[_Entry, ...]:
+        """Return the entries that fit a model, what wins first; remembered, as there are few models."""
         known = self._fitting.get((provider, model))
         if known is None:
             folded = model.casefold()
@@ -135,7 +193,28 @@ class PriceBook:
             if len(self._fitting) >= _KNOWN_LANES:
                 self._fitting.clear()
             self._fitting[provider, model] = known
-        return next((entry.card for entry in known if entry.valid_from <= at_us), None)
+        return known
+
+
+def _chosen(entries: list[_Entry], processing: str) -> RateCard | None:
+    """Return the card of the first entry of a class, or what its discount leaves of the one below it."""
+    mine = [entry for entry in entries if entry.processing == processing]
+    if not mine:
+        return None
+    first = mine[0]
+    if first.discount is None:
+        return first.card
+    below = next((entry for entry in mine if entry.discount is None), None)
+    card = below.card if below is not None else _chosen(entries, LIVE) if processing != LIVE else None
+    if card is None:
+        return None
+    return replace(
+        card,
+        processing=processing,
+        valid_from=max(card.valid_from, first.valid_from),
+        source="; ".join(filter(None, (first.source, card.source))),
+        discounts=(*card.discounts, first.discount) if first.discount else card.discounts,
+    )
 
 
 def pico_per_token(usd_per_million: str | Decimal) -> int:
@@ -189,8 +268,18 @@ def _entry(price: Price, name: str, place: int) -> _Entry:
     folded = name.casefold()
     parts = tuple(folded.split("*"))
     rank = (price.priority, len(parts) == 1, len(folded) - len(parts), price.valid_from, place)
-    tariff = {each.name: getattr(price, each.name) for each in fields(Tariff)}
+    terms = {each.name: getattr(price, each.name) for each in fields(Terms)}
+    source = price.dated_source
+    if price.unpriced or not price.has_prices:
+        discount = None if price.unpriced else price.discount
+        return _Entry(rank, parts, price.valid_from, source, price.processing, discount, None)
     card = RateCard(
-        provider=price.provider, model=name, valid_from=price.valid_from, source=price.dated_source, **tariff
+        provider=price.provider,
+        model=name,
+        valid_from=price.valid_from,
+        source=source,
+        processing=price.processing,
+        discounts=(price.discount,) if price.discount else (),
+        **terms,
     )
-    return _Entry(rank, parts, price.valid_from, None if price.unpriced else card)
+    return _Entry(rank, parts, price.valid_from, source, price.processing, None, card)

@@ -12,7 +12,10 @@ HOUR = 3_600_000
 """Milliseconds."""
 MEGAPIXEL = 1_000_000
 
-TOKEN_PRICES = ("input", "cached", "output", "audio_input", "audio_output", "image_input", "image_output")
+TOKEN_PRICES = (
+    *("input", "cached", "output", "audio_input", "audio_output", "image_input", "image_output"),
+    "reasoning",
+)
 UNIT_PRICES = ("image", "megapixel", "hour", "character", "search")
 PRICES = (*TOKEN_PRICES, *UNIT_PRICES)
 """The names of all prices that a tariff can have."""
@@ -42,6 +45,8 @@ class Tariff:
     """Per input token of a picture; None: as ``input``, which is what models that see charge."""
     image_output: int | None = None
     """Per output token of a picture; None: as ``output``."""
+    reasoning: int | None = None
+    """Per output token that was thought and not said; None: as ``output``, which is what nearly all charge."""
     image: int | None = None
     """Per picture, whatever its size."""
     megapixel: int | None = None
@@ -107,7 +112,7 @@ class Tariff:
         """Whether input and output have one price each, whatever the tokens are made of."""
         if self.input is None or self.output is None or self.audio_input is not None or self.audio_output is not None:
             return False
-        return self.image_input is None and self.image_output is None
+        return self.image_input is None and self.image_output is None and self.reasoning is None
 
     def _plain(self, usage: Usage) -> int | None:
         """Price tokens without further details: what nearly every attempt is."""
@@ -122,7 +127,10 @@ class Tariff:
                 cost += min(cached, given) * (self.cached - fresh)
         if made <= 0:
             return cost
-        return None if self.output is None else cost + made * self.output
+        if self.output is None:
+            return None
+        cost += made * self.output
+        return cost if self.reasoning is None else cost + _within(usage[3], made) * (self.reasoning - self.output)
 
     def _tokens(self, usage: Usage) -> tuple[int, bool]:
         """Return what the tokens that have a price cost, and whether those are all."""
@@ -132,12 +140,14 @@ class Tariff:
         cached = _within(usage.cached, given - heard - seen)
         said = _within(usage.audio_output, made)
         drawn = 0 if self.image_output is None else _within(usage.image_output, made - said)
+        thought = 0 if self.reasoning is None else _within(usage.reasoning, made - said - drawn)
         parts = (
             (given - heard - seen - cached, self.input),
             (cached, self.input if self.cached is None else self.cached),
             (heard, self.audio_input),
             (seen, self.image_input),
-            (made - said - drawn, self.output),
+            (made - said - drawn - thought, self.output),
+            (thought, self.reasoning),
             (said, self.audio_output),
             (drawn, self.image_output),
         )
@@ -166,7 +176,7 @@ class Tariff:
         return self.cached, self.audio_input, self.image_input
 
     def _outputs(self) -> tuple[int | None, ...]:
-        return self.audio_output, self.image_output
+        return self.audio_output, self.image_output, self.reasoning
 
 
 def _part(amount: int, price: int | None, portion: int) -> int | None:

@@ -1,10 +1,11 @@
 """LiteLLM's price file (``model_prices_and_context_window.json``) as rows of our price book.
 
-One JSON object by model; prices are USD for a single unit. What has a condition that a row can't hold (dearer beyond so
-many tokens, a price of its own for reasoning) becomes a row that says that its cost is unknown, never a wrong price.
+One JSON object by model; prices are USD for a single unit. What has a condition that a row can't hold (tiers by ranges,
+a price for each call beside that of tokens) becomes a row that says that its cost is unknown, never a wrong price.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -12,13 +13,16 @@ from decimal import Context, Decimal, InvalidOperation
 from typing import Any, Final
 
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.pricing import PICO, Price, whole_picos
+from batchrunner.core.pricing import BATCH, PICO, Price, whole_picos
 from batchrunner.core.tariff import TOKEN_PRICES
+from batchrunner.core.terms import Tier
 
 OUR_NAMES: Final = {"together_ai": "together"}
 """Providers that LiteLLM calls otherwise than we do."""
-SERVICE_CLASSES: Final = ("_batches", "_priority", "_flex")
-"""Prices of other ways of being served than an ordinary call."""
+BATCHES: Final = "_batches"
+"""Ends the names of a batch's prices."""
+OTHER_CLASSES: Final = ("_priority", "_flex")
+"""End the names of prices of ways of being served that we don't use."""
 ON_REQUEST: Final = ("cache_creation_", "search_context_", "file_search_", "code_interpreter_", "computer_use_",
                      "vector_store_", "annotation_", "ocr_")  # fmt: skip
 """Prices of what a call costs extra only where it asks for it by itself."""
@@ -30,6 +34,7 @@ _TOKENS: Final = {
     "audio_output": "output_cost_per_audio_token",
     "image_input": "input_cost_per_image_token",
     "image_output": "output_cost_per_image_token",
+    "reasoning": "output_cost_per_reasoning_token",
 }
 _UNITS: Final = {
     "image": (("output_cost_per_image", "input_cost_per_image"), 1),
@@ -42,6 +47,7 @@ _UNITS: Final = {
 _MADE_BY_TOKEN: Final = ("output", "audio_output", "image_output")
 _TRUE_DIGITS: Final = Context(prec=12)
 """What was computed with floats has digits beyond these that nobody meant."""
+_ABOVE: Final = re.compile(r"(.+)_above_([1-9][0-9]{0,6})(k?)_tokens", re.ASCII)
 _PAINTS: Final = ("image_generation", "image_edit")
 
 
@@ -95,34 +101,73 @@ def _add(
     if "-x-" in name or (theirs == "together_ai" and model == name):
         imported.skipped["priced by size class, not by model"] += 1
         return
-    source = f"LiteLLM's price file, {name}"
+    row = {"provider": ours, "names": (model,), "source": f"LiteLLM's price file, {name}", **facts}
     try:
-        prices: dict[str, Any] = {**_prices(entry, imported)}
+        listed = _listed(entry)
+    except ValueError as problem:
+        _say_unknown(imported, row, problem)
+        return
+    _add_row(imported, entry, listed[""], row)
+    if listed[BATCHES]:
+        _add_row(imported, {"mode": entry.get("mode")}, listed[BATCHES], {**row, "processing": BATCH})
+
+
+def _add_row(imported: Imported, entry: Mapping[str, Any], listed: dict[str, Decimal], row: Mapping[str, Any]) -> None:
+    """Add the prices of one class of calls, or that they are not known."""
+    try:
+        prices = _prices(entry, listed, imported)
         if not prices:
             imported.skipped["without a price"] += 1
             return
-        imported.prices.append(Price(provider=ours, names=(model,), source=source, **prices, **facts))
+        imported.prices.append(Price(**row, **prices))
     except (_Unpriceable, ValueError) as problem:
-        reason = str(problem) if isinstance(problem, _Unpriceable) else "has a price that is none, or is too fine"
-        imported.unpriced[reason] += 1
-        imported.prices.append(Price(provider=ours, names=(model,), source=source, unpriced=True, **facts))
+        _say_unknown(imported, row, problem)
 
 
-def _prices(entry: Mapping[str, Any], imported: Imported) -> dict[str, int]:
-    """Return pico-dollars by our names of the prices. Raises _Unpriceable, and ValueError for what is no price."""
-    dear = {key: amount for key, value in entry.items() if "cost" in key and (amount := _dollars(key, value))}
-    dear = {key: amount for key, amount in dear.items() if not _is_other(key)}
-    if entry.get("tiered_pricing") or any("_above_" in key for key in dear):
-        raise _Unpriceable("dearer beyond so many tokens")
-    if dear.pop("output_cost_per_reasoning_token", None) not in (None, dear.get("output_cost_per_token")):
-        raise _Unpriceable("reasoning has a price of its own")
+def _say_unknown(imported: Imported, row: Mapping[str, Any], problem: Exception) -> None:
+    reason = str(problem) if isinstance(problem, _Unpriceable) else "has a price that is none, or is too fine"
+    imported.unpriced[reason] += 1
+    imported.prices.append(Price(**row, unpriced=True))
+
+
+def _listed(entry: Mapping[str, Any]) -> dict[str, dict[str, Decimal]]:
+    """Return what costs anything by its name, of ordinary calls and of batches. Raises ValueError."""
+    found: dict[str, dict[str, Decimal]] = {"": {}, BATCHES: {}}
+    for key, value in entry.items():
+        if "cost" in key and (amount := _dollars(key, value)) and not _is_other(key):
+            found[BATCHES if key.endswith(BATCHES) else ""][key.removesuffix(BATCHES)] = amount
+    return found
+
+
+def _prices(entry: Mapping[str, Any], dear: dict[str, Decimal], imported: Imported) -> dict[str, Any]:
+    """Return pico-dollars by our names of the prices, and tiers. Raises _Unpriceable; ValueError for what is none."""
+    if entry.get("tiered_pricing"):
+        raise _Unpriceable("dearer by ranges of tokens")
+    tiers = _take_tiers(dear)
     prices = {ours: whole_picos(dear.pop(name), PICO, "token") for ours, name in _TOKENS.items() if name in dear}
+    if prices.get("reasoning") == prices.get("output"):
+        prices.pop("reasoning", None)
     _take_units(entry, dear, prices, imported)
     if dear:
         raise _Unpriceable(f"has a price that we don't know: {min(dear)}")
+    if any(not tier.own().keys() <= prices.keys() for tier in tiers):
+        raise _Unpriceable("has a price for long prompts, and none for others")
     if not prices and any("cost" in key and value is not None for key, value in entry.items()):
         raise _Unpriceable("listed as free, which there may mean unknown")
-    return _with_zeros(entry, prices)
+    return {**_with_zeros(entry, prices), "tiers": tiers} if tiers else _with_zeros(entry, prices)
+
+
+def _take_tiers(dear: dict[str, Decimal]) -> tuple[Tier, ...]:
+    """Take the prices of long prompts; raise _Unpriceable for one of anything but tokens."""
+    ours = {name: price for price, name in _TOKENS.items()}
+    found: dict[int, dict[str, int]] = {}
+    for key in [key for key in dear if "_above_" in key]:
+        parts = _ABOVE.fullmatch(key)
+        if parts is None or parts[1] not in ours:
+            raise _Unpriceable("dearer beyond so much of something else than tokens")
+        above = int(parts[2]) * (1_000 if parts[3] else 1)
+        found.setdefault(above, {})[ours[parts[1]]] = whole_picos(dear.pop(key), PICO, "token")
+    return tuple(Tier(above_tokens=above, **prices) for above, prices in sorted(found.items()))
 
 
 def _take_units(entry: Mapping[str, Any], dear: dict[str, Decimal], prices: dict[str, int], imported: Imported) -> None:
@@ -170,4 +215,4 @@ def _dollars(key: str, value: Any) -> Decimal | None:
 
 
 def _is_other(key: str) -> bool:
-    return key.startswith(ON_REQUEST) or key.endswith(SERVICE_CLASSES)
+    return key.startswith(ON_REQUEST) or key.endswith(OTHER_CLASSES)

@@ -1,22 +1,25 @@
 """Price files: TOML that people edit, read into the price book.
 
-``[[price]]`` entries with ``provider``, ``names`` and at least one price; optional ``steps``, ``valid_from``,
-``source``, ``retrieved`` and ``unpriced``. Prices are USD, best written as strings; ``RATES`` says per what each is.
+``[[price]]`` entries with ``provider``, ``names`` and at least one price or a ``discount``; optional ``steps``,
+``class``, ``valid_from``, ``source``, ``retrieved`` and ``unpriced``, and beneath them ``[[price.above]]`` with what
+long prompts cost. Prices are USD, best written as strings; ``RATES`` says per what each is.
 """
 
+import contextlib
 import json
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.pricing import PICO, Price, PriceBook, whole_picos
-from batchrunner.core.tariff import TOKEN_PRICES
+from batchrunner.core.pricing import LIVE, PICO, Price, PriceBook, whole_picos
+from batchrunner.core.tariff import TOKEN_PRICES, Tariff
+from batchrunner.core.terms import WHOLE, Tier
 from batchrunner.formats.replace import Replacement
 
 BUILT_IN = "prices.toml"
@@ -46,7 +49,24 @@ RATES: Final[Mapping[str, Rate]] = {
 }
 """The prices that an entry can have. Time is told per hour, minute or second, once."""
 _WRITTEN: Final[Mapping[str, Rate]] = {key: rate for key, rate in RATES.items() if key not in ("minute", "second")}
-KNOWN = frozenset((*NEEDED, *RATES, "steps", "valid_from", "source", "retrieved", "unpriced", "currency"))
+KNOWN = frozenset(
+    (
+        *NEEDED,
+        *RATES,
+        "steps",
+        "class",
+        "discount",
+        "above",
+        "valid_from",
+        "source",
+        "retrieved",
+        "unpriced",
+        "currency",
+    )
+)
+_OF_A_TIER = frozenset(("tokens", *TOKEN_PRICES))
+_PERCENT = 10_000
+"""Millionths of one percent."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -83,18 +103,27 @@ def price_entry(price: Price) -> str:
     """Return a price as an entry of a price file: read again it is the same, but for its priority."""
     lines = ["[[price]]", f"provider = {_quoted(price.provider)}"]
     lines.append(f"names = [{', '.join(map(_quoted, price.names))}]")
-    for key, rate in _WRITTEN.items():
-        pico = getattr(price, rate.price)
-        if pico is not None:
-            lines.append(f'{key} = "{exact_decimal(pico, rate.times)}"')
+    lines += _rate_lines(price, _WRITTEN)
     if price.steps is not None:
         lines.append(f"steps = {price.steps}")
+    if price.processing != LIVE:
+        lines.append(f"class = {_quoted(price.processing)}")
+    if price.discount is not None:
+        lines.append(f'discount = "{exact_decimal(price.discount, _PERCENT)}"')
     if price.valid_from:
         lines.append(f"valid_from = {_moment(price.valid_from)}")
     lines += [f"{key} = {_quoted(text)}" for key in ("source", "retrieved") if (text := getattr(price, key))]
     if price.unpriced:
         lines.append("unpriced = true")
+    for tier in price.tiers:
+        lines += "[[price.above]]", f"tokens = {tier.above_tokens}", *_rate_lines(tier, TOKEN_PRICES)
     return "\n".join(lines) + "\n"
+
+
+def _rate_lines(tariff: Tariff, keys: Iterable[str]) -> list[str]:
+    rates = [(key, RATES[key]) for key in keys]
+    told = [(key, rate, pico) for key, rate in rates if (pico := getattr(tariff, rate.price)) is not None]
+    return [f'{key} = "{exact_decimal(pico, rate.times)}"' for key, rate, pico in told]
 
 
 def append_prices(path: Path, prices: Sequence[Price]) -> None:
@@ -157,6 +186,9 @@ def price_of(entry: Mapping[str, Any], where: str, priority: int = 0) -> Price:
             source=_text(entry, "source") if "source" in entry else "",
             retrieved=str(entry.get("retrieved", "")),
             unpriced=_flag(entry, "unpriced"),
+            processing=_text(entry, "class") if "class" in entry else LIVE,
+            discount=_millionths(entry["discount"]) if "discount" in entry else None,
+            tiers=_tiers(entry.get("above", [])),
             priority=priority,
             steps=_steps(entry),
             **_picos(entry),
@@ -223,6 +255,33 @@ def _steps(entry: Mapping[str, Any]) -> int | None:
     if value is not None and type(value) is not int:
         raise ValueError("`steps` must be a whole number, such as 4")
     return value
+
+
+def _millionths(value: object) -> int:
+    """Return a discount in percent as millionths. Raises ValueError for what is finer than that."""
+    if isinstance(value, str | int | Decimal) and not isinstance(value, bool):
+        with contextlib.suppress(InvalidOperation, Inexact), localcontext(Context(traps=[InvalidOperation, Inexact])):
+            exact = Decimal(value) * _PERCENT
+            if 0 <= exact <= WHOLE and exact == int(exact):
+                return int(exact)
+    raise ValueError('`discount` must be a percentage from 0 to 100 with at most four decimals, such as "50"')
+
+
+def _tiers(found: object) -> tuple[Tier, ...]:
+    """Return what long prompts cost, in order. Raises ValueError for what is no such table."""
+    if not isinstance(found, list) or not all(isinstance(tier, dict) for tier in found):
+        raise ValueError("`above` must be tables: [[price.above]] with `tokens` and prices")
+    return tuple(sorted(map(_tier, found), key=lambda tier: tier.above_tokens))
+
+
+def _tier(found: Mapping[str, Any]) -> Tier:
+    odd = sorted(found.keys() - _OF_A_TIER)
+    if odd:
+        raise ValueError(f"`{odd[0]}` is no key of [[price.above]]; there are {', '.join(sorted(_OF_A_TIER))}")
+    tokens = found.get("tokens")
+    if type(tokens) is not int:
+        raise ValueError("`tokens` of [[price.above]] must be a whole number, such as 200_000")
+    return Tier(above_tokens=tokens, **_picos(found))
 
 
 def _microseconds(value: object) -> int:

@@ -140,7 +140,14 @@ class Retry(msgspec.Struct, tag="retry", frozen=True, kw_only=True, forbid_unkno
     flagged: bool = False
 
 
-Command = Pause | Resume | Cancel | Tune | Load | Retry
+class SetPrices(msgspec.Struct, tag="prices", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Add prices to those of the database: what is opened from now on is priced by them."""
+
+    entries: Annotated[str, Meta(min_length=1, max_length=900_000)]
+    """As they stand in a price file."""
+
+
+Command = Pause | Resume | Cancel | Tune | Load | Retry | SetPrices
 
 
 class PauseFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,7 +164,7 @@ class Done(msgspec.Struct, tag="done", frozen=True, kw_only=True, forbid_unknown
     """A command was done."""
 
     rows: int = 0
-    """Requests that were cancelled or queued again."""
+    """Requests that were cancelled or queued again, or prices that were added."""
     pauses: tuple[PauseFact, ...] = ()
     """Pauses that are new, or were ended."""
     air: int = 0

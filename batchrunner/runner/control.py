@@ -18,7 +18,7 @@ from batchrunner.core.errors import BatchrunnerError, ConfigurationError
 from batchrunner.core.estimate import Tokenizer
 from batchrunner.runner import commands
 from batchrunner.runner.across import Across
-from batchrunner.runner.commands import Cancel, Command, Done, Load, Refused, Tune
+from batchrunner.runner.commands import Cancel, Command, Done, Load, Refused, SetPrices, Tune
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loader
 from batchrunner.runner.mailbox import Mailbox, Taken
@@ -137,6 +137,10 @@ class Control:
             return Done(lanes=lanes, concurrency=live.concurrency, air=live.dispatcher.air, live=True)
         if isinstance(command, Load):
             return await self._load(live, command)
+        if isinstance(command, SetPrices):
+            done = await self._stepwise(live, perform(self._store, command, self._clock.now()))
+            await live.reprice()
+            return msgspec.structs.replace(done, air=live.dispatcher.air, live=True)
         if isinstance(command, Cancel):
             await live.forget(command.job)
         try:

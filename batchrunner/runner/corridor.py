@@ -59,11 +59,12 @@ class Corridor:
             faulted=partial(faulted, None),
             continued=self._continued,
         )
+        self.rates = Rates(parts.prices, parts.queue, parts.offload)
         self.claimer = Claimer(
             lanes,
             parts.queue,
             parts.offload,
-            Rates(parts.prices, parts.queue, parts.offload),
+            self.rates,
             parts.clock,
             concurrency=concurrency,
             selection=selection,

@@ -7,7 +7,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome
-from batchrunner.core.clock import DAY, SECOND
+from batchrunner.core.clock import SECOND
 from batchrunner.core.gate import Gate
 from batchrunner.core.permit import Permit
 from batchrunner.core.pricing import RateCard
@@ -63,8 +63,12 @@ class RunLane:
     transport: Transport
     classify: Classifier
     rate: tuple[int, RateCard] | None = None
-    """Id and card of today's price; None: unpriced."""
-    rate_day: int = -1
+    """Id and card of the price that holds now; None: unpriced."""
+    rate_since: int = 0
+    rate_until: int = 0
+    """Microseconds UTC: for what is opened in between, ``rate`` is the price."""
+    cards: dict[int, RateCard] = field(default_factory=dict)
+    """By their ids, all that calls of this run were opened by: what is in the air keeps its price."""
     heads: deque[Head] = field(default_factory=deque)
     job_index: int = 0
     """The job whose fresh rows are being claimed; all jobs before it have none left."""
@@ -128,8 +132,8 @@ class RunLane:
         self.heads = deque(head for head in self.heads if head.job_id in jobs)
 
     def is_priced(self, now: int) -> bool:
-        """Whether ``rate`` is today's, as every attempt's that is opened now has to be."""
-        return self.rate_day == now // DAY
+        """Whether ``rate`` is the one of this moment, as every attempt's that is opened now has to be."""
+        return self.rate_since <= now < self.rate_until
 
     @property
     def fresh(self) -> bool:

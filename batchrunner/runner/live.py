@@ -6,6 +6,7 @@ from typing import NamedTuple
 import anyio
 
 from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.pricing import IN_DATABASE, PriceBook
 from batchrunner.runner.commands import Tune
 from batchrunner.runner.corridor import Corridor
 from batchrunner.runner.lanes import RunLane
@@ -27,6 +28,7 @@ class Live:
 
     def __init__(self, parts: Parts, lanes: list[RunLane], corridor: Corridor) -> None:
         self.queue = parts.queue
+        self._book = parts.prices
         self.offload = parts.offload
         self.clock = parts.clock
         self.lanes = lanes
@@ -93,6 +95,15 @@ class Live:
                 self._tune_lane(lane, command)
         self.lanes.append(lane)
         self._corridor.join(lane)
+
+    async def reprice(self) -> None:
+        """Price what is opened from now on by the prices that the database has now."""
+        own = await self.offload.run(self.queue.prices)
+        files = PriceBook(price for price in self._book.prices if price.priority != IN_DATABASE)
+        self._corridor.rates.renew(files.with_more(own))
+        for lane in self.lanes:
+            lane.rate_until = 0
+        self.claimer.wake()
 
     def _held_lanes(self, work: Sequence[LaneWork]) -> set[int]:
         """Return the lanes of which a person holds back everything; note whether the run should wait for that person.

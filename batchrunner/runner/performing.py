@@ -6,8 +6,9 @@ from typing import cast
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions, JobState
 from batchrunner.formats.prepared import Prepared
+from batchrunner.formats.pricefile import parse_prices
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retry, targets
+from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retry, SetPrices, targets
 from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.store.base import Loading, Pause, Store
 
@@ -16,8 +17,10 @@ Steps = Generator[None, None, Done]
 """One transaction between two yields: a live run commits in between."""
 
 
-def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry, now: int) -> Steps:
-    """Do a command, step by step. Raises ConfigurationError for a job that is not there, or is in the wrong state."""
+def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | SetPrices, now: int) -> Steps:
+    """Do a command, step by step. Raises ConfigurationError for a job that is not there, or is in the wrong state, and
+    for what is no price.
+    """
     match command:
         case commands.Pause():
             return _pause(store, command, now)
@@ -27,6 +30,8 @@ def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry, now
             return _cancel(store, command)
         case Retry():
             return _take_back(store, command, now) if command.cancelled else _retry(store, command, now)
+        case SetPrices():
+            return _set_prices(store, command)
 
 
 def at_once(steps: Steps) -> Done:
@@ -80,6 +85,13 @@ def _retry(store: Store, command: Retry, now: int) -> Steps:
     rows = store.retry(job.id, kinds=kinds, custom_ids=ids, quarantined=quarantined, flagged=flagged, now=now)
     yield
     return Done(rows=rows, job=job)
+
+
+def _set_prices(store: Store, command: SetPrices) -> Steps:
+    entries = parse_prices(command.entries.encode(), "the prices")
+    store.add_prices(entries)
+    yield
+    return Done(rows=len(entries))
 
 
 def refuse_cancelled(job: Job) -> Job:

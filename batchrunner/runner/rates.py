@@ -1,6 +1,5 @@
-"""The rate card of each lane on each day, written down before the first attempt that uses it."""
+"""The rate card of each lane, written down before the first attempt that uses it."""
 
-from batchrunner.core.clock import DAY
 from batchrunner.core.estimate import upper
 from batchrunner.core.pricing import PriceBook, RateCard
 from batchrunner.core.request import Head, Opening
@@ -9,26 +8,41 @@ from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.offload import Offload
 from batchrunner.store.base import Queue
 
+_FOR_EVER = 2**63 - 1
+
 
 class Rates:
-    """Prices attempts by the day (UTC) on which they are opened."""
+    """Prices attempts by what holds at the moment (UTC) at which they are opened."""
 
     def __init__(self, book: PriceBook, queue: Queue, offload: Offload) -> None:
         self._book = book
         self._queue = queue
         self._offload = offload
 
+    def renew(self, book: PriceBook) -> None:
+        """Price by another book from now on; lanes are to look up their cards anew."""
+        self._book = book
+
     async def look_up(self, lane: RunLane, now: int) -> None:
-        """Give a lane the card of the day, unless it has it."""
+        """Give a lane the card of this moment, unless it has it, and until when it holds."""
         if lane.is_priced(now):
             return
-        card = self._book.card(lane.lane.provider, lane.lane.model, now)
-        lane.rate = None if card is None else (await self._offload.run(lambda: self._queue.rate(card)), card)
-        lane.rate_day = now // DAY
+        provider, model = lane.lane.provider, lane.lane.model
+        book = None
+        while book is not self._book:  # it may be renewed while the card is written down
+            book = self._book
+            card = book.card(provider, model, now)
+            lane.rate = None if card is None else (await self._write(lane, card), card)
+        lane.rate_since, lane.rate_until = now, book.changes(provider, model, now) or _FOR_EVER
+
+    async def _write(self, lane: RunLane, card: RateCard) -> int:
+        rate_id = await self._offload.run(lambda: self._queue.rate(card))
+        lane.cards[rate_id] = card
+        return rate_id
 
 
 def opening(lane: RunLane, head: Head, now: int) -> Opening:
-    """Return the opening of an attempt with its rate card and hold; its lane is priced for today.
+    """Return the opening of an attempt with its rate card and hold; its lane is priced for now.
 
     Where no tokens were estimated it is billed by something else: what it costs at worst is unknown, which is not 0.
     """
@@ -41,6 +55,6 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
     return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))
 
 
-def card_of(lane: RunLane) -> RateCard | None:
-    """Return the lane's card of today."""
-    return None if lane.rate is None else lane.rate[1]
+def card_of(lane: RunLane, opening: Opening) -> RateCard | None:
+    """Return the card by which a call of this run was opened, whatever the price is now; None: unpriced."""
+    return None if opening.rate_id is None else lane.cards[opening.rate_id]

@@ -9,13 +9,14 @@ from typing import Protocol
 
 from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
-from batchrunner.core.pricing import RateCard
+from batchrunner.core.pricing import Price, RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.corpusbase import Corpora, Corpus, CorpusReader, Embedded, Missing, Seen
 from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
+    Billed,
     BucketLevel,
     CostRow,
     Counts,
@@ -35,7 +36,7 @@ from batchrunner.store.values import (
 )  # fmt: skip
 
 __all__ = [
-    "ALL", "BY_HAND", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
+    "ALL", "BY_HAND", "Billed", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
     "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing", "Pause", "Queue",
     "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store", "TakenIn",
     "Target", "Verbs", "Workload",
@@ -240,6 +241,12 @@ class Verbs(Protocol):
 
     def cancel(self, job_id: int) -> bool:
         """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
+
+    def add_prices(self, entries: Sequence[Price]) -> None:
+        """Add prices; of two that say the same the newer one counts."""
 
     def sweep(self) -> int:
         """Cancel some queued rows of cancelled jobs; return how many, 0 once none is left.

@@ -13,12 +13,11 @@ from sqlalchemy import Connection
 
 from batchrunner.core.attempt import Billing, FailureKind, Use
 from batchrunner.core.continuation import Artifact, Continuation, Step
-from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Continued, Head, Release, Resumption, Settled
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.driver import driver
 from batchrunner.store.rollups import Counts, add_closed, add_counts, take_closed
-from batchrunner.store.rows import id_list
+from batchrunner.store.rows import id_list, rate_card
 
 _KEEP = """INSERT OR REPLACE INTO continuations (request_id, attempt_id, step, target, content_type,
  provider_request_id, since, steps, misses, kept, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -141,4 +140,4 @@ def _resumption(row: tuple[Any, ...]) -> Resumption:
     _, step, target, answer, content_type, request_id, since, steps, misses, kept, opened, rate_id, hold, card = row
     files = tuple(Artifact(*artifact) for artifact in json.loads(kept))
     continuation = Continuation(Step(step), target, answer, content_type, request_id, since, steps, misses, files)
-    return Resumption(continuation, opened, rate_id, hold, None if card is None else RateCard(**json.loads(card)))
+    return Resumption(continuation, opened, rate_id, hold, None if card is None else rate_card(card))

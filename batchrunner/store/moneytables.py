@@ -21,9 +21,9 @@ rates = table(
 )
 
 prices = table(
-    "prices",
+    "prices",  # what people set here; one row for each meter of an entry
     key(),
-    words("names"),
+    words("names"),  # a JSON list of models and patterns
     words("provider"),
     words("meter"),
     words("unit"),
@@ -33,7 +33,10 @@ prices = table(
     words("contract", default=""),
     whole("valid_from"),
     words("source"),
-    maybe_whole("retrieved"),
+    maybe_whole("retrieved"),  # a day, counted from 1970
+    added(whole("entry", default=0)),
+    added(maybe_whole("discount")),  # in millionths
+    added(maybe_whole("steps")),
 )
 
 counts = table(

@@ -8,11 +8,13 @@ from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, liter
 
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
 from batchrunner.core.request import Lane
 from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
 from batchrunner.store.base import (
     ALL,
+    Billed,
     CostRow,
     Counts,
     FailureGroup,
@@ -23,10 +25,12 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
+from batchrunner.store.billed import billed
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
+from batchrunner.store.prices import read_prices
 from batchrunner.store.rows import job_value, workload_units
 from batchrunner.store.selecting import of_jobs, selected, told
 from batchrunner.store.sqlite import Session
@@ -97,6 +101,11 @@ class SqliteReader(CorpusReads):
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
+        with self._session.read() as connection:
+            return read_prices(connection)
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -222,6 +231,10 @@ class SqliteReader(CorpusReads):
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
         with self._session.read() as connection:
             return costs(connection, by, job_id)
+
+    def billed(self, job_id: int | None = None) -> Iterator[Billed]:
+        """Yield every billed attempt with what it used, in short read transactions."""
+        return billed(self._session, job_id)
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from batchrunner.core.job import Job
+from batchrunner.core.pricing import Price
 from batchrunner.store.corpusbase import CorpusReader
 from batchrunner.store.values import (
     ALL,
+    Billed,
     CostRow,
     Counts,
     FailureGroup,
@@ -28,6 +30,9 @@ class Reader(CorpusReader, Protocol):
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -55,6 +60,9 @@ class Reader(CorpusReader, Protocol):
 
     def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
+
+    def billed(self, job_id: int | None = None) -> Iterator[Billed]:
+        """Yield every billed attempt with what it used, in short read transactions."""
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.pricing import RateCard
+from batchrunner.core.terms import Tier
 from batchrunner.core.usage import OTHERS, Usage
 
 COMPOSED, WITH_FILES = 1, 2
@@ -90,12 +91,21 @@ def workload_units(rows: Iterable[Sequence[int]]) -> tuple[Usage, ...]:
     return tuple(found.values())
 
 
+def rate_card(text: str) -> RateCard:
+    """Return a frozen rate card as it was before ``rate_columns``."""
+    found = json.loads(text)
+    found["tiers"] = tuple(Tier(**tier) for tier in found.get("tiers", ()))
+    found["discounts"] = tuple(found.get("discounts", ()))
+    return RateCard(**found)
+
+
 def rate_columns(card: RateCard) -> dict[str, Any]:
     """Return a frozen rate card as a row; equal cards have equal digests."""
     return {
         "digest": card.digest(),
         "provider": card.provider,
         "model": card.model,
+        "class": card.processing,
         "valid_from": card.valid_from,
         "card": json.dumps(asdict(card), ensure_ascii=False, separators=(",", ":")),
     }

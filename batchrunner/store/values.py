@@ -214,6 +214,26 @@ class CostRow(NamedTuple):
     image_output: int = 0
 
 
+class Billed(NamedTuple):
+    """One billed attempt: what it used, and what was booked for it."""
+
+    provider: str
+    model: str
+    job: str
+    day: int
+    """On which it was opened, in UTC, counted from 1970."""
+    endpoint: str
+    account: str
+    processing: str
+    """``live`` or ``batch``."""
+    use: str
+    usage_from: str
+    cost: int | None
+    """Pico-dollars; None: unknown."""
+    usage: Usage | None
+    """None: not known."""
+
+
 class Workload(NamedTuple):
     """The queued requests of one lane, as an estimate needs them."""
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, Update, func, insert, select, text, update
 
 from batchrunner.core.job import JobState
+from batchrunner.core.pricing import Price
 from batchrunner.store.base import BY_HAND, Pause, Target
 from batchrunner.store.continuing import abandon, regain
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import standing
+from batchrunner.store.prices import add_prices, read_prices
 from batchrunner.store.pruning import cancel_unneeded
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.sqlite import Session
@@ -63,6 +65,16 @@ class SqliteVerbs:
                 these = (pauses.c.scope == pause.scope, pauses.c.ref == pause.ref, pauses.c.reason == pause.reason)
                 connection.execute(update(pauses).where(pauses.c.ended.is_(None), *these).values(ended=now))
         return ended
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
+        with self._session.read() as connection:
+            return read_prices(connection)
+
+    def add_prices(self, entries: Sequence[Price]) -> None:
+        """Add prices; of two that say the same the newer one counts."""
+        with self._session.write() as connection:
+            add_prices(connection, entries)
 
     def cancel(self, job_id: int) -> bool:
         """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""

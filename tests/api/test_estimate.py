@@ -5,6 +5,7 @@ from batchrunner.cli.confirm import describe
 from batchrunner.core.estimate import Calibration
 from batchrunner.core.pricing import Price, PriceBook
 from batchrunner.core.request import Lane
+from batchrunner.core.terms import Tier
 from batchrunner.core.usage import Usage
 from batchrunner.store.base import Workload
 
@@ -92,3 +93,16 @@ def test_it_is_said_that_an_estimate_is_by_what_answers_used():
     book = PriceBook([])
     assert "by what answers used so far" in describe(estimate([work(est_in=9)], book, 0, taught()))
     assert "answers" not in describe(estimate([work(est_in=9)], book, 0))
+
+
+def test_a_contract_is_taken_off_what_is_likely_and_off_the_worst_case():
+    full = estimated(work(est_in=1_000, max_out=400), input=100, output=400)
+    less = estimated(work(est_in=1_000, max_out=400), input=100, output=400, discount=125_000)
+    assert (less.likely * 8, less.high * 8) == (full.likely * 7, full.high * 7)
+
+
+def test_the_worst_case_fears_the_price_of_long_prompts_where_there_may_be_one():
+    tiers = (Tier(above_tokens=2_000, input=300, output=500),)
+    short, long = (estimated(work(est_in=n, max_out=10), input=100, output=400, tiers=tiers) for n in (500, 501))
+    assert (short.likely, short.high) == (500 * 100 + 2 * 400, 500 * 100 + 10 * 400)
+    assert (long.likely, long.high) == (501 * 100 + 2 * 400, 501 * 300 + 10 * 500)

@@ -115,7 +115,7 @@ def test_prices_show_source_and_day(here: Path) -> None:
         assert "llama-3.3-70b" in price["model"].casefold()
         assert price["source"]
         assert price["own"] is False
-        assert Decimal(price["usd_per_million_tokens"]["input"]) > 0
+        assert Decimal(price["usd_per_million_tokens"]["input"] or price["discount_percent"]) > 0
 
 
 def test_prices_can_be_of_one_provider(here: Path) -> None:
@@ -183,12 +183,9 @@ def test_a_price_of_your_own_is_set_in_your_file_and_wins(here: Path) -> None:
     assert (here / "own.toml").read_text().startswith("# mine\n")
 
 
-def test_without_a_price_file_it_is_said_how_to_have_one(here: Path) -> None:
-    refused = run_cli("prices", "set", "m", "--input", "1")
+def test_of_a_price_file_that_nobody_reads_it_is_said_how_to_have_it_read(here: Path) -> None:
     made = run_cli("prices", "set", "m", "--minute", "0.006", "--file", "p.toml")
 
-    assert refused.exit_code == 2
-    assert "price_files" in refused.stderr
     assert made.exit_code == 0
     assert 'price_files = ["p.toml"]' in made.stderr
     assert 'hour = "0.36"' in (here / "p.toml").read_text()
@@ -230,7 +227,7 @@ def test_a_price_file_of_litellm_is_imported_once(here: Path) -> None:
     assert "whisper-2" in first.stdout
     assert "gpt-4o" not in first.stdout, "the price book has it already"
     assert "charged once" in first.stderr
-    assert "1 entry taken in as unpriced: dearer beyond so many tokens" in first.stderr
+    assert "1 entry taken in as unpriced: has a price for long prompts, and none for others" in first.stderr
     assert "nothing was written" in again.stderr
     assert (here / "own.toml").read_text().count("[[price]]") == 1
 

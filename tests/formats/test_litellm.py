@@ -36,9 +36,10 @@ BY_TOKEN = {"input": 2_500_000, "output": 10_000_000}
     [
         (TOKENS, BY_TOKEN),
         ({**TOKENS, "cache_read_input_token_cost": 1.25e-06}, {**BY_TOKEN, "cached": 1_250_000}),
-        ({**TOKENS, "input_cost_per_token_batches": 1e-06, "output_cost_per_token_flex": 1e-06}, BY_TOKEN),
+        ({**TOKENS, "input_cost_per_token_priority": 1e-06, "output_cost_per_token_flex": 1e-06}, BY_TOKEN),
         ({**TOKENS, "search_context_cost_per_query": {"search_context_size_low": 0.03}}, BY_TOKEN),
         ({**TOKENS, "output_cost_per_reasoning_token": 1e-05}, BY_TOKEN),
+        ({**TOKENS, "output_cost_per_reasoning_token": 3e-05}, {**BY_TOKEN, "reasoning": 30_000_000}),
         ({**TOKENS, "input_cost_per_audio_token": 4e-05}, {**BY_TOKEN, "audio_input": 40_000_000}),
         ({"input_cost_per_token": "2e-08", "output_cost_per_token": 0.0}, {"input": 20_000, "output": 0}),
         ({"input_cost_per_token": 1.5000000000000002e-07}, {"input": 150_000}),
@@ -97,9 +98,10 @@ def test_a_minute_of_whisper_costs_its_seconds_once():
 @pytest.mark.parametrize(
     ("entry", "reason"),
     [
-        ({**TOKENS, "input_cost_per_token_above_128k_tokens": 5e-06}, "dearer beyond so many tokens"),
-        ({**TOKENS, "tiered_pricing": [{"range": [0, 1]}]}, "dearer beyond so many tokens"),
-        ({**TOKENS, "output_cost_per_reasoning_token": 3e-05}, "reasoning has a price of its own"),
+        ({**TOKENS, "input_cost_per_image_above_128k_tokens": 5e-06}, "dearer beyond so much of something else"),
+        ({**TOKENS, "input_cost_per_token_above_some_tokens": 5e-06}, "dearer beyond so much of something else"),
+        ({"input_cost_per_token_above_128k_tokens": 5e-06}, "has a price for long prompts, and none for others"),
+        ({**TOKENS, "tiered_pricing": [{"range": [0, 1]}]}, "dearer by ranges of tokens"),
         ({**TOKENS, "input_cost_per_request": 0.005}, "has a price for each call beside that of tokens"),
         ({**TOKENS, "output_cost_per_smile": 1}, "has a price that we don't know: output_cost_per_smile"),
         ({"input_cost_per_token": 0.0, "output_cost_per_token": 0}, "listed as free, which there may mean unknown"),
@@ -116,6 +118,38 @@ def test_what_a_row_can_not_hold_is_unpriced_and_said(entry, reason):
     assert PriceBook([price]).card("openai", "m", 0) is None
     (said,) = found.unpriced
     assert said.startswith(reason)
+
+
+def test_long_prompts_have_their_own_prices_and_what_is_not_listed_for_them_stays():
+    long = {
+        "input_cost_per_token_above_200k_tokens": 5e-06,
+        "cache_read_input_token_cost_above_272k_tokens": 2e-06,
+        "input_cost_per_token_above_272k_tokens": 6e-06,
+        "input_cost_per_token_above_200k_tokens_priority": 9e-06,
+    }
+    _, price = one(**TOKENS, cache_read_input_token_cost=1e-06, **long)
+    card = PriceBook([price]).card("openai", "m", 0)
+    assert card.cost(Usage(200_000, 0, 10)) == 200_000 * 2_500_000 + 10 * 10_000_000
+    assert card.cost(Usage(200_001, 1, 10)) == 200_000 * 5_000_000 + 1_000_000 + 10 * 10_000_000
+    assert card.cost(Usage(272_001, 1, 10)) == 272_000 * 6_000_000 + 2_000_000 + 10 * 10_000_000
+
+
+def test_prices_of_batches_are_rows_of_their_own_and_none_is_assumed():
+    found = imported({
+        "both": {"litellm_provider": "openai", **TOKENS, "input_cost_per_token_batches": 1.25e-06,
+                 "output_cost_per_token_batches": 5e-06, "input_cost_per_token_above_9k_tokens": 5e-06,
+                 "input_cost_per_token_above_9k_tokens_batches": 2e-06},
+        "live": {"litellm_provider": "openai", **TOKENS},
+        "odd": {"litellm_provider": "openai", **TOKENS, "output_cost_per_smile_batches": 1},
+    })  # fmt: skip
+    book = PriceBook(found.prices)
+    batch = book.card("openai", "both", 0, "batch")
+    assert batch.cost(Usage(9_000, 0, 1)) == 9_000 * 1_250_000 + 5_000_000
+    assert batch.cost(Usage(9_001, 0, 1)) == 9_001 * 2_000_000 + 5_000_000
+    assert book.card("openai", "live", 0, "batch") is None, "LiteLLM would take half the price"
+    assert book.card("openai", "odd", 0, "batch") is None
+    assert found.unpriced == {"has a price that we don't know: output_cost_per_smile": 1}
+    assert all(prices_of(book.card("openai", name, 0)) == BY_TOKEN for name in ("both", "live", "odd"))
 
 
 def test_names_and_providers_are_ours():

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.pricing import Price
+from batchrunner.core.pricing import CLASSES, Price
 from batchrunner.core.tariff import PRICES, TOKEN_PRICES
+from batchrunner.core.terms import Tier
 from batchrunner.core.usage import Usage
 from batchrunner.formats.pricefile import RATES, append_prices, load_prices, parse_prices, price_entry
 
@@ -56,8 +57,63 @@ def test_an_unknown_model_has_no_price():
 def test_every_price_that_comes_along_is_a_text_so_that_no_digit_is_lost():
     found = tomllib.loads(files("batchrunner.formats").joinpath("prices.toml").read_text())
     assert all(isinstance(row[key], str) for row in found["price"] for key in RATES if key in row)
-    assert len(found["price"]) == 50
+    assert len(found["price"]) == 59
     assert all(row["source"] for row in found["price"])
+
+
+SOURCE_TABLE = """
+Llama 3.3 70B Turbo | 0.88 | 0.88 | meta-llama/Llama-3.3-70B-Instruct-Turbo
+Llama 3.1 405B | 3.50 | 3.50 | meta-llama/Llama-3.1-405B-Instruct
+Llama 3.1 70B | 0.88 | 0.88 | meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo
+Llama 3.1 8B | 0.18 | 0.18 | meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo
+Llama 3.2 90B Vision | 1.20 | 1.20 | meta-llama/Llama-3.2-90B-Vision-Instruct-Turbo
+Llama 3.2 11B Vision | 0.18 | 0.18 | meta-llama/Llama-3.2-11B-Vision-Instruct-Turbo
+Llama 3.2 3B | 0.06 | 0.06 | meta-llama/Llama-3.2-3B-Instruct-Turbo
+Llama 3.2 1B | 0.04 | 0.04 | meta-llama/Llama-3.2-1B-Instruct
+Mixtral 8x7B | 0.60 | 0.60 | mistralai/Mixtral-8x7B-Instruct-v0.1
+Mixtral 8x22B | 1.20 | 1.20 | mistralai/Mixtral-8x22B-Instruct-v0.1
+DiscoLM Mixtral 8x7B | 0.60 | 0.60 |
+DeepSeek R1 | 0.55 | 2.19 | deepseek-ai/DeepSeek-R1
+DeepSeek V3 | 0.27 | 1.10 | deepseek-ai/DeepSeek-V3
+DeepSeek Coder V2 | 0.30 | 0.30 |
+Qwen 2.5 72B | 1.20 | 1.20 | Qwen/Qwen2.5-72B-Instruct-Turbo
+Qwen 2.5 32B | 0.80 | 0.80 |
+Qwen 2.5 14B | 0.30 | 0.30 | Qwen/Qwen2.5-14B-Instruct
+Qwen 2.5 7B | 0.20 | 0.20 | Qwen/Qwen2.5-7B-Instruct-Turbo
+QwQ 32B Preview | 1.20 | 1.20 | Qwen/QwQ-32B
+"""
+"""The price table of Together AI's quick start: USD per million tokens in and out, and the id where it is known."""
+
+
+def test_all_19_models_of_the_source_documents_price_table_are_there_undated_with_names_and_ids():
+    book, table = load_prices(), [[cell.strip() for cell in row.split("|")] for row in SOURCE_TABLE.split("\n") if row]
+    assert len(table) == 19
+    for name, given_usd, made_usd, model in table:
+        for each in filter(None, (name, model)):
+            card = book.card("together", each, 0)
+            assert card.cost(Usage(10**6)) == Decimal(given_usd) * 10**12, each
+            assert card.cost(Usage(0, 0, 10**6)) == Decimal(made_usd) * 10**12, each
+            assert (card.valid_from, card.source) == (0, "Together AI quick start, undated")
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "usd"),
+    [
+        (LLAMA, BEFORE, "0.44"),
+        (LLAMA, NOW, "0.52"),
+        ("openai/gpt-oss-20b", NOW, "0.05"),
+        ("Qwen/Qwen2.5-72B-Instruct-Turbo", BEFORE, "0.60"),
+        ("Qwen/Qwen2.5-72B-Instruct-Turbo", NOW, "1.20"),
+        ("Qwen/Qwen2.5-7B-Instruct-Turbo", NOW, "0.15"),
+        ("zai-org/GLM-5.2", NOW, "1.40"),
+        ("zai-org/GLM-5.2", BEFORE, None),
+        ("deepseek-ai/DeepSeek-R1-0528", NOW, None),
+        ("nobody/nothing", NOW, None),
+    ],
+)
+def test_a_batch_has_the_discount_of_its_model_and_day(model, at, usd):
+    card = load_prices().card("together", model, at, "batch")
+    assert (card and card.cost(Usage(10**6))) == (usd and Decimal(usd) * 10**12)
 
 
 def test_a_persons_file_stands_above_the_built_in_prices_and_a_later_one_above_that(tmp_path):
@@ -156,6 +212,19 @@ BAD = {
     "a picture twice": (entry(image='"1"', megapixel='"1"'), "price 1 (a): a picture is billed once"),
     "too many digits of a second": (entry(second='"0.0000000000000001"'), "`second`: a price has at most twelve"),
     "euros": (entry(currency='"EUR"'), "price 1 (a): prices are in USD, not 'EUR'"),
+    "a class of its own": (entry(**{"class": '"flex"'}), "price 1 (a): a class is one of live, batch, not 'flex'"),
+    "a discount too fine": (entry(discount='"0.00001"'), "price 1 (a): `discount` must be a percentage"),
+    "a discount of more than all": (entry(discount="101"), "price 1 (a): `discount` must be a percentage"),
+    "a discount of nothing known": (entry(discount='"nan"'), "price 1 (a): `discount` must be a percentage"),
+    "a tier without tokens": (entry() + b"\n[[price.above]]\ninput = '2'", "price 1 (a): `tokens` of [[price.above]]"),
+    "a tier without prices": (entry() + b"\n[[price.above]]\ntokens = 9", "the tier above 9 tokens needs prices"),
+    "a tier of pictures": (entry() + b"\n[[price.above]]\ntokens = 9\nimage = 1", "`image` is no key of [[price.abo"),
+    "a tier twice": (entry() + b"\n[[price.above]]\ntokens = 9\ninput = 1" * 2, "price 1 (a): tiers stand in order"),
+    "tiers that are none": (entry(above="3"), "price 1 (a): `above` must be tables"),
+    "only for long prompts": (
+        entry(input=None, discount="5") + b"\n[[price.above]]\ntokens = 9\ninput = 1",
+        "what long prompts cost stands",
+    ),
     "unpriced as text": (entry(unpriced='"yes"'), "price 1 (a): `unpriced` must be true or false"),
     "no provider": (entry(provider='""'), "price 1 (a): `provider` must be a text"),
     "the second entry": (entry() + b"\n" + entry(names='["b"]', input="[]"), "p.toml: price 2 (b): `input` must be"),
@@ -197,7 +266,11 @@ def rows(draw):
         prices[name] = None if prices[name] is None else prices[name] % 10**12
     if prices["image"] is not None:
         prices["megapixel"] = None
+    lengths = draw(st.lists(st.integers(1, 10**9), max_size=3, unique=True).map(sorted))
     return Price(
+        tiers=tuple(Tier(above_tokens=tokens, input=draw(st.integers(0, 10**12))) for tokens in lengths),
+        processing=draw(st.sampled_from(CLASSES)),
+        discount=draw(st.none() | st.integers(0, 10**6)),
         provider=draw(NAMES),
         names=tuple(draw(st.lists(NAMES, min_size=1, max_size=3))),
         **prices,

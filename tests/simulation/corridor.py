@@ -231,7 +231,7 @@ class Life:
             gate=gate,
             transport=None,
             classify=classifier(TOGETHER),
-            rate_day=self.clock.now() // (86_400 * SECOND),
+            rate_until=2**63 - 1,
         )
         lane.restore(levels, *self._times())
         return lane
