@@ -17,7 +17,20 @@ from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError, DatabaseHeldError
 from batchrunner.core.job import Job
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Aim, Answer, Cancel, Command, Done, Load, Pause, Refused, Resume, Retry, Tune
+from batchrunner.runner.commands import (
+    Aim,
+    Answer,
+    Cancel,
+    Command,
+    Done,
+    Load,
+    Pause,
+    Refused,
+    Resume,
+    Retag,
+    Retry,
+    Tune,
+)
 from batchrunner.runner.mailbox import Letter, Mailbox, Vanished
 from batchrunner.store.lock import hold
 from batchrunner.wiring import attachments_folder
@@ -197,6 +210,16 @@ def retry(  # noqa: PLR0913 - each narrows down what is tried again
         )
 
     return ask(loaded, make, wait=wait)
+
+
+def retag(
+    loaded: Loaded, job: Ref, change: Sequence[tuple[str, str | None]], *, lines: bool = False, wait: bool = False
+) -> Done:
+    """Change a job's tags after the fact, of what it cost already too; None takes one away.
+
+    A line's own tag wins over its job's, unless ``lines``. Nothing that was written down of a call is changed.
+    """
+    return ask(loaded, lambda read: Retag(job=read.job(job).id, change=tuple(change), lines=lines), wait=wait)
 
 
 def _aims(read: Reads, job: Ref | None, model: str | None, provider: str | None) -> tuple[Aim, ...] | None:

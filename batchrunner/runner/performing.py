@@ -7,7 +7,7 @@ from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions, JobState
 from batchrunner.formats.prepared import Prepared
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retry, targets
+from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retag, Retry, targets
 from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.store.base import Loading, Pause, Store
 
@@ -16,7 +16,7 @@ Steps = Generator[None, None, Done]
 """One transaction between two yields: a live run commits in between."""
 
 
-def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry, now: int) -> Steps:
+def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | Retag, now: int) -> Steps:
     """Do a command, step by step. Raises ConfigurationError for a job that is not there, or is in the wrong state."""
     match command:
         case commands.Pause():
@@ -27,6 +27,8 @@ def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry, now
             return _cancel(store, command)
         case Retry():
             return _take_back(store, command, now) if command.cancelled else _retry(store, command, now)
+        case Retag():
+            return _retag(store, command, now)
 
 
 def at_once(steps: Steps) -> Done:
@@ -80,6 +82,13 @@ def _retry(store: Store, command: Retry, now: int) -> Steps:
     rows = store.retry(job.id, kinds=kinds, custom_ids=ids, quarantined=quarantined, flagged=flagged, now=now)
     yield
     return Done(rows=rows, job=job)
+
+
+def _retag(store: Store, command: Retag, now: int) -> Steps:
+    job = _job(store, command.job)
+    store.retag(job.id, command.change, lines=command.lines, now=now)
+    yield
+    return Done(job=_job(store, job.id))
 
 
 def refuse_cancelled(job: Job) -> Job:

@@ -13,7 +13,6 @@ from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
 from batchrunner.store.base import (
     ALL,
-    CostRow,
     Counts,
     FailureGroup,
     LaneRow,
@@ -23,8 +22,8 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
+from batchrunner.store.bookreader import BookReads
 from batchrunner.store.corpusreader import CorpusReads
-from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
 from batchrunner.store.rows import job_value, workload_units
@@ -83,7 +82,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads):
+class SqliteReader(CorpusReads, BookReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:
@@ -217,11 +216,6 @@ class SqliteReader(CorpusReads):
         )
         with self._session.read() as connection:
             return [FailureGroup._make(row) for row in connection.execute(groups)]
-
-    def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
-        """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
-        with self._session.read() as connection:
-            return costs(connection, by, job_id)
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

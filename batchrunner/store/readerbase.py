@@ -4,9 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from batchrunner.core.job import Job
+from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.corpusbase import CorpusReader
 from batchrunner.store.values import (
     ALL,
+    ChargeRow,
     CostRow,
     Counts,
     FailureGroup,
@@ -53,8 +55,14 @@ class Reader(CorpusReader, Protocol):
     def failures(self, job_id: int) -> list[FailureGroup]:
         """Return a job's failed requests by kind and status, most frequent first."""
 
-    def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
-        """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
+    def costs(self, by: Sequence[str], job_id: int | None = None, within: Within = EVERYTHING) -> list[CostRow]:
+        """Return cost slices by any of ``SLICES`` and ``tag:KEY``; no ``by``: one row."""
+
+    def savings(self, job_id: int | None = None, within: Within = EVERYTHING) -> int:
+        """Return what cached input tokens would have cost more as fresh ones, in pico-dollars."""
+
+    def charges(self, job_id: int | None = None, within: Within = EVERYTHING) -> list[ChargeRow]:
+        """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""
