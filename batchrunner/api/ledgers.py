@@ -24,23 +24,12 @@ class Compared(NamedTuple):
     key: tuple[str | None, ...]
     now: CostRow
     before: CostRow
-
-    @property
-    def traffic(self) -> int:
-        """Pico-dollars of the change of ``recorded`` that come of more or fewer calls, at what one cost before.
-
-        Rounded towards nothing, so that the rest is exact. Where there were no calls before, all of it is traffic.
-        """
-        change = self.now.recorded - self.before.recorded
-        if not self.before.attempts or not self.now.attempts:
-            return change
-        more = self.now.attempts - self.before.attempts
-        share = abs(more) * self.before.recorded // self.before.attempts
-        return share if more >= 0 else -share
+    traffic: int
+    """Pico-dollars of the change of ``recorded`` that come of more or fewer answers, at what one cost before."""
 
     @property
     def price(self) -> int:
-        """The rest of the change: what a call costs now more or less, by price, length and choice of models."""
+        """The rest of the change: what an answer costs now more or less, by its price or its length."""
         return self.now.recorded - self.before.recorded - self.traffic
 
 
@@ -76,7 +65,7 @@ class Ledgers:
         new = {row.key: row for row in self.costs(by, ref, now)}
         old = {row.key: row for row in self.costs(by, ref, before(now) if then is None else then)}
         keys = sorted({**new, **old}, key=_order)
-        return [Compared(key, new.get(key) or nothing(key), old.get(key) or nothing(key)) for key in keys]
+        return [_compared(new.get(key) or nothing(key), old.get(key) or nothing(key)) for key in keys]
 
     def savings(self, ref: str | None = None, within: Within = EVERYTHING) -> int:
         """Return what cached input tokens would have cost more as fresh ones, in pico-dollars."""
@@ -109,6 +98,16 @@ def nothing(key: tuple[str | None, ...] = ()) -> CostRow:
     return CostRow(key, *[0] * (len(CostRow._fields) - 1))
 
 
+def _compared(now: CostRow, then: CostRow) -> Compared:
+    """Split a change; traffic is rounded towards nothing, and where one period had no answers all of it is traffic."""
+    traffic = now.recorded - then.recorded
+    if then.succeeded and now.succeeded:
+        more = now.succeeded - then.succeeded
+        share = abs(more) * then.recorded // then.succeeded
+        traffic = share if more >= 0 else -share
+    return Compared(now.key, now, then, traffic)
+
+
 def _merged(rows: Sequence[CostRow]) -> list[CostRow]:
     found: dict[tuple[str | None, ...], CostRow] = {}
     for row in rows:
@@ -129,8 +128,10 @@ def ledgers(loaded: Loaded, more: Sequence[str] = ()) -> Iterator[Ledgers]:
     """
     with ExitStack() as stack:
         first = stack.enter_context(reads(loaded))
-        books = {first.path: (str(loaded.settings.db), first)}
+        books = {first.path: first}
         for path in more:
             read = Reads(stack.enter_context(reading(Path(path))))
-            books.setdefault(read.path, (path, read))
-        yield Ledgers(list(books.values()))
+            books.setdefault(read.path, read)
+        names = [Path(path).name for path in books]
+        called = names if len(set(names)) == len(names) else list(books)
+        yield Ledgers(list(zip(called, books.values(), strict=True)))

@@ -141,15 +141,14 @@ def _compare(loaded: Loaded, books: "Ledgers", asked: _Asked, span: Period | Non
     from batchrunner.api.ledgers import Compared
 
     rows = books.compared(asked.slices, asked.job, asked.period, asked.than(span))
-    total = Compared((), add_up([row.now for row in rows]), add_up([row.before for row in rows]))
+    traffic = sum(row.traffic for row in rows)
+    total = Compared((), add_up([row.now for row in rows]), add_up([row.before for row in rows]), traffic)
     if as_json:
         facts = [{**dict(zip(asked.slices, row.key, strict=True)), **compared_facts(row)} for row in rows]
         print_json({**_head(books, asked), "rows": facts, "total": compared_facts(total)})
         return
     costtable.show_compared(asked.slices, rows, total)
-    said = (
-        "change is of recorded: by traffic, as many calls more at what one cost before; by price, what one costs more"
-    )
+    said = "change is of recorded: by traffic, more answers at what one cost before; by price, what one costs more now"
     talk(said, quiet=loaded.settings.quiet)
 
 

@@ -30,7 +30,7 @@ HEADERS: Final = (
     "calls", "tokens in", "cached", "tokens out", "recorded", "estimated", "possibly billed", "wasted", "unpriced",
 )  # fmt: skip
 COMPARED: Final = (
-    "calls before", "calls", "recorded before", "recorded", "change", "by traffic", "by price", "estimated before",
+    "answers before", "answers", "recorded before", "recorded", "change", "by traffic", "by price", "estimated before",
     "estimated",
 )  # fmt: skip
 
@@ -109,5 +109,5 @@ def _compared_cells(row: "Compared", places: int | None) -> tuple[str, ...]:
     money = (before.recorded, now.recorded, now.recorded - before.recorded, row.traffic, row.price)
     guessed = (before.estimated, now.estimated)
     return (
-        f"{before.attempts:,}", f"{now.attempts:,}", *(dollars(amount, places) for amount in (*money, *guessed)),
+        f"{before.succeeded:,}", f"{now.succeeded:,}", *(dollars(amount, places) for amount in (*money, *guessed)),
     )  # fmt: skip

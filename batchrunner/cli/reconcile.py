@@ -28,7 +28,7 @@ VERDICTS = {
 @click.argument("job", metavar="[JOB]", required=False)
 @click.option("--invoice", type=MONEY, required=True, help="What the provider asks for, in dollars: 123.45.")
 @click.option("--month", type=PERIOD, required=True, help="What it is for: 2026-11.")
-@click.option("--of", "provider", metavar="NAME", help="Whose invoice it is, where the books hold several providers.")
+@click.option("--of", "whose", metavar="NAME", help="Whose invoice it is, where the books hold several providers.")
 @click.option("--tz", "zone", metavar="ZONE", help="The time zone of the invoice's days.  [default: UTC]")
 @json_option
 def command(
@@ -38,7 +38,7 @@ def command(
     job: str | None,
     invoice: int,
     month: tuple[int, int],
-    provider: str | None,
+    whose: str | None,
     zone: str | None,
     as_json: bool,
 ) -> None:
@@ -53,7 +53,7 @@ def command(
     from batchrunner.api.reconcile import reconcile
 
     with ledgers(loaded, more) as books:
-        found = reconcile(books, invoice, within(None, None, month, (), zone), ref=job, provider=provider)
+        found = reconcile(books, invoice, within(None, None, month, (), zone), ref=job, provider=whose)
     if as_json:
         print_json(_facts(found))
         return

@@ -56,12 +56,12 @@ STORED_COUNTS = "SELECT job_id, model_id, state, n FROM counts WHERE n > 0"
 
 
 def recount(day: str) -> str:
-    """Return a table expression, called ``t``: the totals with days by another rule, by ``opened``."""
+    """Return a table expression, called ``t``: the totals by another rule of days, an expression of ``opened``."""
     return f"t ({_KEY}, {_SUMS}) AS MATERIALIZED ({_OF_ALL % day})"
 
 
 def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:
-    """Move ``counts``. Raises DatabaseError where they were not what the requests are, so that the transaction fails."""
+    """Move ``counts``. Raises DatabaseError where they are not what the requests were: the transaction fails."""
     fewer = [(n, *key) for key, n in counts.items() if n < 0]
     more = [(n, *key) for key, n in counts.items() if n > 0]
     cursor = driver(connection)
