@@ -1,4 +1,4 @@
-"""How long ``costs`` takes on a ledger of a million attempts: with few tags, and with a tag of its own for every line."""
+"""How long ``costs`` takes on a ledger of a million attempts: with few tags, and with one for every line."""
 
 import argparse
 import json

@@ -15,6 +15,7 @@ from batchrunner.api.ledgers import Ledgers
 from batchrunner.core.clock import DAY
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.meters import Meter, meters
+from batchrunner.core.pricing import PICO
 from batchrunner.core.slices import EPOCH, Within, day_text
 from batchrunner.core.version import program_version
 from batchrunner.formats.flat import Cell, Column, Kind
@@ -50,7 +51,7 @@ _MANDATORY: Final = (
 )
 _CONDITIONAL: Final = (
     Column("ChargeFrequency"),
-    Column("ConsumedQuantity", Kind.WHOLE),
+    Column("ConsumedQuantity", Kind.PICO),
     Column("ConsumedUnit"),
     Column("ContractedUnitPrice", Kind.PICO),
     Column("ListUnitPrice", Kind.PICO),
@@ -109,7 +110,7 @@ def _money(meter: Meter) -> dict[str, Cell]:
         "PricingQuantity": meter.quantity,
         "PricingUnit": meter.priced,
         "PricingCategory": "Standard" if meter.price is not None else "Other",
-        "ConsumedQuantity": meter.consumed,
+        "ConsumedQuantity": meter.consumed * PICO,
         "ConsumedUnit": meter.unit,
     }
 

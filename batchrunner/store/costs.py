@@ -4,7 +4,7 @@ The database adds up by ids, and what they are called is put in here: names, mon
 and lie in JSON. Days of another time zone than UTC are not in the totals; they are counted from the attempts.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from operator import add
 from typing import Any
@@ -20,7 +20,7 @@ from batchrunner.store.base import CostRow
 from batchrunner.store.moneytables import rates
 from batchrunner.store.rollups import recount
 from batchrunner.store.tables import attempts, jobs, models
-from batchrunner.store.tagging import TagsOf
+from batchrunner.store.tagging import TagOf
 
 _BILLED, _USED, _TOLD = "billing = 'billed'", "use = 'used'", "usage_from = 'provider'"
 _COLUMNS = {
@@ -38,7 +38,7 @@ TAGGED = ("job_id", "tag_set_id")
 """Those that tags are found by."""
 
 Values = tuple[Any, ...]
-Label = Callable[[Mapping[str, Any]], str | None]
+Label = Callable[[Values], str | None]
 
 
 def _sum(column: str, *conditions: str) -> str:
@@ -69,12 +69,11 @@ def costs(connection: Connection, by: Sequence[str], job_id: int | None, within:
     """
     names = checked_slices(by)
     columns = tuple(dict.fromkeys(column for name in names for column in _COLUMNS.get(name, TAGGED)))
-    labels = [_label(connection, name) for name in names]
+    labels = [_label(connection, name, columns) for name in names]
     found: dict[tuple[str | None, ...], Values] = {}
     width = len(columns)
     for row in grouped(connection, columns, _SUMS, job_id, within):
-        facts = dict(zip(columns, row[:width], strict=True))
-        key, sums = tuple(label(facts) for label in labels), row[width:]
+        key, sums = tuple([label(row) for label in labels]), row[width:]
         found[key] = tuple(map(add, found[key], sums)) if key in found else sums
     if not names and not found:
         return [_NOTHING]
@@ -112,10 +111,10 @@ def grouped(
     if not within.tags:
         yield from map(tuple, rows)
         return
-    tags, job_at, set_at = TagsOf(connection), keys.index("job_id"), keys.index("tag_set_id")
+    wanted = [(TagOf(connection, key).of, value) for key, value in within.tags]
+    job_at, set_at = keys.index("job_id"), keys.index("tag_set_id")
     for row in rows:
-        has = tags.of(row[job_at], row[set_at])
-        if all(has.get(key) == value for key, value in within.tags):
+        if all(tag(row[job_at], row[set_at]) == value for tag, value in wanted):
             yield (*row[:width], *row[len(keys) :])
 
 
@@ -147,18 +146,19 @@ def _day_in(connection: Connection, name: str) -> str:
     return f"(opened + {shift}) / {DAY}"
 
 
-def _label(connection: Connection, name: str) -> Label:
-    """Return what tells a slice's part of a key."""
+def _label(connection: Connection, name: str, columns: Sequence[str]) -> Label:
+    """Return what tells a slice's part of a key from a row that begins with these columns."""
     if (key := tag_key(name)) is not None:
-        tags = TagsOf(connection)
-        return lambda facts: tags.of(facts["job_id"], facts["tag_set_id"]).get(key)
+        tag, job_at, set_at = TagOf(connection, key).of, columns.index("job_id"), columns.index("tag_set_id")
+        return lambda row: tag(row[job_at], row[set_at])
+    at = columns.index(_COLUMNS[name][0])
     if name in ("model", "provider"):
         lanes = {row[0]: row[1] for row in connection.execute(select(models.c.id, models.c[name]))}
-        return lambda facts: lanes.get(facts["model_id"], "(deleted)")
+        return lambda row: lanes.get(row[at], "(deleted)")
     if name == "job":
         known = {row[0]: row[1] for row in connection.execute(select(jobs.c.id, jobs.c.name))}
-        return lambda facts: known.get(facts["job_id"], "(deleted)")
+        return lambda row: known.get(row[at], "(deleted)")
     if name in ("day", "month"):
         length, text = (10 if name == "day" else 7), cache(day_text)
-        return lambda facts: text(facts["day"])[:length]
-    return lambda facts: str(facts[name])
+        return lambda row: text(row[at])[:length]
+    return lambda row: str(row[at])

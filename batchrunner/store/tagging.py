@@ -17,24 +17,47 @@ Change = Sequence[tuple[str, str | None]]
 """Tags to set; None: to take away."""
 
 
+_ONE = "SELECT id, (SELECT value FROM json_each(tags) WHERE key = ?) AS told FROM tag_sets WHERE told IS NOT NULL"
+
+
 class TagsOf:
-    """Looks tags up, each set once."""
+    """Looks all tags up, each set once."""
 
     def __init__(self, connection: Connection) -> None:
-        rows = connection.execute(select(jobs.c.id, jobs.c.tags, jobs.c.retagged))
-        self._jobs = {row[0]: (_object(row[1]), _object(row[2])) for row in rows}
+        self._jobs = _jobs(connection)
         sets = connection.execute(select(tag_sets.c.id, tag_sets.c.tags))
         self._lines = {row[0]: _object(row[1]) for row in sets}
-        self._known: dict[tuple[int, int], dict[str, str]] = {}
 
-    def of(self, job_id: int, tag_set_id: int) -> Mapping[str, str]:
+    def of(self, job_id: int, tag_set_id: int) -> dict[str, str]:
         """Return the tags that hold for the lines of a job with this set of their own; 0: with none."""
-        found = self._known.get((job_id, tag_set_id))
-        if found is None:
-            own, later = self._jobs.get(job_id, ({}, {}))
-            merged = own | self._lines.get(tag_set_id, {}) | later
-            found = self._known[job_id, tag_set_id] = {key: value for key, value in merged.items() if value is not None}
-        return found
+        own, later = self._jobs.get(job_id, ({}, {}))
+        merged = own | self._lines.get(tag_set_id, {}) | later
+        return {key: value for key, value in merged.items() if value is not None}
+
+
+class TagOf:
+    """Looks one tag up. Its values may be as many as lines, so they are picked by the database and kept flat."""
+
+    def __init__(self, connection: Connection, key: str) -> None:
+        self._lines: dict[int, str] = {row[0]: row[1] for row in connection.exec_driver_sql(_ONE, (key,))}
+        self._own: dict[int, str | None] = {}
+        self._later: dict[int, str | None] = {}
+        for job_id, (own, later) in _jobs(connection).items():
+            self._own[job_id] = own.get(key)
+            if key in later:
+                self._later[job_id] = later[key]
+
+    def of(self, job_id: int, tag_set_id: int) -> str | None:
+        """Return the value that holds for the lines of a job with this set of their own; None: there is none."""
+        if job_id in self._later:
+            return self._later[job_id]
+        value = self._lines.get(tag_set_id)
+        return self._own.get(job_id) if value is None else value
+
+
+def _jobs(connection: Connection) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
+    rows = connection.execute(select(jobs.c.id, jobs.c.tags, jobs.c.retagged))
+    return {row[0]: (_object(row[1]), _object(row[2])) for row in rows}
 
 
 def retag(connection: Connection, job_id: int, change: Change, *, lines: bool, now: int) -> None:
