@@ -2,10 +2,11 @@
 
 from batchrunner.api.estimate import Estimate
 from batchrunner.api.prepare import PreparedFile, Recipe, prepare
-from batchrunner.api.reads import SLICES, Reads, reads
+from batchrunner.api.reads import Reads, reads
 from batchrunner.api.session import Outside, Planned, Session, session
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
+from batchrunner.core.slices import SLICES
 from batchrunner.core.version import program_version
 from batchrunner.formats.base import ExportSummary
 from batchrunner.runner.checker import Checked, RefusedFileError, check

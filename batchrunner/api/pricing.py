@@ -58,7 +58,8 @@ def check_prices(loaded: Loaded, *, clock: Clock | None = None) -> PriceCheck:
     now = (clock or SystemClock()).now()
     with reads(loaded) as read:
         book = price_book(loaded.settings, read.prices())
-        unknown = {row.key: row.unpriced for row in read.costs(("provider", "model"))}
+        rows = read.costs(("provider", "model"))
+        unknown = {(provider or "", model or ""): row.unpriced for (provider, model), row in ((r.key, r) for r in rows)}
         waiting = {(row.lane.provider, row.lane.model): row.queued for row in read.lanes()}
     used = dict.fromkeys((*unknown, *waiting))
     found = []

@@ -8,17 +8,25 @@ from batchrunner.api.tuning import tuned
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.config import Loaded
 from batchrunner.core.clock import SystemClock
-from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
+from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.formats.base import ExportSummary
 from batchrunner.formats.unembedded import UNFINISHED
 from batchrunner.runner.exporter import export
-from batchrunner.store.base import Billed, Corpus, CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
+from batchrunner.store.base import (
+    Billed,
+    ChargeRow,
+    Corpus,
+    CostRow,
+    FailureGroup,
+    LaneRow,
+    Missing,
+    Pause,
+    Reader,
+    RunnerRow,
+)
 from batchrunner.wiring import reading
-
-SLICES = ("model", "job", "day", "endpoint", "provider", "account")
-"""What costs can be sliced by."""
 
 
 class Reads:
@@ -26,6 +34,11 @@ class Reads:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+
+    @property
+    def path(self) -> str:
+        """The database's real path."""
+        return self._reader.path
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -93,14 +106,17 @@ class Reads:
         corpus = self._reader.corpus(job_id)
         return self._reader.failures(job_id) if corpus is None else _by_kind(self._reader.missing(corpus.id))
 
-    def costs(self, by: Sequence[str] = (), ref: str | Job | None = None) -> list[CostRow]:
-        """Return the four sums, whole or sliced by any of ``SLICES``. Raises ConfigurationError for another slice."""
-        unknown = [name for name in by if name not in SLICES]
-        if unknown:
-            raise ConfigurationError(
-                f"costs can't be sliced by {unknown[0]!r}", hint=f"slice by any of {', '.join(SLICES)}"
-            )
-        return self._reader.costs(by, None if ref is None else self.job(ref).id)
+    def costs(self, by: Sequence[str] = (), ref: str | Job | None = None, within: Within = EVERYTHING) -> list[CostRow]:
+        """Return the four sums, whole or sliced by any of ``SLICES`` and ``tag:KEY``. Raises ConfigurationError."""
+        return self._reader.costs(by, None if ref is None else self.job(ref).id, within)
+
+    def savings(self, ref: str | Job | None = None, within: Within = EVERYTHING) -> int:
+        """Return what cached input tokens would have cost more as fresh ones, in pico-dollars."""
+        return self._reader.savings(None if ref is None else self.job(ref).id, within)
+
+    def charges(self, ref: str | Job | None = None, within: Within = EVERYTHING) -> list[ChargeRow]:
+        """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
+        return self._reader.charges(None if ref is None else self.job(ref).id, within)
 
     def billed(self, ref: str | Job | None = None) -> Iterator[Billed]:
         """Yield every billed attempt with what it used, of a job or of all: what ``repricing.reprice`` takes."""

@@ -17,7 +17,7 @@ from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
 from batchrunner.runner import performing
-from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retry, SetPrices
+from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retag, Retry, SetPrices
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
@@ -148,7 +148,7 @@ class Session(Reads, Embeds):
         """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""
         if isinstance(command, Load):
             return Done(loaded=self._load(command))
-        if isinstance(command, Pause | Resume | Cancel | Retry | SetPrices):
+        if isinstance(command, Pause | Resume | Cancel | Retry | Retag | SetPrices):
             return performing.at_once(performing.perform(self._store, command, SystemClock().now()))
         raise ConfigurationError(
             "no run is going on, so there is nothing to tune",

@@ -30,6 +30,7 @@ from batchrunner.runner.commands import (
     Pause,
     Refused,
     Resume,
+    Retag,
     Retry,
     SetPrices,
     Tune,
@@ -232,6 +233,16 @@ def retry(  # noqa: PLR0913 - each narrows down what is tried again
         )
 
     return ask(loaded, make, wait=wait)
+
+
+def retag(
+    loaded: Loaded, job: Ref, change: Sequence[tuple[str, str | None]], *, lines: bool = False, wait: bool = False
+) -> Done:
+    """Change a job's tags after the fact, of what it cost already too; None takes one away.
+
+    A line's own tag wins over its job's, unless ``lines``. Nothing that was written down of a call is changed.
+    """
+    return ask(loaded, lambda read: Retag(job=read.job(job).id, change=tuple(change), lines=lines), wait=wait)
 
 
 def _aims(read: Reads, job: Ref | None, model: str | None, provider: str | None) -> tuple[Aim, ...] | None:

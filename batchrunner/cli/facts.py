@@ -1,6 +1,6 @@
 """The queue's values as JSON types, alike in every ``--json``. They are public: keys are added, never renamed."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -10,6 +10,9 @@ from batchrunner.core.job import Job
 from batchrunner.formats.base import exact_seconds
 from batchrunner.runner.snapshot import Snapshot
 from batchrunner.store.base import CostRow, Counts, LaneRow, RunnerRow
+
+if TYPE_CHECKING:
+    from batchrunner.api.ledgers import Compared
 
 FRESH = 15 * SECOND
 """Microseconds after which a runner that said nothing is taken for dead; it says something once a second."""
@@ -46,6 +49,29 @@ def cost_facts(row: CostRow | None) -> dict[str, Any]:
         "units": unit_facts(row),
         "usd": {name: exact(getattr(row, name)) for name in _MONEY},
         "unpriced_calls": row.unpriced,
+    }
+
+
+def waste_facts(total: CostRow) -> dict[str, Any]:
+    """Return what was paid and not used, as a part of what it is a part of; none of it is in ``recorded``."""
+    return {
+        "recorded_usd": exact(total.wasted - total.wasted_estimated),
+        "estimated_usd": exact(total.wasted_estimated),
+        "possibly_billed_usd": exact(total.possibly_billed),
+        "possibly_billed_calls": total.doubtful,
+    }
+
+
+def compared_facts(row: "Compared") -> dict[str, Any]:
+    """Return a slice in two periods, and how the recorded sum changed."""
+    return {
+        "now": cost_facts(row.now),
+        "before": cost_facts(row.before),
+        "change_usd": {
+            "recorded": exact(row.now.recorded - row.before.recorded),
+            "by_traffic": exact(row.traffic),
+            "by_price": exact(row.price),
+        },
     }
 
 

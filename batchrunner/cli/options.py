@@ -27,8 +27,14 @@ def _stack(*options: Decorator) -> Decorator:
     return decorate
 
 
+_one_db = click.option("--db", metavar="PATH", help="The queue's database.  [default: batchrunner.db]")
+_several_dbs = click.option(
+    "--db",
+    metavar="PATH",
+    multiple=True,
+    help="A database; repeat it to read several as one.  [default: batchrunner.db]",
+)
 _everywhere = _stack(
-    click.option("--db", metavar="PATH", help="The queue's database.  [default: batchrunner.db]"),
     click.option("--config", metavar="PATH", help="Project file instead of ./batchrunner.toml."),
     click.option("--yes", is_flag=True, help="Spend without asking."),
     click.option("--no-input", is_flag=True, help="Never ask; fail where an answer is needed."),
@@ -152,18 +158,25 @@ SETTING_FLAGS = (
 """Flags that are settings; the others are a verb's own."""
 
 
-def verb(**attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a command that takes the options of every verb and gets the settings as its first argument."""
+def verb(*, several: bool = False, **attributes: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command that takes the options of every verb and gets the settings as its first argument.
+
+    ``several``: it reads any number of databases; the paths of the others than the first are its argument ``more``.
+    """
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         @wraps(function)
         def run(**given: Any) -> Any:
+            if several:
+                given["db"], *more = given["db"] or (None,)
+                given["more"] = tuple(more)
             flags = {name: given.pop(name) for name in SETTING_FLAGS if name in given}
             loaded = load_here(flags)
             _announce(loaded)
             return function(loaded, **given)
 
-        command: click.Command = click.command(**attributes)(_everywhere(run))
+        which = _several_dbs if several else _one_db
+        command: click.Command = click.command(**attributes)(which(_everywhere(run)))
         return command
 
     return decorate

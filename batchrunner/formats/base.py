@@ -133,5 +133,7 @@ def exact_seconds(milliseconds: int) -> str:
 
 def exact_usd(pico: int) -> str:
     """Return pico-dollars as USD, every digit: nothing is rounded in an export."""
+    if pico < 0:
+        return f"-{exact_usd(-pico)}"
     whole, part = divmod(pico, PICO)
     return f"{whole}.{part:012}".rstrip("0") if part else str(whole)

@@ -147,7 +147,16 @@ class SetPrices(msgspec.Struct, tag="prices", frozen=True, kw_only=True, forbid_
     """As they stand in a price file."""
 
 
-Command = Pause | Resume | Cancel | Tune | Load | Retry | SetPrices
+class Retag(msgspec.Struct, tag="retag", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change a job's tags, after the fact; None takes one away. Nothing that was written down of a call changes."""
+
+    job: int
+    change: Annotated[tuple[tuple[Short, Text | None], ...], Meta(min_length=1, max_length=100)]
+    lines: bool = False
+    """Also where lines brought a tag of that name themselves."""
+
+
+Command = Pause | Resume | Cancel | Tune | Load | Retry | Retag | SetPrices
 
 
 class PauseFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,7 +187,7 @@ class Done(msgspec.Struct, tag="done", frozen=True, kw_only=True, forbid_unknown
     loaded: Loaded | None = None
     """What a ``load`` did."""
     job: Job | None = None
-    """The job as it is now, after a ``cancel`` or a ``retry``."""
+    """The job as it is now, after a ``cancel``, a ``retry`` or a ``retag``."""
 
 
 class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from batchrunner.core.job import Job, JobOptions, JobState
 from batchrunner.formats.prepared import Prepared
 from batchrunner.formats.pricefile import parse_prices
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retry, SetPrices, targets
+from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retag, Retry, SetPrices, targets
 from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.store.base import Loading, Pause, Store
 
@@ -17,7 +17,7 @@ Steps = Generator[None, None, Done]
 """One transaction between two yields: a live run commits in between."""
 
 
-def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | SetPrices, now: int) -> Steps:
+def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | Retag | SetPrices, now: int) -> Steps:
     """Do a command, step by step. Raises ConfigurationError for a job that is not there, or is in the wrong state, and
     for what is no price.
     """
@@ -32,6 +32,8 @@ def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | Se
             return _take_back(store, command, now) if command.cancelled else _retry(store, command, now)
         case SetPrices():
             return _set_prices(store, command)
+        case Retag():
+            return _retag(store, command, now)
 
 
 def at_once(steps: Steps) -> Done:
@@ -92,6 +94,13 @@ def _set_prices(store: Store, command: SetPrices) -> Steps:
     store.add_prices(entries)
     yield
     return Done(rows=len(entries))
+
+
+def _retag(store: Store, command: Retag, now: int) -> Steps:
+    job = _job(store, command.job)
+    store.retag(job.id, command.change, lines=command.lines, now=now)
+    yield
+    return Done(job=_job(store, job.id))
 
 
 def refuse_cancelled(job: Job) -> Job:

@@ -18,6 +18,7 @@ from batchrunner.store.values import (
     BY_HAND,
     Billed,
     BucketLevel,
+    ChargeRow,
     CostRow,
     Counts,
     DuplicateIds,
@@ -36,10 +37,10 @@ from batchrunner.store.values import (
 )  # fmt: skip
 
 __all__ = [
-    "ALL", "BY_HAND", "Billed", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
-    "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing", "Pause", "Queue",
-    "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store", "TakenIn",
-    "Target", "Verbs", "Workload",
+    "ALL", "BY_HAND", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",
+    "Counts", "Disk", "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing",
+    "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store",
+    "TakenIn", "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 
@@ -259,6 +260,9 @@ class Verbs(Protocol):
 
     def take_back(self, job_id: int, now: int) -> int:
         """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
+
+    def retag(self, job_id: int, change: Sequence[tuple[str, str | None]], *, lines: bool, now: int) -> None:
+        """Change a job's tags (None takes one away), and with ``lines`` those that its lines brought themselves."""
 
 
 class Store(Queue, Loading, Verbs, Corpora, Protocol):

@@ -1,80 +1,164 @@
-"""Cost slices, from the totals only: a million attempts are a few rows there."""
+"""Cost slices, from the totals: a million attempts are a few rows there.
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+The database adds up by ids, and what they are called is put in here: names, months and tags, whose values may be many
+and lie in JSON. Days of another time zone than UTC are not in the totals; they are counted from the attempts.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from operator import add
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+import msgspec
+from sqlalchemy import Connection, func, select
 
-from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.clock import DAY
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.slices import EVERYTHING, Within, checked_slices, day_text, known_zone, offsets, tag_key
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.base import CostRow
-from batchrunner.store.moneytables import totals
-from batchrunner.store.tables import jobs, models
+from batchrunner.store.moneytables import rates
+from batchrunner.store.rollups import recount
+from batchrunner.store.tables import attempts, jobs, models
+from batchrunner.store.tagging import TagOf
 
-_KEYS: dict[str, ColumnElement[Any]] = {
-    "model": models.c.model,
-    "job": func.coalesce(jobs.c.name, "(deleted)"),
-    "day": totals.c.day,
-    "endpoint": totals.c.endpoint,
-    "provider": models.c.provider,
-    "account": totals.c.account,
+_BILLED, _USED, _TOLD = "billing = 'billed'", "use = 'used'", "usage_from = 'provider'"
+_COLUMNS = {
+    "model": ("model_id",),
+    "provider": ("model_id",),
+    "job": ("job_id",),
+    "day": ("day",),
+    "month": ("day",),
+    "endpoint": ("endpoint",),
+    "account": ("account",),
+    "outcome": ("outcome",),
 }
+"""The columns of the totals that a slice is made of."""
+TAGGED = ("job_id", "tag_set_id")
+"""Those that tags are found by."""
 
-_billed = totals.c.billing == "billed"
-_used = totals.c.use == "used"
-_reported = totals.c.usage_from == "provider"
+Values = tuple[Any, ...]
+Label = Callable[[Values], str | None]
 
 
-def _sum(column: ColumnElement[int], *conditions: ColumnElement[bool]) -> ColumnElement[int]:
-    value = case((and_(*conditions), column), else_=0) if conditions else column
-    return func.coalesce(func.sum(value), 0)
+def _sum(column: str, *conditions: str) -> str:
+    where = f" FILTER (WHERE {' AND '.join(conditions)})" if conditions else ""
+    return f"ifnull(sum({column}){where}, 0)"
 
 
 _SUMS = (
-    _sum(totals.c.n),
-    _sum(totals.c.n, totals.c.outcome == "reply", _used),
-    _sum(totals.c.tin),
-    _sum(totals.c.tcached),
-    _sum(totals.c.tout),
-    _sum(totals.c.treason),
-    _sum(totals.c.cost, _billed, _used, _reported),
-    _sum(totals.c.cost, _billed, _used, ~_reported),
-    _sum(totals.c.hold, totals.c.billing == "unknown"),
-    _sum(totals.c.cost, _billed, ~_used),
-    _sum(totals.c.unpriced),
-    *(_sum(totals.c[name]) for name in OTHERS),
+    _sum("n"),
+    _sum("n", "outcome = 'reply'", _USED),
+    *(_sum(name) for name in ("tin", "tcached", "tout", "treason")),
+    _sum("cost", _BILLED, _USED, _TOLD),
+    _sum("cost", _BILLED, _USED, f"NOT {_TOLD}"),
+    _sum("hold", "billing = 'unknown'"),
+    _sum("cost", _BILLED, f"NOT {_USED}"),
+    _sum("unpriced"),
+    *(_sum(name) for name in OTHERS),
+    _sum("cost", _BILLED, f"NOT {_USED}", f"NOT {_TOLD}"),
+    _sum("n", "billing = 'unknown'"),
 )
+_NOTHING = CostRow((), *[0] * (len(CostRow._fields) - 1))
 
 
-def costs(connection: Connection, by: Sequence[str], job_id: int | None) -> list[CostRow]:
+def costs(connection: Connection, by: Sequence[str], job_id: int | None, within: Within = EVERYTHING) -> list[CostRow]:
     """Return cost slices, ordered by their keys; without ``by`` one row, even where nothing was spent.
 
-    Raises ConfigurationError for a slice that does not exist.
+    Raises ConfigurationError for a slice or a time zone that does not exist.
     """
-    unknown = [name for name in by if name not in _KEYS]
-    if unknown:
-        raise ConfigurationError(f"costs can't be sliced by {unknown[0]!r}", hint=f"by any of: {', '.join(_KEYS)}")
-    keys = [_KEYS[name].label(f"key_{name}") for name in dict.fromkeys(by)]
-    slices = (
-        select(*keys, *_SUMS)
-        .select_from(totals)
-        .outerjoin(jobs, jobs.c.id == totals.c.job_id)
-        .outerjoin(models, models.c.id == totals.c.model_id)
-        .group_by(*keys)
-        .order_by(*keys)
-    )
+    names = checked_slices(by)
+    columns = tuple(dict.fromkeys(column for name in names for column in _COLUMNS.get(name, TAGGED)))
+    labels = [_label(connection, name, columns) for name in names]
+    found: dict[tuple[str | None, ...], Values] = {}
+    width = len(columns)
+    for row in grouped(connection, columns, _SUMS, job_id, within):
+        key, sums = tuple([label(row) for label in labels]), row[width:]
+        found[key] = tuple(map(add, found[key], sums)) if key in found else sums
+    if not names and not found:
+        return [_NOTHING]
+    ordered = sorted(found.items(), key=lambda item: tuple((part is None, part or "") for part in item[0]))
+    return [CostRow(key, *sums) for key, sums in ordered]
+
+
+def savings(connection: Connection, job_id: int | None, within: Within = EVERYTHING) -> int:
+    """Return what cached input tokens would have cost more as fresh ones, in pico-dollars.
+
+    By the cards that their attempts were priced by; where there is none, or it has no price of its own for them,
+    nothing was saved. Below 0 where a card's cached tokens are dearer.
+    """
+    saved, cards = 0, rate_cards(connection)
+    for billing, rate_id, cached in grouped(connection, ("billing", "rate_id"), (_sum("tcached"),), job_id, within):
+        card = cards.get(rate_id)
+        if billing == "billed" and card is not None and card.cached is not None and card.input is not None:
+            saved += cached * (card.input - card.cached)
+    return saved
+
+
+def grouped(
+    connection: Connection, columns: Sequence[str], sums: Sequence[str], job_id: int | None, within: Within
+) -> Iterator[Values]:
+    """Yield sums of the totals by these columns: a row may come in several parts where tags are asked for."""
+    width = len(columns)
+    keys = tuple(dict.fromkeys((*columns, *(TAGGED if within.tags else ()))))
+    head, where = _source(connection, within)
+    values: list[Any] = []
     if job_id is not None:
-        slices = slices.where(totals.c.job_id == job_id)
-    days = [place for place, name in enumerate(dict.fromkeys(by)) if name == "day"]
-    return [_row(tuple(row), len(keys), days) for row in connection.execute(slices)]
+        where, values = [*where, "job_id = ?"], [job_id]
+    by = f" GROUP BY {', '.join(keys)}" if keys else ""
+    query = f"{head[0]}SELECT {', '.join((*keys, *sums))} FROM {head[1]} WHERE {' AND '.join(where)}{by}"  # noqa: S608
+    rows = connection.exec_driver_sql(query, tuple(values))
+    if not within.tags:
+        yield from map(tuple, rows)
+        return
+    wanted = [(TagOf(connection, key).of, value) for key, value in within.tags]
+    job_at, set_at = keys.index("job_id"), keys.index("tag_set_id")
+    for row in rows:
+        if all(tag(row[job_at], row[set_at]) == value for tag, value in wanted):
+            yield (*row[:width], *row[len(keys) :])
 
 
-def _row(row: tuple[Any, ...], width: int, days: Sequence[int]) -> CostRow:
-    key = tuple(_date(part) if place in days else str(part) for place, part in enumerate(row[:width]))
-    return CostRow(key, *row[width:])
+def rate_cards(connection: Connection) -> dict[int, RateCard]:
+    """Return every rate card that attempts were priced by."""
+    rows = connection.execute(select(rates.c.id, rates.c.card))
+    return {row[0]: msgspec.json.decode(row[1], type=RateCard) for row in rows}
 
 
-def _date(day: int) -> str:
-    """Return a day, counted from 1970 in UTC, as ISO 8601 writes it."""
-    return datetime.fromtimestamp(day * 86_400, UTC).date().isoformat()
+def _source(connection: Connection, within: Within) -> tuple[tuple[str, str], list[str]]:
+    """Return what goes before the query, the table that it reads, and the conditions of the period."""
+    head = ("", "totals")
+    bounds = (within.since, within.until)
+    if within.zone != "UTC":
+        head = (f"WITH {recount(_day_in(connection, within.zone))} ", "t")
+    days = [f"day {sign} {int(day)}" for sign, day in zip((">=", "<="), bounds, strict=True) if day is not None]
+    return head, ["n > 0", *days]
+
+
+def _day_in(connection: Connection, name: str) -> str:
+    """Return an expression of the day on which an attempt was opened, as a time zone has it."""
+    zone = known_zone(name)
+    first, last = connection.execute(select(func.min(attempts.c.opened), func.max(attempts.c.opened))).one()
+    if first is None:
+        return f"opened / {DAY}"
+    (_, offset), *later = offsets(zone, first, last)
+    cases = [f"WHEN opened >= {since} THEN {shift}" for since, shift in reversed(later)]
+    shift = f"CASE {' '.join(cases)} ELSE {offset} END" if cases else str(offset)
+    return f"(opened + {shift}) / {DAY}"
+
+
+def _label(connection: Connection, name: str, columns: Sequence[str]) -> Label:
+    """Return what tells a slice's part of a key from a row that begins with these columns."""
+    if (key := tag_key(name)) is not None:
+        tag, job_at, set_at = TagOf(connection, key).of, columns.index("job_id"), columns.index("tag_set_id")
+        return lambda row: tag(row[job_at], row[set_at])
+    at = columns.index(_COLUMNS[name][0])
+    if name in ("model", "provider"):
+        lanes = {row[0]: row[1] for row in connection.execute(select(models.c.id, models.c[name]))}
+        return lambda row: lanes.get(row[at], "(deleted)")
+    if name == "job":
+        known = {row[0]: row[1] for row in connection.execute(select(jobs.c.id, jobs.c.name))}
+        return lambda row: known.get(row[at], "(deleted)")
+    if name in ("day", "month"):
+        length, text = (10 if name == "day" else 7), cache(day_text)
+        return lambda row: text(row[at])[:length]
+    return lambda row: str(row[at])

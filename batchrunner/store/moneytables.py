@@ -64,3 +64,12 @@ totals = table(
     CheckConstraint("n >= 0", name="n"),
     rowid=False,
 )
+
+retags = table(
+    "retags",  # what ``retag`` said of jobs' tags after they were loaded, in its order; the jobs have what holds now
+    key(),
+    whole("job_id"),
+    whole("at"),
+    words("change"),  # a JSON object: null takes a tag away
+    whole("lines"),  # 1: also where lines had tags of their own
+)

@@ -15,7 +15,6 @@ from batchrunner.store import results
 from batchrunner.store.base import (
     ALL,
     Billed,
-    CostRow,
     Counts,
     FailureGroup,
     LaneRow,
@@ -26,8 +25,8 @@ from batchrunner.store.base import (
     Workload,
 )
 from batchrunner.store.billed import billed
+from batchrunner.store.bookreader import BookReads
 from batchrunner.store.corpusreader import CorpusReads
-from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
 from batchrunner.store.prices import read_prices
@@ -87,7 +86,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads):
+class SqliteReader(CorpusReads, BookReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:
@@ -226,11 +225,6 @@ class SqliteReader(CorpusReads):
         )
         with self._session.read() as connection:
             return [FailureGroup._make(row) for row in connection.execute(groups)]
-
-    def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
-        """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
-        with self._session.read() as connection:
-            return costs(connection, by, job_id)
 
     def billed(self, job_id: int | None = None) -> Iterator[Billed]:
         """Yield every billed attempt with what it used, in short read transactions."""

@@ -5,10 +5,12 @@ from typing import Protocol
 
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
+from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.corpusbase import CorpusReader
 from batchrunner.store.values import (
     ALL,
     Billed,
+    ChargeRow,
     CostRow,
     Counts,
     FailureGroup,
@@ -58,8 +60,14 @@ class Reader(CorpusReader, Protocol):
     def failures(self, job_id: int) -> list[FailureGroup]:
         """Return a job's failed requests by kind and status, most frequent first."""
 
-    def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
-        """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
+    def costs(self, by: Sequence[str], job_id: int | None = None, within: Within = EVERYTHING) -> list[CostRow]:
+        """Return cost slices by any of ``SLICES`` and ``tag:KEY``; no ``by``: one row."""
+
+    def savings(self, job_id: int | None = None, within: Within = EVERYTHING) -> int:
+        """Return what cached input tokens would have cost more as fresh ones, in pico-dollars."""
+
+    def charges(self, job_id: int | None = None, within: Within = EVERYTHING) -> list[ChargeRow]:
+        """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
 
     def billed(self, job_id: int | None = None) -> Iterator[Billed]:
         """Yield every billed attempt with what it used, in short read transactions."""

@@ -11,8 +11,10 @@ from typing import Any
 from sqlalchemy import Connection
 
 from batchrunner.core.clock import DAY
+from batchrunner.core.errors import DatabaseError
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.driver import driver
+from batchrunner.store.failures import DAMAGED
 from batchrunner.store.moneytables import TOTALS_KEY, TOTALS_SUMS
 from batchrunner.store.rows import id_list
 
@@ -37,27 +39,34 @@ _ADD = (
 _TAKE = f"UPDATE totals SET {', '.join(f'{name} = {name} - ?' for name in TOTALS_SUMS)} WHERE {_WHERE_KEY}"  # noqa: S608
 
 # What closed attempts come to, by the totals' key: the definition that every other statement must agree with.
-_OF_ATTEMPTS = f"""SELECT opened / {DAY}, job_id, model_id, endpoint, ifnull(tag_set_id, 0), ifnull(rate_id, 0),
+_OF_ATTEMPTS = f"""SELECT %s, job_id, model_id, endpoint, ifnull(tag_set_id, 0), ifnull(rate_id, 0),
  account, class, billing, use, usage_from, outcome, count(*), ifnull(sum(tin), 0), ifnull(sum(tcached), 0),
  ifnull(sum(tout), 0), ifnull(sum(treason), 0), ifnull(sum(cost), 0), ifnull(sum(hold), 0),
  sum(CASE billing WHEN 'billed' THEN cost IS NULL WHEN 'unknown' THEN hold IS NULL ELSE 0 END),
  {", ".join(f"ifnull(sum({name}), 0)" for name in OTHERS)}
  FROM attempts LEFT JOIN units ON attempt_id = id"""  # noqa: S608
 _BY_KEY = f"GROUP BY {', '.join(str(n + 1) for n in range(len(TOTALS_KEY)))}"
-_OF_SOME = f"{_OF_ATTEMPTS} WHERE id IN (SELECT value FROM json_each(?)) {_BY_KEY}"  # noqa: S608
-RECOUNT_TOTALS = f"{_OF_ATTEMPTS} WHERE ended IS NOT NULL {_BY_KEY}"
+_UTC = f"opened / {DAY}"
+_OF_SOME = f"{_OF_ATTEMPTS % _UTC} WHERE id IN (SELECT value FROM json_each(?)) {_BY_KEY}"  # noqa: S608
+_OF_ALL = f"{_OF_ATTEMPTS} WHERE ended IS NOT NULL {_BY_KEY}"
+RECOUNT_TOTALS = _OF_ALL % _UTC
 STORED_TOTALS = f"SELECT {_KEY}, {_SUMS} FROM totals WHERE n > 0"  # noqa: S608
 RECOUNT_COUNTS = "SELECT job_id, model_id, state, count(*) FROM requests GROUP BY 1, 2, 3"
 STORED_COUNTS = "SELECT job_id, model_id, state, n FROM counts WHERE n > 0"
 
 
+def recount(day: str) -> str:
+    """Return a table expression, called ``t``: the totals by another rule of days, an expression of ``opened``."""
+    return f"t ({_KEY}, {_SUMS}) AS MATERIALIZED ({_OF_ALL % day})"
+
+
 def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:
-    """Move ``counts``. A count below zero is refused by the table: the transaction fails."""
+    """Move ``counts``. Raises DatabaseError where they are not what the requests were: the transaction fails."""
     fewer = [(n, *key) for key, n in counts.items() if n < 0]
     more = [(n, *key) for key, n in counts.items() if n > 0]
     cursor = driver(connection)
     if fewer and cursor.executemany(_FEWER, fewer).rowcount != len(fewer):
-        raise RuntimeError("the counts do not hold a state that requests have just left")
+        raise DatabaseError("its counts do not hold a state that requests have just left", hint=DAMAGED)
     if more:
         cursor.executemany(_MORE, more)
 

@@ -63,6 +63,7 @@ jobs = table(
     words("options"),
     words("tags"),
     whole("created"),
+    added(words("retagged", default="{}")),  # tags that win over those of its lines; null: none of them has it
     UniqueConstraint("key"),
     UniqueConstraint("name"),
     among("state", "loading", "open", "cancelled"),

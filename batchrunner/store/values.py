@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from batchrunner.core.continuation import Artifact
+from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Lane, RequestState
 from batchrunner.core.usage import Usage
 
@@ -184,7 +185,8 @@ class FailureGroup(NamedTuple):
 class CostRow(NamedTuple):
     """The four sums of one slice, in pico-dollars, and what they are made of. They are never mixed."""
 
-    key: tuple[str, ...]
+    key: tuple[str | None, ...]
+    """Its part of each slice; None of a tag: what has no such tag, which is nobody's."""
     attempts: int
     succeeded: int
     input: int
@@ -212,6 +214,40 @@ class CostRow(NamedTuple):
     audio_output: int = 0
     image_input: int = 0
     image_output: int = 0
+    wasted_estimated: int = 0
+    """Of ``wasted``, what is known by our estimate only; the rest is by the provider's own usage."""
+    doubtful: int = 0
+    """Attempts that ``possibly_billed`` and ``unpriced`` are about: nobody knows whether they were billed."""
+
+
+class ChargeRow(NamedTuple):
+    """What was certainly billed of one day, job, model, rate card and tags: the grain of an export for finance."""
+
+    day: int
+    job_id: int
+    job: str
+    lane_id: int
+    provider: str
+    model: str
+    endpoint: str
+    account: str
+    processing: str
+    """``live`` or ``batch``."""
+    used: bool
+    """Whether the answers were of use."""
+    reported: bool
+    """Whether the provider counted the usage; else it is our estimate."""
+    rate_id: int | None
+    card: RateCard | None
+    """What these attempts were priced by; None: nothing, or what the provider stated itself."""
+    tags: tuple[tuple[str, str], ...]
+    usage: Usage
+    """The sums of all units; its ``cost`` is None."""
+    attempts: int
+    unpriced: int
+    """Of these attempts, those of unknown cost."""
+    cost: int
+    """Pico-dollars of those of known cost."""
 
 
 class Billed(NamedTuple):

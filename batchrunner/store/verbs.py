@@ -15,6 +15,7 @@ from batchrunner.store.pruning import cancel_unneeded
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import jobs, pauses, requests
+from batchrunner.store.tagging import Change, retag
 
 MOVED_AT_ONCE = 10_000
 """Rows that one transaction cancels or takes back: a live run commits between two of them."""
@@ -120,6 +121,11 @@ class SqliteVerbs:
         if moved:
             self._taken_back[job_id] = max(moved) + 1
         return len(moved)
+
+    def retag(self, job_id: int, change: Change, *, lines: bool, now: int) -> None:
+        """Change a job's tags (None takes one away), and with ``lines`` those that its lines brought themselves."""
+        with self._session.write() as connection:
+            retag(connection, job_id, change, lines=lines, now=now)
 
 
 def sweep(connection: Connection, most: int = MOVED_AT_ONCE) -> int:

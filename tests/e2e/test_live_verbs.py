@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from batchrunner.api import verbs
 from batchrunner.cli import main
+from batchrunner.store.check import check
 from tests.e2e.conftest import Start
 from tests.e2e.place import GPT, SMALL, Child, Place, chats, quiet, until
 
@@ -60,6 +61,18 @@ def test_pause_stops_calls_within_a_second_and_resume_goes_on(at: Start) -> None
     assert place.states() == {"succeeded": 400}
     assert len(place.box.calls()) == 400, "a row was sent twice"
     assert inbox(place) == []
+
+
+def test_retag_beside_a_live_run_changes_whose_its_costs_are_and_no_book(at: Start) -> None:
+    place = at(latency=0.05, latency_jitter=0)
+    child = running(place, 100)
+    assert verb(place, "retag", "job", "--tag", "team=ads")["job"]["tags"] == {"team": "ads"}
+    assert child.process.poll() is None, "the run was over before it was asked"
+    ended = child.end()
+    assert ended.code == 0, ended.err
+    (row,) = verb(place, "costs", "--by", "tag:team")["rows"]
+    assert (row["tag:team"], row["succeeded"]) == ("ads", 100)
+    assert check(place.db) == []
 
 
 def test_a_paused_model_waits_while_others_go_on(at: Start) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError, DatabaseError, InputError, Problem
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Aim, Cancel, Done, Load, Pause, Refused, Resume, Retry, Tune
+from batchrunner.runner.commands import Aim, Cancel, Done, Load, Pause, Refused, Resume, Retag, Retry, Tune
 from batchrunner.runner.mailbox import LARGEST, Mailbox, sweep
 
 CLOCK = SystemClock()
@@ -194,6 +194,12 @@ COMMANDS = st.one_of(
         kinds=st.lists(WORDS, max_size=2).map(tuple),
         custom_ids=st.lists(WORDS, max_size=2).map(tuple),
         cancelled=st.booleans(),
+    ),
+    st.builds(
+        Retag,
+        job=st.integers(0, 10),
+        change=st.lists(st.tuples(WORDS, st.none() | WORDS), min_size=1, max_size=3).map(tuple),
+        lines=st.booleans(),
     ),
 )
 

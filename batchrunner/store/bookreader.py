@@ -1,0 +1,30 @@
+"""The reader's side of the books: slices, savings and charges."""
+
+from collections.abc import Sequence
+
+from batchrunner.core.slices import EVERYTHING, Within
+from batchrunner.store.base import ChargeRow, CostRow
+from batchrunner.store.charges import charges
+from batchrunner.store.costs import costs, savings
+from batchrunner.store.sqlite import Session
+
+
+class BookReads:
+    """The part of ``Reader`` that is about money."""
+
+    _session: Session
+
+    def costs(self, by: Sequence[str], job_id: int | None = None, within: Within = EVERYTHING) -> list[CostRow]:
+        """Return cost slices by any of ``SLICES`` and ``tag:KEY``; no ``by``: one row."""
+        with self._session.read() as connection:
+            return costs(connection, by, job_id, within)
+
+    def savings(self, job_id: int | None = None, within: Within = EVERYTHING) -> int:
+        """Return what cached input tokens would have cost more as fresh ones, in pico-dollars."""
+        with self._session.read() as connection:
+            return savings(connection, job_id, within)
+
+    def charges(self, job_id: int | None = None, within: Within = EVERYTHING) -> list[ChargeRow]:
+        """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
+        with self._session.read() as connection:
+            return list(charges(connection, job_id, within))
