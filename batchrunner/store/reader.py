@@ -26,6 +26,7 @@ from batchrunner.store.bookreader import BookReads
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
+from batchrunner.store.reportreads import ReportReads
 from batchrunner.store.rows import job_value, workload_units
 from batchrunner.store.selecting import of_jobs, selected, told
 from batchrunner.store.sqlite import Session
@@ -82,7 +83,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads, BookReads):
+class SqliteReader(CorpusReads, BookReads, ReportReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:

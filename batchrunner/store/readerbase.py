@@ -6,6 +6,7 @@ from typing import Protocol
 from batchrunner.core.job import Job
 from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.corpusbase import CorpusReader
+from batchrunner.store.reportbase import ReportReader
 from batchrunner.store.values import (
     ALL,
     ChargeRow,
@@ -21,7 +22,7 @@ from batchrunner.store.values import (
 )
 
 
-class Reader(CorpusReader, Protocol):
+class Reader(CorpusReader, ReportReader, Protocol):
     """Reads only: safe beside a live run."""
 
     @property
