@@ -54,7 +54,7 @@ def write_report(
     """
     check_target(out, force=force)
     with ExitStack() as stack:
-        books = _books([stack.enter_context(reading(Path(each))) for each in (loaded.settings.db, *more)])
+        books = _books([stack.enter_context(reading(Path(each))) for each in (str(loaded.settings.db), *more)])
         _refuse_own_files(out, books)
         shown = report_figures(books, within, made=SystemClock().now())
         size = write(page(shown), out, force=force)

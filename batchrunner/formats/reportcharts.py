@@ -113,11 +113,11 @@ def drawn(chart: Chart) -> Html:
 
 
 def _scale(most: int) -> tuple[int, int]:
-    """Return the distance of two lines, 1, 2 or 5 times a power of ten, and the highest of at most five of them."""
+    """Return the distance of two lines, 1, 2 or 5 times a power of ten, and how high the chart is."""
     step = 1
     while step * _TICKS < most:
         step = step * 5 // 2 if str(step)[0] == "2" else step * 2
-    return step, step * max(1, -(-most // step))
+    return step, max(most, 1)
 
 
 def _y(chart: Chart, amount: int, top: int) -> float:

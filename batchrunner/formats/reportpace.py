@@ -24,7 +24,7 @@ from batchrunner.formats.reporttables import Head, name_of, table
 
 _CALLS: Final = (Series("Answered", "good"), Series("Turned away as too many", "slow"), Series("Failed", "bad"))
 _STEPS: Final = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
-_EDGES: Final = (0, *(step * 10**power for power in range(9) for step in _STEPS))
+_EDGES: Final[tuple[int, ...]] = (0, *(step * 10**power for power in range(9) for step in _STEPS))
 """Milliseconds at which the columns of latencies begin, ten in a decade."""
 _SHARES: Final = (50, 90, 95, 99)
 

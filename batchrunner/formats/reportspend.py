@@ -17,6 +17,8 @@ COLOURS: Final = 8
 """Models that have a colour of their own; the others share one."""
 MOST_COLUMNS: Final = 92
 """Columns of a chart; a longer time is shown by week, then by month."""
+MOST_VALUES: Final = 15
+"""Values of a tag that are listed: there may be many tags."""
 _TOKENS: Final = ("Input, fresh", "Input, cached", "Output", "Reasoning")
 _MEANT: Final = {
     "recorded": "answers that were used, by the provider's own count of tokens",
@@ -30,32 +32,23 @@ def named(measure: str) -> str:
     return measure.replace("_", " ").capitalize()
 
 
-class Ranked(NamedTuple):
-    """The models in the order of their colours, the same in every chart."""
+def coloured(models: Sequence[Slice]) -> tuple[str, ...]:
+    """Return the models that have a colour of their own, the same in every chart; the others share one.
 
-    own: tuple[str, ...]
-    others: int
-    """How many share the last colour."""
-
-    @property
-    def series(self) -> list[Series]:
-        """The colours, the shared one last."""
-        named = [Series(model or "no name", f"s{place}") for place, model in enumerate(self.own)]
-        return named + ([Series(f"{self.others} other models", "rest")] if self.others else [])
-
-
-def ranked(models: Sequence[Slice]) -> Ranked:
-    """Return the models, dearest first: so many as there are colours."""
+    Most are the dearest, and some are for what is only estimated.
+    """
     order = sorted(models, key=lambda one: (*(getattr(one, name) for name in SUMS), one.attempts), reverse=True)
-    keep = len(order) if len(order) <= COLOURS + 1 else COLOURS
-    names = tuple(one.key[0] or "" for one in order[: min(keep, COLOURS)])
-    return Ranked(names, len(order) - len(names))
+    names = [one.key[0] or "" for one in order]
+    estimated = sorted((one for one in order if one.estimated), key=lambda one: -one.estimated)
+    chosen = dict.fromkeys([*names[: COLOURS - 2], *(one.key[0] or "" for one in estimated[:2]), *names])
+    return tuple(chosen)[:COLOURS]
 
 
 def key_figures(figures: Figures) -> Html:
     """Return the figures that somebody wants who reads nothing else."""
     total, every = figures.total, figures.requests
-    asked, answered, failed = (sum(one[place] for one in every) for place in (1, 2, 3))
+    asked, answered = sum(one.total for one in every), sum(one.succeeded for one in every)
+    failed = sum(one.failed for one in every)
     places = places_of(getattr(total, name) for name in SUMS)
     throttled = sum(flow.throttled for flow in figures.flows)
     waiting = asked - answered - failed - sum(one.cancelled for one in every)
@@ -96,7 +89,7 @@ def _of_requests(answered: int, asked: int, failed: int, waiting: int) -> str:
 
 def by_day(figures: Figures) -> Html:
     """Return the sums of each day by model: a chart for each sum that there is, since they are never mixed."""
-    models, days = ranked(figures.models), _spans([one.key[0] or "" for one in figures.daily])
+    models, days = coloured(figures.models), _spans([one.key[0] or "" for one in figures.daily])
     if not days.columns:
         return element("p", "No call has ended yet.", class_="nothing")
     charts = [_chart(figures, measure, models, days) for measure in _MEANT if getattr(figures.total, measure)]
@@ -133,14 +126,8 @@ def _short(day: date) -> str:
     return f"{day.day} {day:%b}"
 
 
-def _chart(figures: Figures, measure: str, models: Ranked, spans: _Spans) -> Html:
-    place = {model: number for number, model in enumerate(models.own)}
-    known: dict[str, list[int]] = defaultdict(lambda: [0] * len(models.series))
-    for one in figures.daily:
-        known[spans.of_day[one.key[0] or ""]][place.get(one.key[1] or "", -1)] += getattr(one, measure)
-    used = [at for at in range(len(models.series)) if any(sums[at] for sums in known.values())]
-    series = [models.series[at] for at in used]
-    columns = [Column(name, _short(day), tuple(known[name][at] for at in used)) for name, day in spans.columns.items()]
+def _chart(figures: Figures, measure: str, models: Sequence[str], spans: _Spans) -> Html:
+    series, columns = _stacked(figures, measure, models, spans)
     places = places_of(sum(column.amounts) for column in columns)
     rows = [
         [column.name, *(money(part, places) for part in (*column.amounts, sum(column.amounts)))] for column in columns
@@ -160,6 +147,21 @@ def _chart(figures: Figures, measure: str, models: Ranked, spans: _Spans) -> Htm
         height=HEIGHT if named(measure).lower() == measure_of(figures.total)[1] else LOW,
     )
     return figure(chart, table(f"daily-{measure}-table", f"{title}, in USD", heads, rows, foot=foot))
+
+
+def _stacked(figures: Figures, measure: str, models: Sequence[str], spans: _Spans) -> tuple[list[Series], list[Column]]:
+    """Return the models that have any of a sum, and their columns; the models without a colour are one series."""
+    spent = {one.key[1] or "" for one in figures.daily if getattr(one, measure)}
+    shared = sorted(spent - set(models))
+    series = [Series(name or "no name", f"s{place}") for place, name in enumerate(models) if name in spent]
+    place = {name: at for at, name in enumerate(name for name in models if name in spent)}
+    if shared:
+        series.append(Series(f"{len(shared)} other models" if len(shared) > 1 else shared[0] or "no name", "rest"))
+    sums: dict[str, list[int]] = defaultdict(lambda: [0] * len(series))
+    for one in figures.daily:
+        if amount := getattr(one, measure):
+            sums[spans.of_day[one.key[0] or ""]][place.get(one.key[1] or "", -1)] += amount
+    return series, [Column(name, _short(day), tuple(sums[name])) for name, day in spans.columns.items()]
 
 
 def _tick(amount: int, step: int) -> str:
@@ -185,7 +187,7 @@ def by_tag(figures: Figures) -> Html:
         advice = element("code", "--tag team=search")
         return element("p", "No call carries a tag. Give jobs tags when you load them: ", advice, ".", class_="nothing")
     tables = [
-        sliced(Sliced(f"tag-{place}", f"By tag: {key}", (key,), values), figures.total)
+        sliced(Sliced(f"tag-{place}", f"By tag: {key}", (key,), values, MOST_VALUES), figures.total)
         for place, (key, values) in enumerate(figures.tags)
     ]
     return joined(*tables)

@@ -97,12 +97,13 @@ class Sliced(NamedTuple):
     heads: Sequence[str]
     """Of the parts of a slice's key."""
     slices: Sequence[Slice]
+    most: int = MOST_ROWS
 
 
 def sliced(asked: Sliced, total: Slice) -> Html:
     """Return the slices, dearest first, with the share that each has of the whole, and the whole at the foot."""
     ordered = sorted(asked.slices, key=_dearness, reverse=True)
-    shown, rest = ordered[:MOST_ROWS], ordered[MOST_ROWS:]
+    shown, rest = ordered[: asked.most], ordered[asked.most :]
     measure, word = measure_of(total)
     unpriced, places = total.unpriced > 0, places_of(getattr(total, name) for name in SUMS)
     names = [Head(name, figures=False) for name in asked.heads]

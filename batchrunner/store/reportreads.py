@@ -67,7 +67,7 @@ class ReportReads:
     def failed_calls(self, period: Period = EVER) -> list[FailedCalls]:
         """Return the calls that brought no answer by kind and status, most frequent first."""
         rows = self._rows(_FAILURES, *period)
-        return [FailedCalls(kind or "unknown", *rest, error or "") for kind, *rest, error, _ in rows]
+        return [FailedCalls._make((kind or "unknown", *rest, error or "")) for kind, *rest, error, _ in rows]
 
     def foreseen(self, period: Period = EVER) -> list[Foreseen]:
         """Return what was expected of used answers, and what they used, by model."""
