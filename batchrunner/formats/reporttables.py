@@ -107,17 +107,18 @@ def sliced(asked: Sliced, total: Slice) -> Html:
     measure, word = measure_of(total)
     unpriced, places = total.unpriced > 0, places_of(getattr(total, name) for name in SUMS)
     names = [Head(name, figures=False) for name in asked.heads]
-    heads = [*names, *(Head(name) for name in ("Calls", "Tokens in", "Cached", "Tokens out", "Recorded"))]
-    heads += [Head(f"Share of {word}"), Head("Estimated"), Head("Possibly billed"), Head("Wasted")]
-    heads += [Head("Unpriced calls")] * unpriced
+    sums = ("Recorded", f"Share of {word}", "Estimated", "Possibly billed", "Wasted")
+    amounts = ("Calls", "Tokens in", "Cached", "Tokens out")
+    heads = [*names, *map(Head, (*sums, *(["Unpriced calls"] * unpriced), *amounts))]
 
     def cells(one: Slice) -> list[Html]:
-        amounts = [_money(one, name, places) for name in SUMS]
-        share = element(
-            "span", bar(measure(one), measure(total)), percent(measure(one), measure(total)), class_="share"
-        )
-        figures = [number(one.attempts), tokens(one.input), tokens(one.cached), tokens(one.output), amounts[0], share]
-        return [*figures, *amounts[1:], *([number(one.unpriced)] if unpriced else [])]
+        part, whole = measure(one), measure(total)
+        told = percent(part, 0 if _is_unknown(one) else whole)
+        share = element("span", bar(part, whole), told, class_="share")
+        recorded, *others = (_money(one, name, places) for name in SUMS)
+        known = [number(one.unpriced)] if unpriced else []
+        used = (tokens(one.input), tokens(one.cached), tokens(one.output))
+        return [recorded, share, *others, *known, number(one.attempts), *used]
 
     width = len(asked.heads)
     rows = [[*(name_of(part) for part in one.key), *cells(one)] for one in shown]
@@ -140,6 +141,10 @@ def _dearness(one: Slice) -> tuple[int, ...]:
 
 def _money(one: Slice, name: str, places: int) -> Html:
     """Return a sum; where nothing but calls of unknown cost is known, no amount: $0 would say that they were free."""
-    if one.unpriced and not any(getattr(one, each) for each in SUMS):
+    if _is_unknown(one):
         return element("data", "unpriced", value="", class_="nil")
     return money(getattr(one, name), places)
+
+
+def _is_unknown(one: Slice) -> bool:
+    return one.unpriced > 0 and not any(getattr(one, name) for name in SUMS)
