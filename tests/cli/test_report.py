@@ -62,11 +62,11 @@ def test_what_a_server_said_stays_text(worked: Path) -> None:
 
 def test_a_tag_has_a_table_and_what_has_no_tag_is_in_the_box(worked: Path) -> None:
     assert "all of it is unallocated" in report().text
-    assert run_cli("retag", "mixed", "--tag", "<b>=search").exit_code == 0
+    assert run_cli("retag", "mixed", "--tag", "team=<b>").exit_code == 0
 
     shown = report()
 
-    assert [cells["<b>"].text for cells in shown.table("tag-0")] == ["search", "Total"]
+    assert [cells["team"].text for cells in shown.table("tag-0")] == ["<b>", "Total"]
     assert shown.table("tag-0")[0]["Recorded"] == shown.table("models")[-1]["Recorded"]
 
 
