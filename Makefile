@@ -13,7 +13,7 @@ RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test coverage check lint format bench soak lock clean
+.PHONY: help setup demo test coverage check lint format bench soak browser lock clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -48,6 +48,9 @@ bench: $(DEV_STAMP) ## measure this machine: throughput, memory, restart (about 
 
 soak: $(DEV_STAMP) ## hours of faults, kills and outages against one checker (three; ARGS="--minutes 5", "--hours 8 --write")
 	$(BIN)/python -m tests.soak $(ARGS)
+
+browser: $(DEV_STAMP) ## look at the cost report in a real Chromium, if there is one (ARGS="--pictures DIR", --write)
+	$(BIN)/python -m tests.browser $(ARGS)
 
 lock: ## pin requirements/*.txt anew from pyproject.toml (newest versions: make lock UPGRADE=--upgrade)
 	$(PYTHON) -m venv .venv-lock

@@ -30,6 +30,7 @@ from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
 from batchrunner.store.prices import read_prices
+from batchrunner.store.reportreads import ReportReads
 from batchrunner.store.rows import job_value, workload_units
 from batchrunner.store.selecting import of_jobs, selected, told
 from batchrunner.store.sqlite import Session
@@ -86,7 +87,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads, BookReads):
+class SqliteReader(CorpusReads, BookReads, ReportReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:

@@ -7,6 +7,7 @@ from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
 from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.corpusbase import CorpusReader
+from batchrunner.store.reportbase import ReportReader
 from batchrunner.store.values import (
     ALL,
     Billed,
@@ -23,7 +24,7 @@ from batchrunner.store.values import (
 )
 
 
-class Reader(CorpusReader, Protocol):
+class Reader(CorpusReader, ReportReader, Protocol):
     """Reads only: safe beside a live run."""
 
     @property

@@ -33,7 +33,7 @@ def expected_in_the_wheel():
         for path in folder.rglob("*")
         if path.is_file()
         and "__pycache__" not in path.parts
-        and path.suffix in {".py", ".jsonl", ".typed", ".toml", ".mako"}
+        and path.suffix in {".py", ".jsonl", ".typed", ".toml", ".mako", ".css", ".js"}
     }
 
 
