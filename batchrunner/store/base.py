@@ -19,10 +19,12 @@ from batchrunner.store.values import (
     BucketLevel,
     CostRow,
     Counts,
+    DrawnRow,
     DuplicateIds,
     FailureGroup,
     LaneRow,
     LaneWork,
+    Pace,
     Pause,
     Rescue,
     ResultRow,
@@ -36,9 +38,9 @@ from batchrunner.store.values import (
 
 __all__ = [
     "ALL", "BY_HAND", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
-    "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing", "Pause", "Queue",
-    "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store", "TakenIn",
-    "Target", "Verbs", "Workload",
+    "DrawnRow", "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing",
+    "Pace", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen",
+    "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from batchrunner.store.base import (
 )
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
+from batchrunner.store.drawn import DrawnReads
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
 from batchrunner.store.rows import job_value, workload_units
@@ -83,7 +84,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads):
+class SqliteReader(CorpusReads, DrawnReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:

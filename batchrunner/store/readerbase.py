@@ -9,8 +9,10 @@ from batchrunner.store.values import (
     ALL,
     CostRow,
     Counts,
+    DrawnRow,
     FailureGroup,
     LaneRow,
+    Pace,
     Pause,
     ResultRow,
     RunnerRow,
@@ -19,7 +21,20 @@ from batchrunner.store.values import (
 )
 
 
-class Reader(CorpusReader, Protocol):
+class EstimateReader(Protocol):
+    """What an estimate asks beside the workload."""
+
+    def drawn(self, ids: Sequence[int], since: int) -> list[DrawnRow]:
+        """Return what these requests came to, by their attempts that were opened since then and have ended."""
+
+    def paces(self) -> list[Pace]:
+        """Return how long the last answered calls took, by lane."""
+
+    def learned(self, provider: str, model: str) -> bytes | None:
+        """Return what was learned of a lane (JSON); None: nothing, or there is no such lane."""
+
+
+class Reader(CorpusReader, EstimateReader, Protocol):
     """Reads only: safe beside a live run."""
 
     @property
