@@ -62,10 +62,13 @@ class Estimating:
         found = self.estimate([job])
         return Outlook(name=job.name, job=job, estimate=found, time=_timed(found, self.settings, self._reader))
 
-    def draw(self, job: Job, rows: int) -> Drawing:
-        """Draw so many of the queued requests of a job at random."""
+    def draw(self, job: Job, rows: int, *, seed: str | None = None) -> Drawing:
+        """Draw so many of the queued requests of a job at random; of the same queue, the same seed draws the same.
+
+        Without a seed the job is it: a command that is repeated before it bought anything draws the same rows again.
+        """
         workloads = self._reader.workload([job.id])
-        selection = sample(self._reader.queued_ids([job.id]), rows, seed=job.key)
+        selection = sample(self._reader.queued_ids([job.id]), rows, seed=job.key if seed is None else seed)
         return Drawing(selection, workloads, _estimated(workloads, self.settings, self._reader))
 
     def outlook_by(self, job: Job, drawing: Drawing, since: int) -> Outlook | None:

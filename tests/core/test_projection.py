@@ -1,4 +1,4 @@
-"""A few rows tell of all of them: the interval holds the truth about as often as it says, whatever answers look like."""
+"""A few rows tell of all: the interval holds the truth about as often as it says, whatever answers look like."""
 
 import math
 import random
@@ -115,7 +115,7 @@ def test_the_interval_holds_the_truth_in_85_of_100_seeds_and_more(shape):
 
 
 def test_what_is_known_of_the_rows_makes_the_interval_narrow():
-    """Costs that follow what was expected of their rows are told to a few percent, although the rows are very unlike."""
+    """Costs that follow what was expected are told to a few percent, although the rows are very unlike."""
     dice = random.Random(4)
     rows = [summary(dice) for _ in range(ROWS)]
     chosen = dice.sample(rows, DRAWN)
