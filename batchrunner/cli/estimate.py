@@ -65,8 +65,9 @@ def command(loaded: Loaded, *, what: str, name: str | None, add: bool, wait: boo
         return _by_sample(loaded, what, loaded.settings.sample, as_json=as_json, wait=wait, name=name, add=add)
     from batchrunner.api import outlook
 
-    _tell(loaded, outlook(loaded, what), as_json=as_json)
-    if not as_json:
+    found = outlook(loaded, what)
+    _tell(loaded, found, as_json=as_json)
+    if found.estimate.requests and not as_json:
         talk(f"to know more: {command_line(loaded, 'estimate', what, '--sample', '50')}", quiet=loaded.settings.quiet)
     return 0
 
