@@ -36,6 +36,7 @@ async def pictures(world: World, path: Path, every: float) -> list[Snapshot]:
         return [*found, planned.run.snapshot()]
 
 
+@pytest.mark.slow
 async def test_a_run_tells_early_what_it_will_have_cost_although_its_dear_rows_come_last(folder: Path) -> None:
     world = World(folder, Settings(latency=1.0, mean_output_tokens=60, faults={"500": 0.1}))
     rows = world.chats(150, model=SMALL, prefix="s") + world.chats(150, model=LARGE, prefix="l")
