@@ -1,9 +1,12 @@
 """The Python face: what the command line calls, and what programs may call instead of it."""
 
-from batchrunner.api.estimate import Estimate
+from batchrunner.api.estimate import Estimate, LaneEstimate, Range
+from batchrunner.api.estimating import Drawing, Outlook, outlook
 from batchrunner.api.prepare import PreparedFile, Recipe, prepare
 from batchrunner.api.reads import Reads, reads
+from batchrunner.api.sampled import Sampled
 from batchrunner.api.session import Outside, Planned, Session, session
+from batchrunner.api.timing import Time
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
 from batchrunner.core.slices import SLICES
@@ -20,28 +23,35 @@ from batchrunner.wiring import attachments, price_book, tokenizer
 __all__ = [
     "SLICES",
     "Checked",
+    "Drawing",
     "Estimate",
     "ExportSummary",
     "Halt",
     "Interrupt",
     "Job",
     "JobStatus",
+    "LaneEstimate",
     "LaneView",
     "Loaded",
+    "Outlook",
     "Outside",
     "PauseView",
     "Planned",
     "PreparedFile",
+    "Range",
     "Reads",
     "Recipe",
     "RefusedFileError",
     "Result",
     "RunReport",
+    "Sampled",
     "Session",
     "Snapshot",
     "Tail",
+    "Time",
     "attachments",
     "check",
+    "outlook",
     "prepare",
     "price_book",
     "program_version",

@@ -76,13 +76,15 @@ class Queue(Embedding):
         """Work on these jobs, or on the whole queue, until nothing is left that can be done now.
 
         It spends without asking. No signal handler is installed: cancelling the task around it stops the run, and
-        what was in the air is counted as lost by the next one. ``progress`` is called twice a second.
+        what was in the air is counted as lost by the next one. ``progress`` is called twice a second; its snapshots
+        tell what the run will have cost at its end.
         """
         with ExitStack() as stack:
             held = await anyio.to_thread.run_sync(partial(stack.enter_context, session(self._loaded)))
             chosen = _found(held, jobs)
             selection = await anyio.to_thread.run_sync(partial(held.select, chosen, limit=limit))
-            return await _run(held.plan(chosen, selection), progress)
+            looked = await anyio.to_thread.run_sync(partial(held.estimate, chosen, selection)) if progress else None
+            return await _run(held.plan(chosen, selection, estimate=looked), progress)
 
     async def retry(
         self,

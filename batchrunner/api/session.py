@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from batchrunner.api.corpora import Embeds
-from batchrunner.api.estimate import Estimate, estimate
+from batchrunner.api.estimate import Estimate
+from batchrunner.api.estimating import Estimating, concurrency_over
 from batchrunner.api.prepare import Recipe, open_prepared
 from batchrunner.api.reads import Reads
 from batchrunner.api.tuning import tuned
 from batchrunner.config import Loaded as LoadedSettings
-from batchrunner.config import limits_for
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
@@ -28,6 +28,7 @@ from batchrunner.runner.report import RunReport
 from batchrunner.runner.run import Run
 from batchrunner.runner.selection import first, sample
 from batchrunner.runner.storage import take_in
+from batchrunner.runner.tally import Tally
 from batchrunner.store.artifacts import Unnamed
 from batchrunner.store.base import ALL, Reader, Rescue, Selection, TakenIn
 from batchrunner.store.database import SqliteStore
@@ -40,9 +41,7 @@ from batchrunner.wiring import (
     attachments,
     attachments_folder,
     care_of,
-    figures,
     patience_of,
-    price_book,
     reading,
     run_parts,
     tokenizer,
@@ -71,7 +70,7 @@ class Outside:
     """Makes what reads the files that rows refer to."""
 
 
-class Session(Reads, Embeds):
+class Session(Reads, Embeds, Estimating):
     """A held database: everything that can be read, and everything that can be done. Made by ``session``."""
 
     def __init__(
@@ -170,17 +169,6 @@ class Session(Reads, Embeds):
             return first(queued, limit)
         return sample(queued, sample_of or 0, seed=",".join(job.key for job in jobs or ()))
 
-    def estimate(self, jobs: Sequence[Job] | None, selection: Selection = ALL) -> Estimate:
-        """Estimate what the queued requests will take, by what earlier answers of their models taught."""
-        workloads = self._reader.workload(_ids(jobs), selection)
-        learned = {work.lane.id: figures(self._store.learned(work.lane.id)) for work in workloads}
-        counted, book = self.settings.tokenizer is not None, price_book(self.settings, self._store.prices())
-        return estimate(workloads, book, SystemClock().now(), learned, counted=counted)
-
-    def short_of_room(self, estimate: Estimate, vectors: int = 0) -> str | None:
-        """Say that the disk will probably not hold the answers, and so many bytes of vectors; None: it will."""
-        return Disk(self._store.path).short(estimate.bytes + vectors)
-
     def unfinished(self, jobs: Sequence[Job] | None) -> bool:
         """Return whether anything is queued, or was left open by a runner that died."""
         return self._store.remaining(_ids(jobs))[0] > 0
@@ -191,9 +179,17 @@ class Session(Reads, Embeds):
         return list(dict.fromkeys(item.lane.provider for item in lanes))
 
     def plan(
-        self, jobs: Sequence[Job] | None, selection: Selection = ALL, *, outside: Outside | None = None
+        self,
+        jobs: Sequence[Job] | None,
+        selection: Selection = ALL,
+        *,
+        estimate: Estimate | None = None,
+        outside: Outside | None = None,
     ) -> "Planned":
-        """Put a run together. Raises ConfigurationError where a key is missing."""
+        """Put a run together; with an ``estimate`` of it, it tells what it will cost at its end.
+
+        Raises ConfigurationError where a key is missing.
+        """
         outside = outside or Outside(control=True)
         self.jobs()  # a job that can't be read has to be found before anything is bought
         self._check_deadline()
@@ -202,7 +198,7 @@ class Session(Reads, Embeds):
             performing.refuse_cancelled(job)
         providers = self.providers(jobs)
         keys = Access(keys={}) if outside.transport else access(self.loaded, providers)
-        concurrency = self._concurrency(jobs)
+        concurrency = concurrency_over(self.settings, [item.lane for item in self._store.work(_ids(jobs))])
         offload = outside.offload()
         parts = run_parts(
             self.loaded,
@@ -221,6 +217,7 @@ class Session(Reads, Embeds):
             concurrency=concurrency,
             grace=self.settings.grace,
             selection=selection,
+            tally=Tally(expected={} if estimate is None else estimate.expected),
             control=self._control(parts.clock) if outside.control else None,
         )
         return Planned(run, offload)
@@ -250,13 +247,6 @@ class Session(Reads, Embeds):
             folder=attachments_folder(self.settings),
             tokenizer=tokenizer(self.settings),
         ).serve
-
-    def _concurrency(self, jobs: Sequence[Job] | None) -> int:
-        """Return the bound over all lanes: what was asked for, else what the widest lane allows."""
-        if self.settings.insisted.concurrency is not None:
-            return self.settings.insisted.concurrency
-        lanes = (item.lane for item in self._store.work(_ids(jobs)))
-        return max((limits_for(self.settings, lane.provider, lane.model).concurrency for lane in lanes), default=1)
 
     def check_target(self, job: Job, out: str, *, force: bool = False) -> None:
         """Raise ConfigurationError where ``out`` exists and this job did not write it, unless ``force`` is set."""

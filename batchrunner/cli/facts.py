@@ -135,5 +135,6 @@ def snapshot_of(row: RunnerRow) -> Snapshot | None:
 def _run_facts(picture: Snapshot) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(picture)
     facts["usd"] = {name: exact(facts.pop(name)) for name in _MONEY}
+    facts["usd"] |= {name: exact(facts.pop(name)) for name in ("projected", "expected")}
     facts["unpriced_calls"] = facts.pop("unpriced")
     return {**facts, "done": picture.done, "eta": picture.eta, "bottleneck": picture.bottleneck}

@@ -47,7 +47,7 @@ async def show(snapshot: Callable[[], Snapshot], mode: Mode) -> None:
 
 def last_line(picture: Snapshot) -> str:
     """Return one line that says it all, for logs and for the end."""
-    cost = _cost(picture)
+    cost = _cost(picture) + _at_the_end(picture)
     eta = f", {duration(picture.eta)} left" if picture.eta else ""
     failed = f", {picture.failed:,} failed" if picture.failed else ""
     pace = (
@@ -118,7 +118,7 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
     facts = [
         ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}{_first_token(picture)}"),
         ("in flight", f"{picture.air}/{picture.concurrency}   limited by {one_line(picture.bottleneck, 60)}"),
-        ("spent", _cost(picture)),
+        ("spent", _cost(picture) + _at_the_end(picture)),
         ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
     ]
     if picture.tail.old:
@@ -174,6 +174,11 @@ def limits_now(lane: "LaneView") -> str:
     return ", ".join(
         f"{name} {count(limit)}" + (f" ({one_line(who, 20)})" if who else "") for name, limit, who in parts
     )
+
+
+def _at_the_end(picture: Snapshot) -> str:
+    """Return what the run will have cost at its end, as its answers tell; nothing where nothing tells."""
+    return "" if picture.projected is None else f" of about {dollars(picture.projected)}"
 
 
 def _cost(picture: Snapshot) -> str:

@@ -79,7 +79,7 @@ def tell_outcome(
     if report is None:
         talk("nothing is left to do", quiet=quiet)
     else:
-        _tell_report(report, quiet=quiet)
+        tell_report(report, quiet=quiet)
     for exported in outputs:
         _tell_exported(exported, quiet=quiet)
     for status in map(held.with_texts, held.statuses(jobs)):
@@ -102,7 +102,8 @@ def _left_text(report: RunReport) -> str:
     return f"{left} {why}; go on with: {resume_command()}"
 
 
-def _tell_report(report: RunReport, *, quiet: bool) -> None:
+def tell_report(report: RunReport, *, quiet: bool) -> None:
+    """Say how a run went, and what stopped it."""
     tally = report.tally
     for halt in report.standing:
         talk(f"stopped {halt.ref}: {halt.message}")

@@ -31,6 +31,7 @@ from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
 from batchrunner.core.errors import ExitCode
+from batchrunner.store.base import Selection
 
 HANGUP_SEEN = 0.5
 """Seconds until the live view notes that its terminal is gone."""
@@ -80,7 +81,7 @@ def command(
     hangup.expect()
     with session(loaded, wait=wait) as held:
         tell_rescue(held)
-        jobs = [_job(held, item, recipe, name=name, add=add) for item in what] or None
+        jobs = [job_of(held, item, recipe, name=name, add=add) for item in what] or None
         refuse_foreign_targets(held, jobs, output, force=force)
         report = work(held, jobs, hangup)
         outputs = export_all(held, jobs, output, force=force)
@@ -88,7 +89,7 @@ def command(
         return report.exit_code if report is not None else standing(held, jobs)
 
 
-def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, add: bool) -> Job:
+def job_of(held: Session, item: str, recipe: Recipe | None, *, name: str | None, add: bool) -> Job:
     """Return the job that an argument means: one that is there, or a file to load, or data for a template."""
     if recipe is not None:
         loaded = held.load_prepared(item, recipe, name=name, add=add)
@@ -109,12 +110,16 @@ def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, a
 def work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | None:
     """Run what is queued; None where nothing is."""
     settings = held.settings
-    selection = held.select(jobs, limit=settings.limit, sample_of=settings.sample)
+    return spend(held, jobs, held.select(jobs, limit=settings.limit, sample_of=settings.sample), hangup)
+
+
+def spend(held: Session, jobs: list[Job] | None, selection: Selection, hangup: Hangup) -> RunReport | None:
+    """Run what is selected of what is queued, once it is confirmed; None where nothing is."""
     estimate = held.estimate(jobs, selection)
     if not estimate.requests and not held.unfinished(jobs):
         return None
-    planned = held.plan(jobs, selection)
-    if (short := held.short_of_room(estimate, vectors_to_come(held, settings, jobs))) is not None:
+    planned = held.plan(jobs, selection, estimate=estimate)
+    if (short := held.short_of_room(estimate, vectors_to_come(held, held.settings, jobs))) is not None:
         talk(f"warning: {short}")
     confirm(held, estimate)
     with interrupts.put_off() as signals:

@@ -24,6 +24,8 @@ from batchrunner.formats.jobfile import Line, iter_lines
 from batchrunner.formats.source import Source, open_source
 from batchrunner.runner.compile import Compiler
 from batchrunner.runner.loader import Problems
+from batchrunner.runner.workloads import Workloads
+from batchrunner.store.base import Workload
 
 BATCHES: Mapping[str, BatchRules] = MappingProxyType({rules.name: rules for rules in (TOGETHER, OPENAI)})
 FINE_TUNE = "fine-tune"
@@ -47,6 +49,8 @@ class Checked:
     """Sum of the output bounds that are set."""
     unbounded: int
     """Requests without an output bound."""
+    workloads: tuple[Workload, ...] = ()
+    """The same by model, for an estimate; the ids of these lanes are below 0."""
     warnings: tuple[Problem, ...] = ()
     """What the provider will probably refuse: the first of them."""
     warned: int = 0
@@ -112,7 +116,7 @@ class _Check:
         self._lanes: Counter[tuple[str, str]] = Counter()
         self._unknown: dict[tuple[str, str], list[int]] = {}
         self._seen = array("Q")
-        self._tokens = [0, 0, 0]
+        self._workloads = Workloads(options.provider)
 
     def checked(self) -> Checked:
         for line, request in _requests(self._file, self._compiler, self._refuse):
@@ -131,13 +135,15 @@ class _Check:
         return self._found()
 
     def _found(self) -> Checked:
+        workloads = self._workloads.values()
         return Checked(
             path=self._file.path,
             requests=len(self._seen),
             by_lane=tuple((endpoint, model, n) for (endpoint, model), n in self._lanes.most_common()),
-            input_tokens=self._tokens[0],
-            output_tokens=self._tokens[1],
-            unbounded=self._tokens[2],
+            input_tokens=sum(work.est_in for work in workloads),
+            output_tokens=sum(work.max_out for work in workloads),
+            unbounded=sum(work.unbounded for work in workloads),
+            workloads=workloads,
             warnings=tuple(self._warned.first),
             warned=self._warned.count,
             unknown=tuple((*place, *found) for place, found in self._unknown.items()),  # type: ignore[misc]
@@ -146,9 +152,7 @@ class _Check:
     def _count(self, request: NewRequest) -> None:
         self._lanes[request.endpoint, request.model] += 1
         self._seen.append(_mark(request.custom_id))
-        self._tokens[0] += request.est_in
-        self._tokens[1] += request.max_out or 0
-        self._tokens[2] += request.max_out is None
+        self._workloads.add(request)
 
     def _refuse(self, problem: Problem, line: Line | None) -> None:
         """Count a bad line; the rest of its body is looked at too, so that all of it can be mended at once."""

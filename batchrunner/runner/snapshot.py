@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from batchrunner.core.clock import SECOND, Clock
+from batchrunner.core.expected import at_the_end
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.looplag import Lag
 from batchrunner.runner.report import Halt
@@ -80,6 +81,10 @@ class Snapshot:
     tail: Tail = NO_TAIL
     notes: tuple[str, ...] = ()
     """What a person should look at while the run goes on."""
+    projected: int | None = None
+    """What this run will have cost at its end, of what is billed for certain; None: nothing tells."""
+    expected: int | None = None
+    """What was estimated for it before it began."""
     ttft: float | None = None
     """Mean seconds to the first token of this run's streamed answers; None where none was streamed."""
 
@@ -145,6 +150,8 @@ def take(  # noqa: PLR0913 - what a picture is made of
         pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
         tail=tail,
         notes=notes,
+        projected=at_the_end(tally.expected, tally.lanes, total),
+        expected=round(sum(lane.total for lane in tally.expected.values())) or None,
         ttft=tally.ttft / tally.streams if tally.streams else None,
     )
 

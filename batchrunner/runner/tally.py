@@ -1,12 +1,13 @@
 """What a run has done so far, counted from what is on the disk: the live view, the snapshot and the report read it."""
 
-from collections import Counter, deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.clock import MINUTE, SECOND
-from batchrunner.core.request import Closing
+from batchrunner.core.expected import Done, Expected
+from batchrunner.core.request import Closing, Head
 from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Split, Succeed
 from batchrunner.core.usage import UsageFrom
 
@@ -44,6 +45,10 @@ class Tally:
     """Seconds to their first tokens, all together."""
     errors: Counter[str] = field(default_factory=Counter)
     """Failed attempts by kind."""
+    expected: Mapping[int, Expected] = field(default_factory=dict)
+    """What this run's rows are expected to cost, by lane; empty where nobody estimated it."""
+    lanes: defaultdict[int, Done] = field(default_factory=lambda: defaultdict(Done))
+    """What is done by lane, for what the run will cost at its end."""
     put_by: dict[int, tuple[int, UsageFrom]] = field(default_factory=dict)
     """By request that is asked again: what its last answer cost, which is wasted unless nothing better comes."""
     recent: deque[list[int]] = field(default_factory=deque)
@@ -79,6 +84,7 @@ class Tally:
         verdict = closing.verdict
         if isinstance(verdict, Succeed):
             self.succeeded += 1
+            self._done(closing.opening.head)
             if isinstance(closing.outcome, Reply):
                 self.flagged += bool(closing.outcome.flags)
                 self.texts += 0 if closing.outcome.vectors is None else closing.outcome.vectors.count
@@ -87,12 +93,14 @@ class Tally:
         elif isinstance(verdict, FallBack):
             self.succeeded += 1
             self.flagged += 1
+            self._done(closing.opening.head)
             self._take_after_all(closing.opening.head.id)
         elif isinstance(verdict, AskAgain):
             self.asked_again += 1
             self.put_by[closing.opening.head.id] = closing.cost or 0, closing.usage_from
         elif isinstance(verdict, GiveUp):
             self.failed += 1
+            self._done(closing.opening.head)
         elif isinstance(verdict, RetryAt):
             self.retried += 1
         elif isinstance(verdict, Split):
@@ -115,12 +123,24 @@ class Tally:
             self.unpriced += 1
         elif closing.billing is Billing.UNKNOWN:
             self.possibly_billed += cost
-        elif closing.use is Use.WASTED:
-            self.wasted += cost
-        elif closing.usage_from is UsageFrom.PROVIDER:
-            self.recorded += cost
         else:
-            self.estimated += cost
+            self.lanes[closing.opening.head.lane_id].billed += cost
+            if closing.use is Use.WASTED:
+                self.wasted += cost
+            elif closing.usage_from is UsageFrom.PROVIDER:
+                self.recorded += cost
+            else:
+                self.estimated += cost
+
+    def _done(self, head: Head) -> None:
+        """Count a row that has its outcome."""
+        done = self.lanes[head.lane_id]
+        done.requests += 1
+        done.est_in += head.est_in
+        if head.max_out is None:
+            done.unbounded += 1
+        else:
+            done.max_out += head.max_out
 
     def rates(self, now: int) -> tuple[float, float, float]:
         """Return calls, input tokens and output tokens a second over the last minute (or since the start)."""

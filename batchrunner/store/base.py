@@ -21,10 +21,12 @@ from batchrunner.store.values import (
     ChargeRow,
     CostRow,
     Counts,
+    DrawnRow,
     DuplicateIds,
     FailureGroup,
     LaneRow,
     LaneWork,
+    Pace,
     Pause,
     Rescue,
     ResultRow,
@@ -38,9 +40,9 @@ from batchrunner.store.values import (
 
 __all__ = [
     "ALL", "BY_HAND", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",
-    "Counts", "Disk", "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing",
-    "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store",
-    "TakenIn", "Target", "Verbs", "Workload",
+    "Counts", "Disk", "DrawnRow", "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading",
+    "Missing", "Pace", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen",
+    "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from batchrunner.store.base import (
 from batchrunner.store.billed import billed
 from batchrunner.store.bookreader import BookReads
 from batchrunner.store.corpusreader import CorpusReads
+from batchrunner.store.drawn import DrawnReads
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
 from batchrunner.store.prices import read_prices
@@ -87,7 +88,7 @@ _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads, BookReads, ReportReads):
+class SqliteReader(CorpusReads, BookReads, ReportReads, DrawnReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:

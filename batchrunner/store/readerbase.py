@@ -14,8 +14,10 @@ from batchrunner.store.values import (
     ChargeRow,
     CostRow,
     Counts,
+    DrawnRow,
     FailureGroup,
     LaneRow,
+    Pace,
     Pause,
     ResultRow,
     RunnerRow,
@@ -24,7 +26,23 @@ from batchrunner.store.values import (
 )
 
 
-class Reader(CorpusReader, ReportReader, Protocol):
+class EstimateReader(Protocol):
+    """What an estimate asks beside the workload."""
+
+    def prices(self) -> list[Price]:
+        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
+
+    def drawn(self, ids: Sequence[int], since: int) -> list[DrawnRow]:
+        """Return what these requests came to, by their attempts that were opened since then and have ended."""
+
+    def paces(self) -> list[Pace]:
+        """Return how long the last answered calls took, by lane."""
+
+    def learned(self, provider: str, model: str) -> bytes | None:
+        """Return what was learned of a lane (JSON); None: nothing, or there is no such lane."""
+
+
+class Reader(CorpusReader, ReportReader, EstimateReader, Protocol):
     """Reads only: safe beside a live run."""
 
     @property
@@ -33,9 +51,6 @@ class Reader(CorpusReader, ReportReader, Protocol):
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that have not ended, oldest first."""
-
-    def prices(self) -> list[Price]:
-        """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
 
     def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""

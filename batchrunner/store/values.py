@@ -287,6 +287,44 @@ class Workload(NamedTuple):
     """Sums of these units; pictures of different numbers of steps are apart, since steps are priced by the picture."""
 
 
+class DrawnRow(NamedTuple):
+    """What one request came to: its attempts since some time, of every outcome. Money is in pico-dollars."""
+
+    lane: Lane
+    est_in: int
+    max_out: int | None
+    units: Usage | None
+    """What its body tells of other units than tokens."""
+    state: RequestState
+    calls: int
+    input: int
+    output: int
+    recorded: int
+    estimated: int
+    possibly_billed: int
+    wasted: int
+    unpriced: int
+    """Calls of unknown cost, billed or possibly billed."""
+    unknown: int
+    """Of those, the ones that were billed for certain: then what it cost is not known."""
+    microseconds: int
+    """For which its calls were out, all together."""
+
+    @property
+    def billed(self) -> int:
+        """What it cost for certain, used or wasted."""
+        return self.recorded + self.estimated + self.wasted
+
+
+class Pace(NamedTuple):
+    """How long the last answered calls of a lane took."""
+
+    lane_id: int
+    calls: int
+    microseconds: int
+    """All together."""
+
+
 class LaneRow(NamedTuple):
     """A lane as status shows it."""
 

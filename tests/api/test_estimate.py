@@ -1,5 +1,9 @@
 """What a run says before it spends: known units are priced, and what nobody can know is said to be unknown."""
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from batchrunner.api.estimate import estimate
 from batchrunner.cli.confirm import describe
 from batchrunner.core.estimate import Calibration
@@ -36,7 +40,7 @@ def test_speech_is_priced_by_its_characters_and_searches_by_the_one():
 
 def test_a_ranking_that_is_billed_by_tokens_is_priced_by_tokens():
     found = estimated(work(est_in=500, units=[Usage(searches=10)]), input=100_000)
-    assert (found.likely, found.high, found.unpriced) == (50_000_000, 50_000_000, ())
+    assert (found.low, found.likely, found.high, found.unpriced) == (25_000_000, 50_000_000, 200_000_000, ())
 
 
 def test_sound_of_unknown_length_has_no_upper_bound_and_no_price_out_of_thin_air():
@@ -73,8 +77,41 @@ def test_what_answers_used_corrects_the_estimate_and_the_cost():
     book = PriceBook([Price(provider="p", names=("m",), input=2, output=100)])
     found = estimate([work(est_in=2_000, max_out=400)], book, 0, taught())
     assert (found.input_tokens, found.output_tokens) == (3_000, 100)
-    assert (found.likely, found.high, found.calibrated) == (2 * 3_000 + 100 * 100, 2 * 3_000 + 100 * 400, ("m",))
+    assert (found.low, found.likely, found.calibrated) == (2 * 2_250, 2 * 3_000 + 100 * 100, ("m",))
+    assert found.high == 2 * 3_750 + 100 * 400
     assert estimate([work(unbounded=3)], book, 0, taught(bound=None)).output_tokens == 30
+
+
+def test_a_guess_is_never_above_what_it_says_at_most():
+    """No text has more tokens than bytes, and no answer more than its bound."""
+    found = estimated(work(est_in=2_000, max_out=400), input=2, output=100)
+    assert found.cost == (2 * 1_000, 2 * 2_000 + 100 * 100, 2 * 4 * 2_000 + 100 * 400)
+    assert (found.input, found.output) == ((1_000, 2_000, 8_000), (0, 100, 400))
+
+
+def test_a_cache_makes_the_low_end_cheaper_and_one_that_costs_more_the_high_end_dearer():
+    found = estimated(work(est_in=100), input=10, cached=1, output=7)
+    assert (found.low, found.high) == (50, 4_000)
+    assert estimated(work(est_in=100), input=10, cached=12, output=7).high == 4_800
+
+
+def test_what_a_tokenizer_counted_has_no_range():
+    book = PriceBook([Price(provider="p", names=("m",), input=2, output=100)])
+    found = estimate([work(est_in=2_000)], book, 0, counted=True)
+    assert found.cost == (4_000, 4_000, 4_000)
+
+
+@given(
+    sums=st.tuples(*[st.integers(0, 10**6)] * 2),
+    unbounded=st.integers(0, 9),
+    units=st.sampled_from([(), (PICTURES,)]),
+    answers=st.sampled_from([0, 20]),
+)
+def test_what_is_expected_of_the_rows_adds_up_to_what_is_likely(sums, unbounded, units, answers):
+    given_work = work(requests=10, est_in=sums[0], max_out=sums[1], unbounded=unbounded, units=units)
+    prices = [Price(provider="p", names=("m",), input=7, output=100, megapixel=2_700_000_000)]
+    (lane,) = estimate([given_work], PriceBook(prices), 0, taught(answers=answers)).lanes
+    assert lane.expected.of(10, *sums, unbounded) == pytest.approx(lane.cost.likely, rel=1e-3, abs=200)
 
 
 def test_too_few_answers_and_those_of_other_models_correct_nothing():

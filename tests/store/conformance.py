@@ -859,6 +859,34 @@ def test_queued_ids_and_workload_tell_what_is_to_do(running, reader):
     assert found == {"m": (2, 203, 50, 1), "other": (1, 103, 50, 0)}
 
 
+def test_rows_that_were_drawn_tell_what_their_attempts_came_to_since_then_and_no_others_do(running, reader):
+    job = load(running, [line(1), line(2, max_out=None, units=Usage(images=2)), line(3), line(4)])
+    first, second, third, _ = start_calls(running, heads(running, job))
+    running.commit([], [try_later(first), succeed(second, cost=None), succeed(third)], [], NOW)
+    again = start_calls(running, heads(running, job)[-1:], opened=NOW + 9_000)[0]
+    assert again[1].head.id == first[1].head.id
+    running.commit([], [succeed(again, cost=500, usage_from=UsageFrom.ESTIMATED, ended=NOW + 10_000)], [], NOW)
+
+    one, two, four = reader.drawn([4, 2, 1], NOW)
+    assert (one.lane.model, one.est_in, one.max_out, one.state, one.calls) == ("m", 101, 50, RequestState.SUCCEEDED, 2)
+    assert (one.input, one.output, one.microseconds) == (USAGE.input, USAGE.output, 1_000 + 1_000)
+    assert (one.recorded, one.estimated, one.possibly_billed, one.wasted) == (0, 500, 1_000, 0)
+    assert (one.unpriced, one.unknown, one.billed) == (0, 0, 500)
+    assert (two.max_out, two.units, two.unpriced, two.unknown) == (None, Usage(images=2), 1, 1)
+    assert (four.state, four.calls, four.microseconds, four.billed) == (RequestState.RUNNING, 0, 0, 0)
+    (late,) = reader.drawn([1], NOW + 1)
+    assert (late.calls, late.possibly_billed, late.estimated) == (1, 0, 500)
+    assert reader.paces() == [(1, 3, 3_000)]
+
+
+def test_what_was_learned_of_a_lane_can_be_read_by_its_name(running, reader):
+    load(running, 1)
+    assert reader.learned("together", "m") is None
+    running.beat(1, NOW, b"{}", learned={1: b'{"input_answers":3.0}'})
+    assert reader.learned("together", "m") == b'{"input_answers":3.0}'
+    assert reader.learned("together", "other") is None
+
+
 def test_a_reader_sees_each_commit_at_once_and_never_a_part(running, reader):
     job = load(running, 2)
     calls = start_calls(running, heads(running, job))

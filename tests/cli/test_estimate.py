@@ -1,0 +1,132 @@
+"""``estimate``: a file, a job, and rows that are run for real, which are asked for first and never paid twice."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from batchrunner.core.clock import SystemClock
+from batchrunner.core.pricing import PICO
+from batchrunner.formats.pricefile import load_prices
+from tests.cli.conftest import CHAT, HOSTILE, NO_PRICE, ROWS, chat, provider, run_cli, write
+
+
+def price(tokens_in: int, tokens_out: int) -> Decimal:
+    """Dollars by today's card of the model."""
+    card = load_prices(()).card("together", CHAT, SystemClock().now())
+    assert card is not None
+    return Decimal(card.input * tokens_in + card.output * tokens_out) / PICO
+
+
+def estimate(*words: str, exit_code: int = 0, **given: Any) -> dict[str, Any]:
+    result = run_cli("estimate", *words, "--json", **given)
+    assert result.exit_code == exit_code, result.stderr
+    facts: dict[str, Any] = json.loads(result.stdout)
+    return facts
+
+
+def jobs(here: Path, rows: int = 60) -> Path:
+    return write(here / "some.jsonl", [chat(f"r-{i}", "word " * (5 + i % 40)) for i in range(rows)])
+
+
+def test_a_file_is_estimated_and_nothing_is_stored(here: Path) -> None:
+    jobs(here)
+    facts = estimate("some.jsonl")
+    assert (facts["schema"], facts["requests"], facts["job"]) == ("batchrunner.estimate/1", 60, None)
+    assert facts["tokens"]["output"] == {"low": 0, "likely": 60 * 16 // 4, "high": 60 * 16}
+    given = facts["tokens"]["input"]
+    assert (given["low"], given["high"]) == (given["likely"] // 2, given["likely"] * 4)
+    assert Decimal(facts["usd"]["high"]) == price(given["high"], 60 * 16)
+    assert not (here / "batchrunner.db").exists()
+
+
+def test_a_file_and_its_job_have_the_same_estimate(here: Path) -> None:
+    write(here / "mixed.jsonl", ROWS)
+    of_file = estimate("mixed.jsonl")
+    assert run_cli("load", "mixed.jsonl").exit_code == 0
+    of_job = estimate("mixed")
+    assert estimate("mixed.jsonl") == of_job, "the file is known by what it is"
+    for facts in (of_file, of_job):
+        facts.pop("job"), facts.pop("name")
+        facts["by_model"].sort(key=lambda each: each["model"])
+    assert of_file == of_job
+    assert of_file["unpriced_models"] == [NO_PRICE]
+
+
+def test_a_file_that_changed_since_it_was_loaded_is_looked_at_anew(queued: Path) -> None:
+    write(queued / "mixed.jsonl", ROWS[:2])
+    assert (estimate("mixed.jsonl")["requests"], estimate("mixed")["requests"]) == (2, 6)
+
+
+def test_limits_that_are_set_tell_how_long_it_takes_at_least(here: Path) -> None:
+    jobs(here)
+    facts = estimate("some.jsonl", "--rpm", "30")
+    assert (facts["seconds"], facts["bound_by"]) == ({"low": 120.0, "likely": None, "high": None}, "rpm")
+    assert estimate("some.jsonl")["seconds"] is None
+
+
+def test_what_is_no_file_and_no_job_is_a_usage_error_and_bad_lines_an_input_error(here: Path) -> None:
+    assert run_cli("estimate", "nothing.jsonl").exit_code == 2
+    (here / "bad.jsonl").write_text('{"custom_id": 1}\n')
+    assert run_cli("estimate", "bad.jsonl").exit_code == 5
+
+
+def test_nothing_is_sent_before_the_sample_was_confirmed(here: Path) -> None:
+    jobs(here)
+    with provider() as env:
+        result = run_cli("estimate", "some.jsonl", "--sample", "20", env=env)
+        assert result.exit_code == 2
+        assert "spending was not confirmed: 20 requests" in result.stderr
+        assert json.loads(run_cli("costs", "--json").stdout)["total"]["calls"] == 0
+
+
+def test_a_sample_is_run_and_kept_and_its_job_goes_on_without_it(here: Path) -> None:
+    jobs(here)
+    with provider(mean_output_tokens=8) as env:
+        facts = estimate("some.jsonl", "--sample", "20", "--yes", "--progress", "none", env=env)
+        ran = json.loads(run_cli("costs", "--json").stdout)["total"]
+        assert run_cli("run", "some.jsonl", "--yes", "--progress", "none", env=env).exit_code == 0
+        total = json.loads(run_cli("costs", "--json").stdout)["total"]
+        nothing = run_cli("estimate", "some", "--sample", "20", "--yes", env=env)
+    assert (facts["method"], facts["confidence"], facts["requests"]) == ("sampled", 0.9, 60)
+    sample = facts["sample"]
+    assert [sample[name] for name in ("rows", "succeeded", "failed", "unfinished", "unknown")] == [20, 20, 0, 0, 0]
+    assert (sample["usd"]["recorded"], ran["calls"]) == (ran["usd"]["recorded"], 20)
+    assert total["calls"] == 60, "none was asked for twice"
+    low, likely, high = (Decimal(facts["usd"][end]) for end in ("low", "likely", "high"))
+    assert Decimal(sample["usd"]["recorded"]) < low < likely < high
+    assert low <= Decimal(total["usd"]["recorded"]) <= high
+    assert facts["seconds"]["low"] > 0
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "nothing is queued" in nothing.stderr
+
+
+def test_a_sample_of_all_rows_is_exact_and_failures_are_its_exit_code(here: Path) -> None:
+    write(here / "mixed.jsonl", ROWS)
+    with provider(poison="an-evil-word") as env:
+        facts = estimate("mixed.jsonl", "--sample", "99", "--yes", "--progress", "none", env=env, exit_code=3)
+    total = json.loads(run_cli("costs", "--json").stdout)["total"]["usd"]
+    cost = str(Decimal(total["recorded"]) + Decimal(total["estimated"]))
+    assert facts["usd"] == {"low": cost, "likely": cost, "high": cost}
+    assert (facts["sample"]["succeeded"], facts["sample"]["failed"], facts["sample"]["unpriced_calls"]) == (4, 2, 1)
+    assert facts["unpriced_models"] == [NO_PRICE]
+
+
+def test_a_sample_of_which_nothing_came_back_says_so_with_the_code_of_its_run(here: Path) -> None:
+    jobs(here)
+    with provider(api_key="good") as env:
+        result = run_cli("estimate", "some.jsonl", "--sample", "5", "--yes", env={**env, "TOGETHER_API_KEY": "bad"})
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert "tell nothing" in result.stderr
+    assert estimate("some")["requests"] == 60
+
+
+def test_the_table_says_how_its_figures_are_known_and_no_name_steers_the_terminal(here: Path) -> None:
+    write(here / "odd.jsonl", [chat("a", "b", HOSTILE), chat("c", "d", CHAT)])
+    result = run_cli("estimate", "odd.jsonl")
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [
+        "requests", "tokens", "tokens", "cost", "time",
+    ]  # fmt: skip
+    for words in ("guessed by their bytes", "likely a guess", "no price for", "time: unknown", "--sample 50"):
+        assert words in result.stderr
+    assert not set("\x1b\x9b\u202e") & set(result.stdout + result.stderr)
