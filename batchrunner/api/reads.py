@@ -7,6 +7,7 @@ from dataclasses import replace
 from batchrunner.api.tuning import tuned
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.config import Loaded
+from batchrunner.core.budget import Line
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
@@ -90,6 +91,10 @@ class Reads:
     def lanes(self, ref: str | Job | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""
         return self._reader.lanes(None if ref is None else self.job(ref).id)
+
+    def budgets(self) -> tuple[Line, ...]:
+        """Return all budgets, and what counts against each in the day and month that it is now, in UTC."""
+        return self._reader.budgets(SystemClock().now()).lines
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that stand, oldest first."""

@@ -13,11 +13,26 @@ import msgspec
 from batchrunner.api.reads import Reads, reads
 from batchrunner.api.session import session
 from batchrunner.config import Loaded
+from batchrunner.core.budget import WARN_AT, Period
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError, DatabaseHeldError
 from batchrunner.core.job import Job
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Aim, Answer, Cancel, Command, Done, Load, Pause, Refused, Resume, Retry, Tune
+from batchrunner.runner.commands import (
+    Aim,
+    Answer,
+    Cancel,
+    Command,
+    Done,
+    Load,
+    Pause,
+    Refused,
+    RemoveBudget,
+    Resume,
+    Retry,
+    SetBudget,
+    Tune,
+)
 from batchrunner.runner.mailbox import Letter, Mailbox, Vanished
 from batchrunner.store.lock import hold
 from batchrunner.wiring import attachments_folder
@@ -161,6 +176,54 @@ def tune(
     """
     command = Tune(model=model, concurrency=concurrency, rpm=rpm, tpm=tpm)
     return ask(loaded, lambda _: command)
+
+
+def set_budget(  # noqa: PLR0913 - whose, how long, how much
+    loaded: Loaded,
+    cap: int,
+    *,
+    job: Ref | None = None,
+    tag: tuple[str, str] | None = None,
+    period: Period = Period.EVER,
+    warn: Sequence[int] = WARN_AT,
+    wait: bool = False,
+) -> Done:
+    """Cap the spending (pico-dollars) of a job, of a tag, or of everything: for good, or anew each day or month (UTC).
+
+    A run that is going on keeps to it from then on. Raises ConfigurationError.
+    """
+
+    def make(read: Reads) -> Command:
+        scope, ref = _capped(read, job, tag)
+        levels = tuple(sorted(set(warn)))
+        return SetBudget(scope=scope, ref=ref, period=period.value, cap=cap, warn=levels)
+
+    return ask(loaded, make, wait=wait)
+
+
+def remove_budget(
+    loaded: Loaded,
+    *,
+    job: Ref | None = None,
+    tag: tuple[str, str] | None = None,
+    period: Period = Period.EVER,
+    wait: bool = False,
+) -> Done:
+    """Remove a cap. Raises ConfigurationError where there is none."""
+
+    def make(read: Reads) -> Command:
+        scope, ref = _capped(read, job, tag)
+        return RemoveBudget(scope=scope, ref=ref, period=period.value)
+
+    return ask(loaded, make, wait=wait)
+
+
+def _capped(read: Reads, job: Ref | None, tag: tuple[str, str] | None) -> tuple[Literal["all", "job", "tag"], str]:
+    if job is not None and tag is not None:
+        raise ConfigurationError("a budget is of a job or of a tag", hint="give --job alone, or --tag alone")
+    if job is not None:
+        return "job", str(read.job(job).id)
+    return ("all", "") if tag is None else ("tag", "=".join(tag))
 
 
 def load(loaded: Loaded, path: str, *, name: str | None = None, add: bool = False, wait: bool = False) -> Done:

@@ -102,12 +102,17 @@ def _provider(name: str, values: Mapping[tuple[str, ...], Given], project_file: 
         base_url=own["base_url"],
         key_env=own["key_env"],
         quirks=own.get("quirks", "generic"),
-        limits=ModelLimits.given({limit: own[limit] for limit in MODEL_OPTIONS if limit in own}),
-        models=MappingProxyType({model: ModelLimits.given(limits) for model, limits in models.items()}),
+        limits=ModelLimits.given(_limits(own)),
+        models=MappingProxyType({model: ModelLimits.given(_limits(facts)) for model, facts in models.items()}),
+        contexts=MappingProxyType({model: facts["context"] for model, facts in models.items() if "context" in facts}),
         prices=own.get("prices"),
         deadline=own.get("deadline"),
         named_only_in=project_file if _is_hearsay(name, values) else None,
     )
+
+
+def _limits(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {limit: values[limit] for limit in MODEL_OPTIONS if limit in values}
 
 
 def _refuse_incomplete(name: str, own: Mapping[str, object], source: str) -> None:

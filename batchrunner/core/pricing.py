@@ -31,6 +31,8 @@ class RateCard(Tariff):
     """Microseconds UTC; 0 from the start of time."""
     source: str = ""
     """Where the price was read, with its date."""
+    assumed: bool = False
+    """Whether a person assumed it for want of a price: what it prices is estimated, never recorded."""
 
     def digest(self) -> bytes:
         """Return 16 bytes that are the same for equal cards, in every process and version, and for no others."""
@@ -39,6 +41,8 @@ class RateCard(Tariff):
         for name in (*PRICES, "steps"):
             if name not in _OLDEST and getattr(self, name) is not None:
                 parts += name, getattr(self, name)
+        if self.assumed:
+            parts.append("assumed")
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).digest()[:16]
 
 

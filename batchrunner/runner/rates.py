@@ -38,7 +38,8 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
     if head.est_in == 0 and head.units is None:
         return Opening(head, now, rate_id, None)
     units = None if head.units is None else units_value(head.units)
-    return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))
+    most_out = lane.most_out if head.max_out is None else head.max_out
+    return Opening(head, now, rate_id, card.hold(upper(head.est_in), most_out, units))
 
 
 def card_of(lane: RunLane) -> RateCard | None:

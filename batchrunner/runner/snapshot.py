@@ -7,6 +7,7 @@ from batchrunner.core.clock import SECOND, Clock
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.looplag import Lag
 from batchrunner.runner.report import Halt
+from batchrunner.runner.spending import BudgetView
 from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 from batchrunner.store.base import BY_HAND
@@ -80,6 +81,7 @@ class Snapshot:
     tail: Tail = NO_TAIL
     notes: tuple[str, ...] = ()
     """What a person should look at while the run goes on."""
+    budgets: tuple[BudgetView, ...] = ()
     ttft: float | None = None
     """Mean seconds to the first token of this run's streamed answers; None where none was streamed."""
 
@@ -115,6 +117,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
     pauses: Sequence[tuple[Halt, float | None]] = (),
     tail: Tail = NO_TAIL,
     notes: tuple[str, ...] = (),
+    budgets: tuple[BudgetView, ...] = (),
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -145,6 +148,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         pauses=tuple(_pause_view(halt, probe) for halt, probe in pauses),
         tail=tail,
         notes=notes,
+        budgets=budgets,
         ttft=tally.ttft / tally.streams if tally.streams else None,
     )
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal_column, or_, select, text
 
+from batchrunner.core.budget import Sheet
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.request import Lane
@@ -23,6 +24,7 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
+from batchrunner.store.budgets import sheet
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
@@ -222,6 +224,11 @@ class SqliteReader(CorpusReads):
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
         with self._session.read() as connection:
             return costs(connection, by, job_id)
+
+    def budgets(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
+        with self._session.read() as connection:
+            return sheet(connection, now)
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from batchrunner.core.budget import Sheet
 from batchrunner.core.job import Job
 from batchrunner.store.corpusbase import CorpusReader
 from batchrunner.store.values import (
@@ -55,6 +56,9 @@ class Reader(CorpusReader, Protocol):
 
     def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
         """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
+
+    def budgets(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

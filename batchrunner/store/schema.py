@@ -28,7 +28,7 @@ from batchrunner.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (
