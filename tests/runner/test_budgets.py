@@ -204,18 +204,19 @@ def scenario(folder: Path, seed: int) -> tuple[BudgetWorld, random.Random, Path,
     prices = {name: Priced(dice.randint(1, 5_000_000), dice.randint(1, 20_000_000)) for name in (MODEL, OTHER)}
     settings = Settings(
         seed=seed,
-        latency=dice.choice([0.05, 1.0, 8.0]),
+        latency=dice.choice([0.05, 0.5, 2.0]),
         latency_jitter=dice.random(),
         mean_output_tokens=dice.choice([5.0, 60.0, 300.0]),
         requests_per_minute=dice.choice([None, None, 600.0]),
     )
     faults = dice.choice([0.0, 0.0, 0.1, 0.4])
-    kinds = ["500", "503", "429", "reset_mid", "billed500", "hang", "no_usage"]
+    kinds = ["500", "503", "429", "reset_mid", "billed500", "no_usage"]
 
     def fault_for(number: int, path: str, body: bytes) -> str | None:
         return dice.choice(kinds) if dice.random() < faults else None
 
     world = BudgetWorld(folder, prices, settings, fault_for)
+    world.world.clock.offset = 3_650.0 * DAY  # a rescue goes by the machine's clock: what it queues has to be due
     lines = []
     for name in prices:
         bounds = [dice.choice([1, 16, 64, 400]) for _ in range(dice.randint(1, 40))]
@@ -234,7 +235,7 @@ async def test_no_cap_is_ever_passed_and_less_than_one_request_is_left_unused(fo
     world, dice, path, cap = scenario(folder, seed)
     kept = dice.random() < 0.5
     period = dice.choice([Period.EVER, Period.MONTH])
-    flags: dict[str, Any] = {"concurrency": dice.choice([1, 2, 5, 16, 64]), "give_up_after": 600.0}
+    flags: dict[str, Any] = {"concurrency": dice.choice([1, 2, 5, 16, 64]), "give_up_after": "2m"}
     if kept:
         with_rows = await world.work(path, limit=1, max_cost="0")
         assert with_rows.tally.attempts == 0 or world.charged() == 0
