@@ -16,6 +16,8 @@ from batchrunner.core.pricing import PICO, dollars
 
 MOST_MONEY = 9_000_000 * PICO
 """The highest cap; a sum in the database holds a little more."""
+_MOST_HOLD = 2**56
+"""72,000 dollars: the books do not hold what costs more, so a restart would not count it."""
 WARN_AT = (80,)
 """Percent of a cap at which people are told, where nobody says otherwise."""
 
@@ -241,7 +243,7 @@ class Purses:
         if call.opened >= self._midnight:
             self.turn(call.opened)
         purses, hold = self._counting(call), call.hold
-        if hold is None:
+        if hold is None or hold >= _MOST_HOLD:
             return Word.UNKNOWN if purses else Word.GO
         for purse in purses:
             if purse.refused is not None or hold > purse.room:

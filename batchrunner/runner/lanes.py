@@ -67,6 +67,8 @@ class RunLane:
     rate: tuple[int, RateCard] | None = None
     """Id and card of today's price; None: unpriced."""
     rate_day: int = -1
+    earlier: dict[int, RateCard] = field(default_factory=dict)
+    """Cards of earlier days of this run, by id: what was opened by them is priced by them."""
     heads: deque[Head] = field(default_factory=deque)
     job_index: int = 0
     """The job whose fresh rows are being claimed; all jobs before it have none left."""

@@ -97,7 +97,9 @@ class Steps:
     async def begin(self, ticket: Ticket, opened: Opened, pending: Pending, ttfb: float) -> None:
         """Go on from the answer to a purchase: it is written down before anything else is done."""
         lane, opening, _ = ticket
-        bought = Purchase(lane, opened.attempt_id, opening, card_of(lane), opened.body, pending.continuation, ttfb)
+        bought = Purchase(
+            lane, opened.attempt_id, opening, card_of(lane, opening.rate_id), opened.body, pending.continuation, ttfb
+        )
         await self._take_on(bought, pending)
 
     async def resume(self, ready: Ready) -> None:

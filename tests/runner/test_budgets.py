@@ -11,6 +11,7 @@ import pytest
 
 from batchrunner.core.budget import Budget, Period, Scope
 from batchrunner.core.errors import ConfigurationError, ExitCode
+from batchrunner.runner.run import Run
 from batchrunner.simulator import Settings
 from tests.runner.budgeted import OTHER, PICO, BudgetWorld, Priced
 from tests.runner.world import EPOCH, MODEL
@@ -192,6 +193,52 @@ async def test_a_request_without_a_bound_needs_its_models_context_or_an_assumpti
     assert (report.exit_code, report.left) == (ExitCode.OK, 0)
 
 
+async def test_what_was_bought_goes_on_to_its_end_although_nothing_more_may_be_bought(folder: Path) -> None:
+    world = plain(folder, video_seconds=60.0)
+    video = {"custom_id": "v", "url": "/v2/videos", "body": {"model": "minimax/hailuo-02", "prompt": "a fox runs"}}
+    path = world.world.file([video, *world.world.chats(5)])
+    await world.work(path, limit=1, run_for="5s")
+    assert world.ask("SELECT state FROM requests WHERE custom_id = 'v'") == [("queued",)]
+    world.budget(everything(1))
+    report = await world.work(path)
+    assert report.exit_code == ExitCode.NO_MONEY
+    assert world.ask("SELECT state FROM requests WHERE custom_id = 'v'") == [("succeeded",)]
+    assert world.ask("SELECT count(*) FROM attempts") == [(1,)]
+    assert report.left == 5
+
+
+async def test_a_cap_that_is_set_beside_a_run_holds_and_once_raised_the_run_goes_on(folder: Path) -> None:
+    world = plain(folder)
+    path = world.world.file(world.world.chats(200))
+    cap, seen = 10 * PICO // 1000, []
+
+    async def beside(run: Run) -> None:
+        await anyio.sleep(3.3)
+        run.parts.queue.keep_budget(everything(cap), 0)
+        await run._corridor.recount()
+        await anyio.sleep(300)
+        seen.extend((world.committed(), len(world.world.provider.ledger.entries), run.snapshot().budgets[0].used_up))
+        run.parts.queue.keep_budget(everything(PICO), 0)
+        await run._corridor.recount()
+
+    report = await world.world.work(path, beside=beside, **world.flags(on_pause="wait"))
+    committed, calls, used_up = seen
+    assert cap - world.worst() < committed <= cap
+    assert used_up
+    assert 0 < calls < 200
+    assert (report.exit_code, report.left) == (ExitCode.OK, 0)
+
+
+async def test_the_status_of_a_job_says_what_stopped_it_and_levels_are_told(folder: Path) -> None:
+    world = plain(folder)
+    path = world.world.file(world.world.chats(100))
+    report = await world.work(path, max_cost="0.004")
+    ((scope, ref, reason, evidence),) = world.ask("SELECT scope, ref, reason, evidence FROM pauses WHERE ended IS NULL")
+    assert (scope, ref, reason) == ("job", "1", "budget")
+    assert "of $0.0040 committed" in evidence
+    assert [note for note in report.problems if "80 % is used up" in note]
+
+
 async def crashing(world: BudgetWorld, path: Path, seconds: float | None, **flags: Any) -> ExitCode | None:
     """Run; after so many seconds the run is torn away as a kill does it, and whatever was in the air is lost."""
     with anyio.move_on_after(seconds) if seconds is not None else anyio.CancelScope():
@@ -231,7 +278,7 @@ def scenario(folder: Path, seed: int) -> tuple[BudgetWorld, random.Random, Path,
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(RUNS))
-async def test_no_cap_is_ever_passed_and_less_than_one_request_is_left_unused(folder: Path, seed: int) -> None:
+async def test_h23_no_cap_is_ever_passed_and_less_than_one_request_is_left_unused(folder: Path, seed: int) -> None:
     world, dice, path, cap = scenario(folder, seed)
     kept = dice.random() < 0.5
     period = dice.choice([Period.EVER, Period.MONTH])
@@ -254,3 +301,19 @@ async def test_no_cap_is_ever_passed_and_less_than_one_request_is_left_unused(fo
             assert cap - world.committed(mine) < world.next_hold()
         before = began
     assert before <= world.charged()
+
+
+async def test_what_was_opened_before_a_price_rose_at_midnight_is_priced_by_its_own_day(folder: Path) -> None:
+    world = plain(folder, tokens_per_second=None)
+    midnight = (EPOCH // 1_000_000 // DAY + 1) * DAY
+    world.world.clock.offset = midnight - EPOCH / 1e6 - 10.5
+    day = "2026-11-19"
+    rows = (folder / "prices.toml").read_text()
+    (folder / "prices.toml").write_text(
+        rows
+        + f'[[price]]\nprovider = "together"\nnames = ["{MODEL}"]\ninput = "100"\noutput = "400"\nvalid_from = "{day}"\n'
+        + 'source = "test"\n'
+    )
+    await world.work(world.world.file(world.world.chats(40)), max_cost="1")
+    assert world.ask("SELECT count(*) FROM attempts WHERE cost > hold") == [(0,)]
+    assert world.ask("SELECT count(DISTINCT rate_id) FROM attempts") == [(2,)]
