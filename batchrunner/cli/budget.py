@@ -11,7 +11,7 @@ from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk
 from batchrunner.cli.text import one_line, plural
 from batchrunner.config import Loaded
-from batchrunner.core.pricing import dollars
+from batchrunner.core.pricing import PICO, dollars
 
 if TYPE_CHECKING:
     from batchrunner.core.budget import Line, Period
@@ -56,7 +56,7 @@ def set_command(loaded: Loaded, *, amount: int, warn: str, wait: bool, **whose: 
       batchrunner budget set 5 --tag team=search --day
     """
     from batchrunner.api import verbs
-    from batchrunner.core.budget import MOST_MONEY, PICO
+    from batchrunner.core.budget import MOST_MONEY
 
     if amount > MOST_MONEY:
         raise click.BadParameter(f"a budget is at most {MOST_MONEY // PICO:,} dollars", param_hint="AMOUNT")

@@ -51,9 +51,7 @@ class Corridor:
         self._tally = tally
         self._inbox = Inbox()
         self._recounting = anyio.Lock()
-        self.spending = Spending(
-            lanes, parts.money, parts.clock, wake=self._look_again, paused=herald.budget, warned=herald.warning
-        )
+        self.spending = self._spending(herald)
         self.ledger = Ledger(
             parts.queue,
             parts.offload,
@@ -97,6 +95,17 @@ class Corridor:
         )
         self.doubles = self._workers.doubles
 
+    def _spending(self, herald: Herald) -> Spending:
+        parts = self._parts
+        return Spending(
+            self._lanes,
+            parts.money,
+            parts.clock,
+            wake=lambda: self.claimer.wake(),  # which is made after it
+            paused=herald.budget,
+            warned=herald.warning,
+        )
+
     def _steps(self, faulted: Callable[[DatabaseError | None], None]) -> Steps:
         parts = self._parts
         return Steps(
@@ -116,9 +125,6 @@ class Corridor:
         """Claim, open and send nothing more; what is in the air lands."""
         self.dispatcher.stop()
         self.claimer.stop()
-
-    def _look_again(self) -> None:
-        self.claimer.wake()
 
     async def recount(self) -> None:
         """Read the budgets and what counts against them anew; nothing is bought meanwhile."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing
-from batchrunner.core.budget import Bought, Budget, Line, Period, Purse, Purses, Scope, Sheet, Spent, Word
+from batchrunner.core.budget import Budget, Line, Period, Scope, Sheet, Spent
 from batchrunner.core.clock import Clock
 from batchrunner.core.pricing import dollars
+from batchrunner.core.purses import Bought, Purse, Purses, Word
 from batchrunner.core.request import Closing, Continued, Head, Opening
 from batchrunner.runner.lanes import RunLane
 

@@ -9,9 +9,9 @@ from tests.cli.conftest import chat, provider, run_cli
 
 
 @pytest.fixture
-def chats(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(folder)
-    path = folder / "chats.jsonl"
+def chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "chats.jsonl"
     path.write_text("".join(json.dumps(chat(f"row-{n}", f"what is {n}?")) + "\n" for n in range(40)))
     return path
 

@@ -6,22 +6,9 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from batchrunner.core.budget import (
-    Bought,
-    Budget,
-    Line,
-    Period,
-    Purses,
-    Reach,
-    Scope,
-    Sheet,
-    Spent,
-    Word,
-    days_of,
-    period_at,
-    tag_reach,
-)
+from batchrunner.core.budget import Budget, Line, Period, Reach, Scope, Sheet, Spent, days_of, period_at, tag_reach
 from batchrunner.core.clock import DAY, SECOND
+from batchrunner.core.purses import Bought, Purses, Word
 
 NOON = 20_000 * DAY + DAY // 2
 

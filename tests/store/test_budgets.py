@@ -21,12 +21,10 @@ from tests.store.making import (
     try_later,
 )
 
-pytestmark = pytest.mark.usefixtures("folder")
-
 
 @pytest.fixture
-def store(folder):
-    with SqliteEngine(folder / "q.db").open() as opened:
+def store(tmp_path):
+    with SqliteEngine(tmp_path / "q.db").open() as opened:
         opened.start(INFO, NOW, ACCOUNTS)
         yield opened
 
@@ -77,8 +75,8 @@ def test_attempts_without_a_known_worst_case_are_counted_apart(store):
     assert spent(store) == {"all": Spent(0, 0, 0, 3)}
 
 
-def test_what_a_crash_left_open_stays_committed_at_its_hold(folder):
-    engine = SqliteEngine(folder / "q.db")
+def test_what_a_crash_left_open_stays_committed_at_its_hold(tmp_path):
+    engine = SqliteEngine(tmp_path / "q.db")
     with engine.open() as store:
         store.start(INFO, NOW, ACCOUNTS)
         store.keep_budget(budget(Scope.EVERYTHING), NOW)
