@@ -95,6 +95,15 @@ def test_an_attempt_that_goes_on_later_makes_no_room_and_one_that_ends_cheaper_t
     assert one.reserve(call(20)) is Word.GO
 
 
+def test_what_was_in_the_air_when_the_budgets_were_read_can_still_make_room():
+    one = purses(line(100, spent=Spent(open=90)))
+    one.take_up(call(90))
+    assert one.reserve(call(20)) is Word.WAIT
+    one.settle(call(90), 10, possibly=False, in_air=True)
+    assert one.reserve(call(20)) is Word.GO
+    assert one.purses[0].committed == 30
+
+
 def test_a_days_budget_begins_anew_at_midnight_utc_and_settles_what_was_bought_before_it_on_its_own_day():
     one = purses(line(100, period=Period.DAY))
     late = (20_001 * DAY) - 1
