@@ -14,6 +14,7 @@ import msgspec
 
 from batchrunner.attachments.folder import AttachmentFolder
 from batchrunner.config import Loaded, Settings, fingerprint, limits_for
+from batchrunner.core.assumed import AssumingBook
 from batchrunner.core.attachments import Attachments, NoAttachments
 from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import Clock, SystemClock
@@ -35,6 +36,7 @@ from batchrunner.runner.judging import Wishes
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
 from batchrunner.runner.parts import Parts
+from batchrunner.runner.spending import Money
 from batchrunner.runner.storage import Storage
 from batchrunner.store.base import RunnerInfo
 from batchrunner.store.database import Care, SqliteStore, open_reader, open_store
@@ -84,7 +86,15 @@ def price_book(settings: Settings, own: Iterable[Price] = ()) -> PriceBook:
     set in the database) on top.
     """
     of_providers = [each.prices for each in settings.providers.values() if each.prices is not None]
-    return load_prices((*of_providers, *settings.price_files)).with_more(own)
+    book = load_prices((*of_providers, *settings.price_files)).with_more(own)
+    return book if settings.assume_price is None else AssumingBook(book.prices, *settings.assume_price)
+
+
+def most_out(settings: Settings, lane: Lane) -> int | None:
+    """Return the output tokens of a call that sets no bound, at most: what was assumed, else the model's context."""
+    if settings.assume_output is not None:
+        return settings.assume_output
+    return settings.provider_named(lane.provider).contexts.get(lane.model)
 
 
 def attachments(settings: Settings) -> Attachments:
@@ -152,6 +162,8 @@ def run_parts(  # noqa: PLR0913 - three of them are what tests hand in
         transport=transport or partial(make_transport, settings, keys, concurrency=concurrency),
         classifier=partial(make_classifier, settings),
         gate=partial(make_gate, settings, dice or random.SystemRandom().random),
+        most_out=partial(most_out, settings),
+        money=Money(max_cost=settings.max_cost, waits=settings.on_pause == "wait"),
         patience=patience_of(settings),
         wishes=Wishes(settings.repair, settings.raise_cap),
         notifier=make_notifier(settings),

@@ -17,11 +17,13 @@ from batchrunner.runner.loader import Loaded
 from batchrunner.runner.report import Halt, Interrupt, RunReport
 from batchrunner.runner.signals import watch
 from batchrunner.runner.snapshot import LaneView, PauseView, Snapshot
+from batchrunner.runner.spending import BudgetView
 from batchrunner.runner.tail import Tail
 from batchrunner.wiring import attachments, price_book, tokenizer
 
 __all__ = [
     "SLICES",
+    "BudgetView",
     "Checked",
     "Drawing",
     "Estimate",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from batchrunner.api.tuning import tuned
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.config import Loaded
+from batchrunner.core.budget import Line
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
@@ -129,6 +130,10 @@ class Reads:
     def prices(self) -> list[Price]:
         """Return the prices that were set in the database, oldest first. Raises DatabaseError for what is none."""
         return self._reader.prices()
+
+    def budgets(self) -> tuple[Line, ...]:
+        """Return all budgets, and what counts against each in the day and month that it is now, in UTC."""
+        return self._reader.budgets(SystemClock().now()).lines
 
     def pauses(self) -> list[Pause]:
         """Return the pauses that stand, oldest first."""

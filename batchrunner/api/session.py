@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchrunner.api.budgets import refuse_uncountable
 from batchrunner.api.corpora import Embeds
 from batchrunner.api.estimate import Estimate
 from batchrunner.api.estimating import Estimating, concurrency_over
@@ -17,7 +18,7 @@ from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions
 from batchrunner.runner import performing
-from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resume, Retag, Retry, SetPrices
+from batchrunner.runner.commands import Command, Done, Load, Retry, Tune
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
@@ -147,7 +148,7 @@ class Session(Reads, Embeds, Estimating):
         """Do a command, as a live run would. Raises what it is refused for; ``tune`` needs a live run."""
         if isinstance(command, Load):
             return Done(loaded=self._load(command))
-        if isinstance(command, Pause | Resume | Cancel | Retry | Retag | SetPrices):
+        if not isinstance(command, Tune):
             return performing.at_once(performing.perform(self._store, command, SystemClock().now()))
         raise ConfigurationError(
             "no run is going on, so there is nothing to tune",
@@ -211,6 +212,7 @@ class Session(Reads, Embeds, Estimating):
             dice=outside.dice,
             transport=outside.transport,
         )
+        refuse_uncountable(self._reader, parts, jobs)
         run = Run(
             parts=parts,
             jobs=_ids(jobs),

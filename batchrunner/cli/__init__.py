@@ -32,6 +32,7 @@ VERBS = (
     "costs",
     "report",
     "retag",
+    "budget",
     "prices",
     "models",
     "db",
@@ -104,6 +105,7 @@ _SUMMARIES = {
     "costs": "What it cost, by model, job, day, tag and more; against last month or an invoice.",
     "report": "What it cost as one HTML page, with charts: for a mail, or for paper.",
     "retag": "Give a job other tags, for what it has cost already too.",
+    "budget": "Caps on money: of a job, a tag, a day or a month.",
     "prices": "The price book.",
     "models": "The provider's catalogue.",
     "db": "The database: path, upgrade, check, backup.",
@@ -124,7 +126,7 @@ def main() -> None:
       batchrunner run jobs/quickstart.jsonl -o out.jsonl  the real thing
 
     Data goes to stdout, everything else to stderr. Exit codes: 0 all well, 2 usage or spending not confirmed,
-    3 some requests failed, 4 out of credit, 5 bad input file, 6 key refused, 7 provider or model unavailable,
+    3 some requests failed, 4 out of credit or budget, 5 bad input file, 6 key refused, 7 provider or model unavailable,
     8 ended by its deadline, 74 database or disk, 75 another runner holds the database, 130/143 interrupted and
     resumable, 1 a bug.
     """

@@ -18,11 +18,14 @@ def confirm(held: Session, estimate: Estimate) -> None:
     """
     settings = held.settings
     talk(describe(estimate), quiet=settings.quiet)
-    if settings.yes:
+    if settings.max_cost is not None:
+        talk(f"at most {dollars(settings.max_cost)} in this run (--max-cost)", quiet=settings.quiet)
+    if settings.yes or settings.max_cost is not None:
         return
     if not interactive(held.loaded):
         raise ConfigurationError(
-            f"spending was not confirmed: {describe(estimate)}", hint="add --yes to the same command to spend it"
+            f"spending was not confirmed: {describe(estimate)}",
+            hint="add --yes to the same command to spend it, or --max-cost 12.50 to spend no more than that",
         )
     known = not estimate.unpriced and estimate.high is not None
     if known and (estimate.high or 0) <= settings.confirm_above:

@@ -12,6 +12,7 @@ from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.options import (
     interactive,
     limit_options,
+    money_options,
     pause_options,
     provider_options,
     verb,
@@ -79,6 +80,7 @@ from batchrunner.store.disk import Disk
 )
 @provider_options
 @limit_options
+@money_options
 @pause_options
 @wait_option
 def command(

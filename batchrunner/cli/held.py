@@ -37,6 +37,7 @@ def name_of(pause: "AnyPause", jobs: Iterable["Job"]) -> str:
 
 def tell_pauses(loaded: Loaded, pauses: Sequence["AnyPause"], jobs: Iterable["Job"], now: int) -> None:
     """Say what is held back by a person, why and since when, and how to go on."""
+    from batchrunner.runner.spending import REASON
     from batchrunner.store.base import BY_HAND
 
     known = list(jobs)
@@ -46,6 +47,9 @@ def tell_pauses(loaded: Loaded, pauses: Sequence["AnyPause"], jobs: Iterable["Jo
             ago = duration(max(0, now - pause.since) / SECOND)
             talk(f"{name_of(pause, known)} is paused by hand since {when(pause.since)} ({ago} ago){why}")
             talk(f"  go on: {command_line(loaded, 'resume', *_words(pause))}")
+        elif pause.reason == REASON:
+            talk(f"{name_of(pause, known)} was stopped by {one_line(pause.evidence, 300)}")
+            talk(f"  see: {command_line(loaded, 'budget', 'list')}")
 
 
 def _words(pause: "AnyPause") -> tuple[str, ...]:

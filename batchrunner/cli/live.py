@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.panel import Panel
     from rich.table import Table
 
-    from batchrunner.api import LaneView
+    from batchrunner.api import BudgetView, LaneView
 
 Mode = Literal["auto", "live", "plain", "json", "none"]
 PLAIN_EVERY = 30.0
@@ -119,6 +119,7 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
         ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}{_first_token(picture)}"),
         ("in flight", f"{picture.air}/{picture.concurrency}   limited by {one_line(picture.bottleneck, 60)}"),
         ("spent", _cost(picture) + _at_the_end(picture)),
+        *(("budget", _budget(view)) for view in picture.budgets),
         ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
     ]
     if picture.tail.old:
@@ -179,6 +180,11 @@ def limits_now(lane: "LaneView") -> str:
 def _at_the_end(picture: Snapshot) -> str:
     """Return what the run will have cost at its end, as its answers tell; nothing where nothing tells."""
     return "" if picture.projected is None else f" of about {dollars(picture.projected)}"
+
+
+def _budget(view: "BudgetView") -> str:
+    used_up = ", used up" if view.used_up else ""
+    return f"{one_line(view.name, 60)}: {dollars(view.committed)} of {dollars(view.cap)} committed{used_up}"
 
 
 def _cost(picture: Snapshot) -> str:

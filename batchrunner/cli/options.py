@@ -89,6 +89,12 @@ limit_options = _stack(
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
+money_options = _stack(
+    click.option("--max-cost", metavar="USD", help="What this run may spend, at worst: 12.50. It asks nothing then."),
+    click.option("--assume-price", metavar="IN/OUT", help="Dollars per million tokens of models without a price."),
+    click.option("--assume-output", type=COUNT, help="For budgets: tokens of an answer that nothing bounds, at most."),
+)
+
 recipe_options = _stack(
     click.option("--system", metavar="TEXT|@FILE", help="With a template: the system prompt of every request."),
     click.option("--schema", metavar="FILE", help="With a template: a JSON schema that answers are asked to follow."),
@@ -150,6 +156,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="One JSON obj
 SETTING_FLAGS = (
     "db", "config", "yes", "no_input", "quiet", "verbose", "debug", "progress", "color", "provider", "base_url",
     "concurrency", "rpm", "tpm", "endpoint", "model", "settings", "tags", "limit", "sample", "on_pause",
+    "max_cost", "assume_price", "assume_output",
     "repair", "raise_cap", "until", "run_for", "give_up_after", "row_timeout", "poll_for", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
     "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "idle_timeout", "keep_partial", "stream",

@@ -9,13 +9,15 @@ from pathlib import Path
 from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session, Tail
 from batchrunner.cli.held import tell_pauses
 from batchrunner.cli.render import talk
-from batchrunner.cli.text import duration, plural, several
+from batchrunner.cli.text import duration, one_line, plural, several
 from batchrunner.core.attempt import FailureKind
+from batchrunner.core.budget import Period, Scope
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.corpus import TextCounts
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
-from batchrunner.core.retry import Scope
+from batchrunner.core.retry import Scope as HaltScope
+from batchrunner.runner.spending import Shortage
 from batchrunner.runner.tally import Tally
 
 ADVICE = {
@@ -107,8 +109,11 @@ def tell_report(report: RunReport, *, quiet: bool) -> None:
     tally = report.tally
     for halt in report.standing:
         talk(f"stopped {halt.ref}: {halt.message}")
-        parameter = halt.kind is FailureKind.MISCONFIGURED and halt.scope is Scope.LANE
+        parameter = halt.kind is FailureKind.MISCONFIGURED and halt.scope is HaltScope.LANE
         talk(f"  try: {PARAMETER if parameter else ADVICE.get(halt.kind, LATER)}")
+    for shortage in report.shortages:
+        talk(f"stopped by {one_line(shortage.message, 300)}" if shortage.budget else f"stopped: {shortage.message}")
+        talk(f"  try: {_more_money(shortage)}")
     if report.doubles:
         talk(f"{plural(report.doubles, 'answer')} bore the id of another request's answer and were not taken")
         talk("  try: look for a proxy or a cache on the way to this host that mixes up answers")
@@ -131,6 +136,20 @@ def tell_report(report: RunReport, *, quiet: bool) -> None:
         f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
         quiet=quiet,
     )
+
+
+def _more_money(shortage: Shortage) -> str:
+    """Return what lets the jobs go on that a budget holds back."""
+    budget = shortage.budget
+    if budget is None:
+        return "put its price into a file of yours (price_files), bound its output, or assume: --assume-price IN/OUT"
+    if budget.scope is Scope.RUN:
+        return "the same command spends up to --max-cost again: it counts what one run buys; or give it a higher one"
+    whose = {Scope.JOB: ["--job", budget.ref], Scope.TAG: ["--tag", shlex.quote(budget.ref)]}.get(budget.scope, [])
+    period = [] if budget.period is Period.EVER else [f"--{budget.period.value}"]
+    words = " ".join(["batchrunner budget set AMOUNT", *whose, *period])
+    wait = "" if budget.period is Period.EVER else f", or wait for the next {budget.period.value} (UTC)"
+    return f"{words} raises it{wait}; then run the same command again"
 
 
 def _flagged(tally: Tally) -> str:

@@ -17,6 +17,7 @@ from batchrunner.cli.options import (
     job_options,
     judging_options,
     limit_options,
+    money_options,
     pause_options,
     provider_options,
     recipe_options,
@@ -47,6 +48,7 @@ HANGUP_SEEN = 0.5
 @recipe_options
 @provider_options
 @limit_options
+@money_options
 @judging_options
 @pause_options
 @job_options
@@ -72,6 +74,7 @@ def command(
     Examples:
       batchrunner run jobs/quickstart.jsonl -o out.jsonl --yes
       batchrunner run big.jsonl --limit 100 -o look.jsonl
+      batchrunner run big.jsonl --max-cost 12.50 -o out.jsonl
       batchrunner run big.jsonl --until 06:30 --notify "mail -s batch me@example.com"
       batchrunner run books.csv --template prompt.jinja --model ID --id isbn --keep title -o out.csv
       batchrunner run big.jsonl --rpm 600 --tpm 180k --concurrency 64 -o out.jsonl

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from batchrunner.config.assignments import check_tag
 from batchrunner.config.naming import closest, dotted
 from batchrunner.config.options import (
+    MODEL_FACTS,
     MODEL_OPTIONS,
     OPTIONS,
     PACK_OPTIONS,
@@ -169,7 +170,7 @@ def _provider(file: _File, path: tuple[str, ...], raw: object) -> Iterator[Given
     for key, value in file.table(path, raw).items():
         if key == "models":
             for model, section in file.table((*path, key), value).items():
-                yield from _fields(file, (*path, key, model), section, {**MODEL_OPTIONS, **PACK_OPTIONS})
+                yield from _fields(file, (*path, key, model), section, {**MODEL_OPTIONS, **MODEL_FACTS, **PACK_OPTIONS})
         elif key in PROVIDER_OPTIONS:
             yield file.read((*path, key), value, PROVIDER_OPTIONS[key])
         else:

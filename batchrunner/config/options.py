@@ -78,6 +78,7 @@ _WORD: Final = Option(parse=parsers.text, example='"MODEL"', in_files=False, in_
 _OUTSIDE: Final = Option(parse=parsers.path, example='"certificates.pem"', in_files=False)
 """A path that decides whom we trust: a project file, which may have come with somebody's job file, must not."""
 _SPAN: Final = parsers.duration(1, 31_536_000, "from 1s to 365d")
+_MOST_OUT: Final = parsers.count(1, 10_000_000)
 _SWITCH: Final = Option(parse=parsers.switch, example="true", default=False, in_files=False)
 
 OPTIONS: Final[Mapping[str, Option]] = {
@@ -90,6 +91,10 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "rpm": _RPM,
     "tpm": _TPM,
     "confirm_above": Option(parse=lambda raw, _: parse_money(raw), example='"12.50"', default="1.00"),
+    # Not in files: whoever wrote a folder's batchrunner.toml would decide what is spent, and at what imagined price.
+    "max_cost": Option(parse=parsers.cap, example='"12.50"', in_files=False),
+    "assume_price": Option(parse=parsers.price_pair, example='"0.50/1.50"', in_files=False, in_environment=False),
+    "assume_output": Option(parse=_MOST_OUT, example='"4k"', in_files=False, in_environment=False),
     "grace": Option(parse=parsers.duration(0, 86_400, "from 0s to 24h"), example='"60s"', default="60s"),
     "max_tries": Option(parse=parsers.count(1, 100), example="5", default=5),
     "repair": Option(parse=parsers.count(0, 10), example="2", default=0),
@@ -144,7 +149,9 @@ CONFIG_FILE: Final = Option(parse=parsers.path, example='"batchrunner.toml"')
 """``--config``: the file that stands in for the working folder's own."""
 
 MODEL_OPTIONS: Final[Mapping[str, Option]] = {"concurrency": _CONCURRENCY, "rpm": _RPM, "tpm": _TPM}
-"""What ``[providers.NAME.models."MODEL"]`` may hold."""
+"""The limits: what may be set for all, for a provider or for a model."""
+MODEL_FACTS: Final[Mapping[str, Option]] = {"context": Option(parse=_MOST_OUT, example="131072")}
+"""What ``[providers.NAME.models."MODEL"]`` may hold besides."""
 
 PACK_OPTIONS: Final[Mapping[str, Option]] = {
     "pack_texts": Option(parse=parsers.count(1, 100_000), example="100"),

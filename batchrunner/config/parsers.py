@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchrunner.config.assignments import check_json, check_setting_key
-from batchrunner.config.units import parse_count, parse_duration, parse_rate, parse_size
+from batchrunner.config.units import PICO, parse_count, parse_duration, parse_money, parse_rate, parse_size
+from batchrunner.core.budget import MOST_MONEY
+from batchrunner.core.pricing import pico_per_token
 from batchrunner.transport.hosts import normalise
 
 
@@ -46,6 +48,23 @@ def rate(raw: object, _: Place) -> float:
     if not (math.isfinite(rate) and rate > 0):
         raise ValueError("it must be greater than 0; leave it out for no limit")
     return rate
+
+
+def cap(raw: object, _: Place) -> int:
+    """Read a cap on money in dollars, as pico-dollars."""
+    pico = parse_money(raw)
+    if pico > MOST_MONEY:
+        raise ValueError(f"it must be at most {MOST_MONEY // PICO:,} dollars")
+    return pico
+
+
+def price_pair(raw: object, _: Place) -> tuple[int, int]:
+    """Read an assumed price, USD per million tokens of input and of output, as pico-dollars per token."""
+    parts = raw.split("/") if isinstance(raw, str) else ()
+    if len(parts) != 2:
+        raise ValueError("it must be dollars per million tokens of input and of output, such as 0.50/1.50")
+    given, made = (pico_per_token(part.strip().removeprefix("$")) for part in parts)
+    return given, made
 
 
 def or_auto(parse: Parse) -> Parse:

@@ -109,6 +109,7 @@ def _provider(name: str, values: Mapping[tuple[str, ...], Given], project_file: 
         ),
         packs=_packs(own),
         model_packs=MappingProxyType({model: _packs(said) for model, said in models.items()}),
+        contexts=MappingProxyType({model: facts["context"] for model, facts in models.items() if "context" in facts}),
         prices=own.get("prices"),
         deadline=own.get("deadline"),
         named_only_in=project_file if _is_hearsay(name, values) else None,

@@ -80,6 +80,8 @@ class ProviderSettings:
     """A price file for what it offers; ``price_files`` stand above it."""
     deadline: float | None = None
     """Seconds for a whole call; None: derived from its output bound."""
+    contexts: Mapping[str, int] = field(default_factory=dict)
+    """Tokens that a model's context holds, by model, where somebody said so."""
     named_only_in: Path | None = None
     """The project file that alone names this host; None where we, the user file, the environment or a flag do."""
 
@@ -111,6 +113,12 @@ class Settings:
     """Limits from flags and environment: they beat what files say of a provider or a model."""
     confirm_above: int = PICO
     """Pico-dollars of estimated cost above which a run asks first."""
+    max_cost: int | None = None
+    """Pico-dollars that one run may buy for; None: as far as the budgets of the database allow."""
+    assume_price: tuple[int, int] | None = None
+    """Pico-dollars per input and output token of models that the price book does not know; None: they are unknown."""
+    assume_output: int | None = None
+    """Output tokens that a call without a bound is taken to bring at most, for budgets; None: its model's context."""
     grace: float = 60.0
     """Seconds that calls in flight get to finish after the first Ctrl-C."""
     max_tries: int = 5

@@ -42,6 +42,8 @@ class RateCard(NetTerms):
     """Where the price was read, with its date."""
     processing: str = LIVE
     """One of ``CLASSES``."""
+    assumed: bool = False
+    """Whether a person assumed it for want of a price: what it prices is estimated, never recorded."""
 
     def digest(self) -> bytes:
         """Return 16 bytes that are the same for equal cards, in every process and version, and for no others."""
@@ -56,6 +58,8 @@ class RateCard(NetTerms):
             parts += "above", tier.above_tokens, sorted(tier.own().items())
         if self.discounts:
             parts += "discounts", self.discounts
+        if self.assumed:
+            parts.append("assumed")
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).digest()[:16]
 
 

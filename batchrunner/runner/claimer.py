@@ -23,7 +23,8 @@ class Claimer:
     """Keeps claimed heads in every lane, so that the dispatcher never waits for a claim.
 
     It has a dispatcher admit them, and sleeps until it is woken, a gate may open by itself, or a waiting row is due.
-    ``faulted`` is told what the database said instead of rows; it stops the run.
+    ``faulted`` is told what the database said instead of rows; it stops the run. ``waits`` says whether to go on
+    without anything to send.
     """
 
     def __init__(  # noqa: PLR0913 - each is a seam of its own
@@ -37,6 +38,7 @@ class Claimer:
         concurrency: int,
         selection: Selection,
         faulted: Callable[[DatabaseError], None],
+        waits: Callable[[], bool],
     ) -> None:
         self._lanes = lanes
         self._by_id = {lane.lane.id: lane for lane in lanes}
@@ -47,6 +49,7 @@ class Claimer:
         self._concurrency = concurrency
         self._selection = selection
         self._faulted = faulted
+        self._waits = waits
         self._batch = 2 * concurrency + SLACK
         self._wake = anyio.Event()
         self._stopping = False
@@ -117,7 +120,7 @@ class Claimer:
             return False
         if self._stopping:
             return not dispatcher.admitted
-        if self.keep_open:
+        if self.keep_open or self._waits():
             return False
         return all(not lane.busy if _is_closed(lane) else lane.finished for lane in self._lanes)
 
@@ -163,10 +166,11 @@ class Claimer:
         now, limit, drops = self._clock.now(), self._batch + len(lane.heads), lane.drops
 
         def claim() -> tuple[list[Head], int | None]:
-            heads = self._queue.claim_due(lane.jobs, lane.lane.id, now, limit, self._selection)
-            if len(heads) == limit:
+            bought = lane.winding
+            heads = self._queue.claim_due(lane.jobs, lane.lane.id, now, limit, self._selection, bought=bought)
+            if len(heads) >= limit:
                 return heads, now
-            return heads, self._queue.next_due(lane.jobs, lane.lane.id, now, self._selection)
+            return heads, self._queue.next_due(lane.jobs, lane.lane.id, now, self._selection, bought=bought)
 
         heads, next_due = await self._offload.run(claim)
         if lane.drops != drops:

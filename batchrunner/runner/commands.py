@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from batchrunner.core.budget import MOST_MONEY, WARN_AT, Budget, Period, Scope
 from batchrunner.core.errors import (
     BatchrunnerError,
     ConfigurationError,
@@ -156,7 +157,37 @@ class Retag(msgspec.Struct, tag="retag", frozen=True, kw_only=True, forbid_unkno
     """Also where lines brought a tag of that name themselves."""
 
 
-Command = Pause | Resume | Cancel | Tune | Load | Retry | Retag | SetPrices
+class SetBudget(msgspec.Struct, tag="set_budget", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cap the spending of everything, a job or a tag, for good or anew each day or month (UTC)."""
+
+    scope: Literal["all", "job", "tag"]
+    ref: Short = ""
+    period: Literal["ever", "day", "month"]
+    cap: Annotated[int, Meta(ge=0, le=MOST_MONEY)]
+    """Pico-dollars."""
+    warn: Annotated[tuple[Annotated[int, Meta(ge=1, le=100)], ...], Meta(max_length=10)] = WARN_AT
+    """Percent of the cap at which people are told."""
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that is meant."""
+        return Budget(Scope(self.scope), self.ref, Period(self.period), self.cap, self.warn)
+
+
+class RemoveBudget(msgspec.Struct, tag="remove_budget", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Remove the cap of this scope and period."""
+
+    scope: Literal["all", "job", "tag"]
+    ref: Short = ""
+    period: Literal["ever", "day", "month"]
+
+    @property
+    def budget(self) -> Budget:
+        """The budget that is meant; its cap is none."""
+        return Budget(Scope(self.scope), self.ref, Period(self.period), 0)
+
+
+Command = Pause | Resume | Cancel | Tune | Load | Retry | Retag | SetPrices | SetBudget | RemoveBudget
 
 
 class PauseFact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

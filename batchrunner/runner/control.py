@@ -18,7 +18,7 @@ from batchrunner.core.errors import BatchrunnerError, ConfigurationError
 from batchrunner.core.estimate import Tokenizer
 from batchrunner.runner import commands
 from batchrunner.runner.across import Across
-from batchrunner.runner.commands import Cancel, Command, Done, Load, Refused, SetPrices, Tune
+from batchrunner.runner.commands import Cancel, Command, Done, Load, Refused, RemoveBudget, SetBudget, SetPrices, Tune
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loader
 from batchrunner.runner.mailbox import Mailbox, Taken
@@ -116,6 +116,7 @@ class Control:
             await live.offload.run(lambda: mailbox.answer(taken, data))
         self._working.remove(taken)
         if isinstance(answer, Done) and answer.loaded is not None:
+            await live.recount()  # what was loaded may have tags that the budgets do not know
             await live.refresh()
             live.end_load()
 
@@ -145,6 +146,8 @@ class Control:
             await live.forget(command.job)
         try:
             done = await self._stepwise(live, perform(self._store, command, self._clock.now()))
+            if isinstance(command, SetBudget | RemoveBudget):
+                await live.recount()
         finally:
             await live.refresh()
         about = done.job is None or live.works_on(done.job.id)

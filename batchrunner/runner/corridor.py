@@ -12,14 +12,16 @@ from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.claimer import Claimer
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.halts import Halts
+from batchrunner.runner.heartbeat import HEARTBEAT
+from batchrunner.runner.herald import Herald
 from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.parts import Parts
 from batchrunner.runner.rates import Rates
-from batchrunner.runner.report import Halt
 from batchrunner.runner.rowages import RowAges
+from batchrunner.runner.spending import Spending
 from batchrunner.runner.steps import Steps
 from batchrunner.runner.tally import Tally
 from batchrunner.runner.worker import Workers
@@ -29,7 +31,7 @@ from batchrunner.store.base import BucketLevel, Selection
 class Corridor:
     """Everything between the queue and the providers.
 
-    ``faulted`` hears of a database that takes nothing more, ``paused`` of every pause that begins, is given up or ends.
+    ``faulted`` hears of a database that takes nothing more, ``herald`` of what holds the run up.
     """
 
     def __init__(  # noqa: PLR0913 - what a run is made of
@@ -41,13 +43,15 @@ class Corridor:
         selection: Selection,
         tally: Tally,
         faulted: Callable[[DatabaseError | None], None],
-        paused: Callable[[Halt], None],
+        herald: Herald,
     ) -> None:
         self._parts = parts
         self._lanes = lanes
         self._concurrency = concurrency
         self._tally = tally
         self._inbox = Inbox()
+        self._recounting = anyio.Lock()
+        self.spending = self._spending(herald)
         self.ledger = Ledger(
             parts.queue,
             parts.offload,
@@ -69,10 +73,13 @@ class Corridor:
             concurrency=concurrency,
             selection=selection,
             faulted=faulted,
+            waits=lambda: self.spending.waits,
         )
         wake = self.claimer.wake
-        self.dispatcher = Dispatcher(lanes, self.ledger, parts.clock, self._inbox, concurrency=concurrency, wake=wake)
-        self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=paused)
+        self.dispatcher = Dispatcher(
+            lanes, self.ledger, parts.clock, self._inbox, concurrency=concurrency, spending=self.spending, wake=wake
+        )
+        self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=herald.pause)
         self.judging = Judging(parts.wishes)
         self._workers = Workers(
             ledger=self.ledger,
@@ -88,6 +95,17 @@ class Corridor:
             keep_partial=parts.keep_partial,
         )
         self.doubles = self._workers.doubles
+
+    def _spending(self, herald: Herald) -> Spending:
+        parts = self._parts
+        return Spending(
+            self._lanes,
+            parts.money,
+            parts.clock,
+            wake=lambda: self.claimer.wake(),  # which is made after it
+            paused=herald.budget,
+            warned=herald.warning,
+        )
 
     def _steps(self, faulted: Callable[[DatabaseError | None], None]) -> Steps:
         parts = self._parts
@@ -108,6 +126,19 @@ class Corridor:
         """Claim, open and send nothing more; what is in the air lands."""
         self.dispatcher.stop()
         self.claimer.stop()
+
+    async def recount(self) -> None:
+        """Read the budgets and what counts against them anew; nothing is bought meanwhile."""
+        async with self._recounting:  # one at a time: what is bought between two would be in neither sheet
+            self.spending.freeze()
+            await self.ledger.look(lambda: self._parts.queue.sheet(self._parts.clock.now()), self.spending.adopt)
+
+    async def follow_tags(self) -> None:
+        """Have the budgets read anew when rows came whose tags they do not know, until cancelled."""
+        while True:
+            await anyio.sleep(HEARTBEAT)
+            if self.spending.stale:
+                await self.recount()
 
     def join(self, lane: RunLane) -> None:
         """Work on one more lane, which is in the list of the lanes already."""
@@ -137,6 +168,8 @@ class Corridor:
             staff.start_soon(self._workers.run, self._inbox)
 
     def _committed(self, closings: Sequence[Closing], tickets: Sequence[Ticket], opened: Sequence[Opened]) -> None:
+        if closings and self.spending.active:
+            self.spending.settle(closings)
         self.dispatcher.opened(tickets, opened)
         self.claimer.committed(closings)
         if closings:
@@ -145,6 +178,7 @@ class Corridor:
             self._parts.storage.seen(len(closings), closings[-1])
 
     def _continued(self, continued: Sequence[Continued]) -> None:
+        self.spending.put_by(continued)
         self.claimer.continued(continued)
         self.halts.continued(continued)
 

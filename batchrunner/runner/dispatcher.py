@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from batchrunner.core.ahead import Ahead
 from batchrunner.core.clock import Clock
 from batchrunner.core.permit import Go, Stopped
-from batchrunner.core.request import Opened, Release
+from batchrunner.core.request import Opened, Opening, Release
 from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.lanes import Probe, Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
 from batchrunner.runner.rates import opening
+from batchrunner.runner.spending import Spending
 
 
 class Dispatcher:
@@ -26,7 +27,7 @@ class Dispatcher:
     when ``admit`` should be called again: a gate refused, or heads ran out.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a seam of its own
         self,
         lanes: Sequence[RunLane],
         ledger: Ledger,
@@ -34,6 +35,7 @@ class Dispatcher:
         inbox: Inbox,
         *,
         concurrency: int,
+        spending: Spending,
         wake: Callable[[], None],
     ) -> None:
         self.air = 0
@@ -47,6 +49,7 @@ class Dispatcher:
         self._clock = clock
         self._inbox = inbox
         self._concurrency = concurrency
+        self._spending = spending
         self._wake = wake
         self._ahead = Ahead()
         self._stopping = False
@@ -74,6 +77,7 @@ class Dispatcher:
         """Take back calls whose attempts could not be opened: they were never sent, and the run is stopping."""
         for ticket in tickets:
             ticket.lane.gate.release(ticket.permit)
+            self._spending.give_back(ticket.opening.head)
             self.admitted -= 1
         self._wake()
 
@@ -88,7 +92,8 @@ class Dispatcher:
         """
         lane, (head, *_), permit = ready.ticket
         lane.gate.release(permit)
-        if head.job_id in lane.jobs:
+        self._spending.give_back(head)
+        if lane.works_on(head):
             lane.heads.appendleft(head)
         else:  # held back, or cancelled, since it was claimed
             lane.busy.discard(head.id)
@@ -99,7 +104,7 @@ class Dispatcher:
     def recall(self) -> None:
         """Take back what is open and waits for room, of jobs that may not be sent any more."""
         for lane in self._lanes:
-            gone = [ready for ready in lane.ready if ready.ticket.opening.head.job_id not in lane.jobs]
+            gone = [ready for ready in lane.ready if not lane.works_on(ready.ticket.opening.head)]
             for ready in gone:
                 lane.ready.remove(ready)
                 self.admitted -= 1
@@ -147,19 +152,24 @@ class Dispatcher:
             head = lane.heads[0]
             answer = lane.gate.ask(now, head.est_in, head.max_out, ahead)
             if isinstance(answer, Go):
-                self._open_next(lane, now, wall)
-                return None
+                purchase = opening(lane, head, wall)
+                if not self._spending.active or self._spending.reserve(purchase):
+                    self._open_next(lane, purchase, now)
+                    return None
+                if not lane.heads or lane.heads[0] is not head:
+                    return None  # its job is held back: ask for the others
+                continue
             if isinstance(answer, Stopped):
                 lane.drop_heads()
             else:
                 resume = min(resume, answer.until)
         return resume
 
-    def _open_next(self, lane: RunLane, now: float, wall: int) -> None:
+    def _open_next(self, lane: RunLane, purchase: Opening, now: float) -> None:
         head = lane.heads.popleft()
         permit = lane.gate.admit(now, head.est_in, head.max_out)
         self.admitted += 1
-        ticket = Ticket(lane, opening(lane, head, wall), permit)
+        ticket = Ticket(lane, purchase, permit)
         if lane.probe is Probe.DUE:
             lane.probe, lane.probing = Probe.OUT, ticket.opening
         self._ledger.open(ticket)

@@ -10,6 +10,7 @@ from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.parts import Parts
 from batchrunner.runner.report import Halt
 from batchrunner.runner.snapshot import Snapshot
+from batchrunner.runner.spending import REASON
 from batchrunner.store.base import Pause
 
 HEARTBEAT = 1.0
@@ -39,11 +40,18 @@ class Heartbeat:
         self._lanes = lanes
         self._snapshot = snapshot
         self._faulted = faulted
-        self._unwritten: dict[tuple[str, str], Halt] = {}
+        self._unwritten: dict[tuple[str, str], Pause | None] = {}
 
     def changed(self, halt: Halt) -> None:
         """Have a pause written that began, or ended."""
-        self._unwritten[halt.scope.value, halt.ref] = halt
+        scope, ref = halt.scope.value, halt.ref
+        pause = Pause(scope, ref, halt.kind.value, halt.message, halt.since) if halt.ended is None else None
+        self._unwritten[scope, ref] = pause
+
+    def held(self, job_id: int, message: str | None) -> None:
+        """Have it written that a budget holds a job back, or with None that it goes on."""
+        pause = None if message is None else Pause("job", str(job_id), REASON, message, self._clock.now())
+        self._unwritten["job", str(job_id)] = pause
 
     async def run(self, tick: Callable[[], None]) -> None:
         """Beat until cancelled; ``tick`` does what else is due."""
@@ -68,11 +76,7 @@ class Heartbeat:
         snapshot = msgspec.json.encode(self._snapshot())
         changed, self._unwritten = self._unwritten, {}
         over = list(changed)  # a pause that changed is written anew
-        pauses = [
-            Pause(scope, ref, halt.kind.value, halt.message, halt.since)
-            for (scope, ref), halt in changed.items()
-            if halt.ended is None
-        ]
+        pauses = [pause for pause in changed.values() if pause is not None]
         learned = {lane.lane.id: msgspec.json.encode(lane.learned()) for lane in self._lanes}
         with anyio.CancelScope(shield=True):
             await self._offload.run(

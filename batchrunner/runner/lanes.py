@@ -59,6 +59,8 @@ class RunLane:
     lane: Lane
     jobs: Sequence[int]
     """The jobs whose rows may be sent: those of this run that nobody holds back."""
+    winding: Sequence[int] = ()
+    """Jobs that a budget holds back: nothing more is bought of them, and what was bought goes on to its end."""
     gate: Gate
     transport: Transport
     classify: Classifier
@@ -76,6 +78,8 @@ class RunLane:
     """Where the next claim of that job goes on."""
     next_due: int | None = None
     """The earliest ``not_before`` of the rows that wait; None: none waits."""
+    most_out: int | None = None
+    """The output tokens of a call that sets no bound, at most; None: nobody knows."""
     held: bool = False
     """Whether a person holds back all that is queued here."""
     ready: deque[Ready] = field(default_factory=deque)
@@ -123,9 +127,9 @@ class RunLane:
         self.drops += 1
         self.job_index, self.after, self.next_due = 0, None, 1
 
-    def restart(self, jobs: Sequence[int], now: int) -> None:
+    def restart(self, jobs: Sequence[int], now: int, *, winding: Sequence[int] = ()) -> None:
         """Work on these jobs from here on, from their first rows; what was claimed of others is given back."""
-        self.jobs, self.job_index, self.after, self.next_due = jobs, 0, None, now
+        self.jobs, self.winding, self.job_index, self.after, self.next_due = jobs, winding, 0, None, now
         self.drops += 1
         gone = [head for head in self.heads if head.job_id not in jobs]
         self.busy.difference_update(head.id for head in gone)
@@ -134,6 +138,10 @@ class RunLane:
     def is_priced(self, now: int) -> bool:
         """Whether ``rate`` is the one of this moment, as every attempt's that is opened now has to be."""
         return self.rate_since <= now < self.rate_until
+
+    def works_on(self, head: Head) -> bool:
+        """Whether this row may be sent, or its next step be made, by now."""
+        return head.job_id in self.jobs or (head.continues > 0 and head.job_id in self.winding)
 
     @property
     def fresh(self) -> bool:

@@ -14,6 +14,11 @@ from batchrunner.store.base import BucketLevel, LaneWork, Queue, Selection
 from batchrunner.transport.base import Transport
 
 
+def no_bound(_: Lane) -> int | None:
+    """Say that nobody knows how much a call without an output bound may bring."""
+    return None
+
+
 class LaneBuilder:
     """Makes lanes; the transports that it makes on the way, one for each provider, are entered in ``stack``."""
 
@@ -27,6 +32,7 @@ class LaneBuilder:
         classifier: Callable[[str], Classifier],
         gate: Callable[[Lane, bytes | None, float], Gate],
         selection: Selection,
+        most_out: Callable[[Lane], int | None] = no_bound,
     ) -> None:
         self.transports: dict[str, Transport] = {}
         self._queue = queue
@@ -36,6 +42,7 @@ class LaneBuilder:
         self._classifier = classifier
         self._gate = gate
         self._selection = selection
+        self._most_out = most_out
 
     async def build(self, jobs: Sequence[int] | None, stack: AsyncExitStack) -> list[RunLane]:
         """Return the lanes with queued requests of these jobs (None: of every open job)."""
@@ -76,6 +83,7 @@ class LaneBuilder:
             transport=self.transports[lane.provider],
             classify=self._classifier(lane.provider),
             next_due=next_due,
+            most_out=self._most_out(lane),
             floats=FLOATS.encode() in (learned[lane.id] or b""),
         )
         built.restore((level for level in levels if level.lane_id == lane.id), monotonic, now)

@@ -1,6 +1,7 @@
 """Group commits without a timer: whatever queued up while the last commit ran goes into the next one."""
 
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import anyio
 
@@ -12,11 +13,16 @@ from batchrunner.runner.offload import Offload
 from batchrunner.runner.storage import Storage
 from batchrunner.store.base import BucketLevel, Queue
 
+T = TypeVar("T")
+
+Look = tuple[Callable[[], Any], Callable[[Any], None]]
+"""A read, and who takes what it brings."""
+
 
 class _Group:
     """What is committed together, and the event for who waits for it."""
 
-    __slots__ = ("closings", "continued", "done", "released", "settled", "tickets")
+    __slots__ = ("closings", "continued", "done", "looks", "released", "settled", "tickets")
 
     def __init__(self) -> None:
         self.tickets: list[Ticket] = []
@@ -24,6 +30,7 @@ class _Group:
         self.released: list[Release] = []
         self.continued: list[Continued] = []
         self.settled: list[Settled] = []
+        self.looks: list[Look] = []
         self.done = anyio.Event()
 
 
@@ -91,6 +98,16 @@ class Ledger:
         """Hand over the end of a continuation, right after ``record`` got the end of its attempt: both go together."""
         self._group.settled.append(settled)
 
+    async def look(self, read: Callable[[], T], take: Callable[[T], None]) -> None:
+        """Read right after a commit, and hand that over before anything else is told or committed.
+
+        So what is read holds all that was handed over before, and nothing of which ``committed`` has not heard.
+        """
+        group = self._group
+        group.looks.append((read, take))
+        self._work.set()
+        await group.done.wait()
+
     async def flush(self) -> None:
         """Wait until everything that was handed over is on the disk."""
         for group in (self._committing, self._group):
@@ -128,9 +145,12 @@ class Ledger:
             lambda: self._queue.commit(openings, group.closings, levels, now, released=group.released, beside=beside)
         )
         self.seconds = self._clock.monotonic() - began
+        looked = [await self._offload.run(read) for read, _ in group.looks]
         self._committed(group.closings, group.tickets, opened)
         if group.continued:
             self._continued(group.continued)
+        for found, (_, take) in zip(looked, group.looks, strict=True):
+            take(found)
 
     async def _survive(self, group: _Group, error: DatabaseError) -> None:
         """Buy nothing more, and keep what has come: it is paid for."""

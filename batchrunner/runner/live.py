@@ -36,6 +36,8 @@ class Live:
         self.dispatcher = corridor.dispatcher
         self.ledger = corridor.ledger
         self._corridor = corridor
+        self.recount = corridor.recount
+        """Has the budgets read anew."""
         self._remaining = 0
         self._loads = 0
         self._holds = False

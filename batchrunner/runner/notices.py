@@ -29,6 +29,11 @@ def pause_facts(halt: Halt, *, left: int) -> dict[str, Any]:
     }
 
 
+def budget_facts(job_id: int, message: str | None, *, left: int) -> dict[str, Any]:
+    """Return a job that a budget holds back, or that goes on; ``left`` as above."""
+    return {"what": f"job {job_id}", "cause": "budget", "message": message or "", "rows_left": left}
+
+
 def end_facts(report: RunReport) -> dict[str, Any]:
     """Return how a run ended. Money is for people, without what is unknown; ``costs --json`` has every digit."""
     tally = report.tally
@@ -41,6 +46,7 @@ def end_facts(report: RunReport) -> dict[str, Any]:
         "calls": tally.attempts,
         "seconds": round((report.ended - report.started) / SECOND, 1),
         "stopped_by": report.interrupted.value if report.interrupted else "deadline" if report.expired else None,
+        "budgets": [shortage.message for shortage in report.shortages],
         "pauses": [pause_facts(halt, left=report.left) for halt in report.standing],
         "cost": money,
         "unpriced_calls": tally.unpriced,

@@ -13,8 +13,10 @@ from batchrunner.core.retry import RetryPolicy
 from batchrunner.endpoints.base import Classifier
 from batchrunner.runner.artifacts import Artifacts
 from batchrunner.runner.judging import NO_WISHES, Wishes
+from batchrunner.runner.laning import no_bound
 from batchrunner.runner.notify import Notifier
 from batchrunner.runner.offload import Offload
+from batchrunner.runner.spending import Money
 from batchrunner.runner.storage import Storage
 from batchrunner.runner.suspension import suspended_seconds
 from batchrunner.store.base import RunnerInfo, Store
@@ -42,6 +44,9 @@ class Parts:
     """The refusal table of a provider."""
     gate: Callable[[Lane, bytes | None, float], Gate]
     """Makes a lane's gate from what was learned of it, at a monotonic time."""
+    most_out: Callable[[Lane], int | None] = no_bound
+    """The output tokens of a call that sets no bound, at most; None: nobody knows."""
+    money: Money = field(default_factory=Money)
     patience: Patience = PATIENCE
     wishes: Wishes = NO_WISHES
     notifier: Notifier | None = None

@@ -3,21 +3,35 @@
 from collections.abc import Generator, Sequence
 from typing import cast
 
+from batchrunner.core.budget import Scope
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobOptions, JobState
 from batchrunner.formats.prepared import Prepared
 from batchrunner.formats.pricefile import parse_prices
 from batchrunner.runner import commands
-from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retag, Retry, SetPrices, targets
+from batchrunner.runner.commands import (
+    Cancel,
+    Done,
+    Load,
+    PauseFact,
+    RemoveBudget,
+    Resume,
+    Retag,
+    Retry,
+    SetBudget,
+    SetPrices,
+    targets,
+)
 from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.store.base import Loading, Pause, Store
 
 Tags = tuple[tuple[str, str], ...]
+Performed = commands.Pause | Resume | Cancel | Retry | Retag | SetBudget | RemoveBudget | SetPrices
 Steps = Generator[None, None, Done]
 """One transaction between two yields: a live run commits in between."""
 
 
-def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | Retag | SetPrices, now: int) -> Steps:
+def perform(store: Store, command: Performed, now: int) -> Steps:
     """Do a command, step by step. Raises ConfigurationError for a job that is not there, or is in the wrong state, and
     for what is no price.
     """
@@ -28,6 +42,8 @@ def perform(store: Store, command: commands.Pause | Resume | Cancel | Retry | Re
             return _resume(store, command, now)
         case Cancel():
             return _cancel(store, command)
+        case SetBudget() | RemoveBudget():
+            return _budget(store, command, now)
         case Retry():
             return _take_back(store, command, now) if command.cancelled else _retry(store, command, now)
         case SetPrices():
@@ -55,6 +71,20 @@ def _resume(store: Store, command: Resume, now: int) -> Steps:
     ended = store.resume(None if command.aims is None else targets(command.aims), now)
     yield
     return Done(pauses=_views(ended))
+
+
+def _budget(store: Store, command: SetBudget | RemoveBudget, now: int) -> Steps:
+    budget = command.budget
+    if isinstance(command, SetBudget):
+        if budget.scope is Scope.JOB:
+            _job(store, int(budget.ref) if budget.ref.isdecimal() else 0)
+        store.keep_budget(budget, now)
+    elif not store.drop_budget(budget):
+        raise ConfigurationError(
+            f"there is no budget {budget.name}", hint="batchrunner budget list shows what there is"
+        )
+    yield
+    return Done()
 
 
 def _cancel(store: Store, command: Cancel) -> Steps:

@@ -4,6 +4,7 @@ from batchrunner.core.estimate import upper
 from batchrunner.core.pricing import PriceBook, RateCard
 from batchrunner.core.request import Head, Opening
 from batchrunner.core.usage import units_value
+from batchrunner.endpoints.registry import POLLED
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.offload import Offload
 from batchrunner.store.base import Queue
@@ -51,10 +52,13 @@ def opening(lane: RunLane, head: Head, now: int) -> Opening:
     rate_id, card = lane.rate
     if head.est_in == 0 and head.units is None:
         return Opening(head, now, rate_id, None)
+    if card.assumed and head.endpoint in POLLED:
+        return Opening(head, now, rate_id, None)  # a price of tokens says nothing of a video
     units = None if head.units is None else units_value(head.units)
-    return Opening(head, now, rate_id, card.hold(upper(head.est_in), head.max_out, units))
+    most_out = lane.most_out if head.max_out is None else head.max_out
+    return Opening(head, now, rate_id, card.hold(upper(head.est_in), most_out, units))
 
 
-def card_of(lane: RunLane, opening: Opening) -> RateCard | None:
-    """Return the card by which a call of this run was opened, whatever the price is now; None: unpriced."""
-    return None if opening.rate_id is None else lane.cards[opening.rate_id]
+def card_of(lane: RunLane, rate_id: int | None) -> RateCard | None:
+    """Return the card by which an attempt of this run was opened, whatever the price is now; None: unpriced."""
+    return None if rate_id is None else lane.cards[rate_id]

@@ -6,6 +6,7 @@ from enum import StrEnum
 from batchrunner.core.attempt import FailureKind
 from batchrunner.core.errors import ExitCode
 from batchrunner.core.retry import Scope
+from batchrunner.runner.spending import Shortage
 from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 
@@ -65,6 +66,9 @@ class RunReport:
     problems: tuple[str, ...] = ()
     """What a person should know beside: what went wrong with telling one, and a write-ahead log that has grown."""
 
+    shortages: tuple[Shortage, ...] = ()
+    """Budgets that were used up at its end, and what they hold back."""
+
     @property
     def standing(self) -> tuple[Halt, ...]:
         """Return the pauses that have not ended."""
@@ -73,12 +77,12 @@ class RunReport:
     @property
     def held_by_hand(self) -> bool:
         """Whether it did all that it was let do, and a person's pauses hold back the rest."""
-        ended_by_itself = self.interrupted is None and not self.expired and not self.standing
-        return ended_by_itself and self.left > self.deselected
+        stopped = self.interrupted is not None or self.expired or self.standing or self.shortages
+        return not stopped and self.left > self.deselected
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return the code by the documented order: interrupted, key, credit, unavailable, deadline, some failed."""
+        """Return the code by the documented order: interrupted, key, no money, unavailable, deadline, some failed."""
         work_left = self.left > self.deselected
         if self.interrupted is not None and work_left:
             return ExitCode.INTERRUPTED if self.interrupted is Interrupt.INT else ExitCode.TERMINATED
@@ -86,6 +90,8 @@ class RunReport:
         for kind in (FailureKind.AUTH, FailureKind.NO_CREDIT):
             if kind in kinds:
                 return _CODES[kind]
+        if self.shortages and work_left:
+            return ExitCode.NO_MONEY
         if kinds:
             return ExitCode.UNAVAILABLE
         if self.expired and work_left:

@@ -12,14 +12,15 @@ from anyio.abc import TaskGroup
 from batchrunner.core.errors import DatabaseError
 from batchrunner.runner.corridor import Corridor
 from batchrunner.runner.heartbeat import Heartbeat
+from batchrunner.runner.herald import Herald
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.laning import LaneBuilder
 from batchrunner.runner.live import Live, Reach
 from batchrunner.runner.looplag import LoopLag
-from batchrunner.runner.notices import end_facts, event_of, fault_facts, pause_facts
+from batchrunner.runner.notices import end_facts, fault_facts
 from batchrunner.runner.notify import Bell
 from batchrunner.runner.parts import Parts
-from batchrunner.runner.report import Halt, Interrupt, RunReport
+from batchrunner.runner.report import Interrupt, RunReport
 from batchrunner.runner.snapshot import Snapshot, take
 from batchrunner.runner.suspension import Suspension
 from batchrunner.runner.tail import NO_TAIL, Tail, tail_of, worse
@@ -94,7 +95,7 @@ class Run:
         report = await self._report()
         await self._tell_end(end_facts(report))
         judged = self._corridor.judging.problems if self._corridor is not None else ()
-        return replace(report, problems=(*parts.storage.notes, *judged, *self._bell.problems))
+        return replace(report, problems=(*self._notes(), *judged, *self._bell.problems))
 
     def _begin(self) -> int:
         self.parts.storage.prepare()
@@ -138,8 +139,13 @@ class Run:
             pauses=tuple(corridor.halts.probe_times()) if corridor is not None else (),
             tail=self._tail(),
             lag=self._lag.taken(),
-            notes=self.parts.storage.notes,
+            notes=self._notes(),
+            budgets=corridor.spending.views() if corridor is not None else (),
         )
+
+    def _notes(self) -> tuple[str, ...]:
+        budgets = self._corridor.spending.notes if self._corridor is not None else ()
+        return (*self.parts.storage.notes, *budgets)
 
     @property
     def _stopping(self) -> str | None:
@@ -156,6 +162,7 @@ class Run:
             classifier=parts.classifier,
             gate=parts.gate,
             selection=self.selection,
+            most_out=parts.most_out,
         )
         self._builder, self._transports = builder, builder.transports
         self._lanes.extend(await builder.build(self.jobs, stack))
@@ -171,8 +178,9 @@ class Run:
             selection=self.selection,
             tally=self.tally,
             faulted=self._faulted,
-            paused=self._pause_changed,
+            herald=Herald(self._heartbeat, self._bell, lambda: self._total + self.tally.split - self.tally.done),
         )
+        corridor.spending.adopt(await parts.offload.run(lambda: parts.queue.sheet(parts.clock.now())))
         seconds = parts.patience.seconds(self._started)
         if seconds is not None:
             corridor.halts.end = parts.clock.monotonic() + seconds
@@ -183,6 +191,7 @@ class Run:
             background.start_soon(self._lag.run, parts.clock)
             background.start_soon(self._end_grace)
             background.start_soon(self._bell.run)
+            background.start_soon(corridor.follow_tags)
             if seconds is not None:
                 background.start_soon(self._expire, seconds)
             await corridor.walk(partial(self._connect, corridor, stack, background))
@@ -206,20 +215,13 @@ class Run:
 
     def _changed(self, concurrency: int, remaining: int) -> None:
         self.concurrency = concurrency
-        self._total = remaining + self.tally.succeeded + self.tally.failed - self.tally.split
-
-    def _pause_changed(self, halt: Halt) -> None:
-        """Have a pause that began, was given up or ended written down, and told."""
-        self._heartbeat.changed(halt)
-        self._bell.ring(
-            event_of(halt),
-            pause_facts(halt, left=self._total + self.tally.split - self.tally.succeeded - self.tally.failed),
-        )
+        self._total = remaining + self.tally.done - self.tally.split
 
     def _tick(self) -> None:
         """Do what is due once a second."""
         if self._corridor is not None:
             self._corridor.halts.tick()
+            self._corridor.spending.tick(self.parts.clock.now())
         self._worst = worse(self._worst, self._tail())
         if self._suspension.slept():
             self._wake_up()
@@ -282,6 +284,7 @@ class Run:
             expired=self._expired,
             tail=self._worst,
             slept=self._suspension.total,
+            shortages=corridor.spending.shortages() if corridor is not None else (),
         )
 
     async def _tell_end(self, facts: dict[str, Any]) -> None:

@@ -34,6 +34,8 @@ def close(  # noqa: PLR0913 - the parts of a closing
         usage, usage_from = estimate, UsageFrom.ESTIMATED
     if usage is None:
         usage_from = UsageFrom.NONE
+    if usage_from is UsageFrom.PROVIDER and card is not None and card.assumed and usage is not None:
+        usage_from = UsageFrom.PROVIDER if usage.cost is not None else UsageFrom.ESTIMATED  # nobody charges that price
     cost = cost_of(card, usage) if usage is not None and billing is Billing.BILLED else None
     use = Use.USED if type(outcome) is Reply and type(verdict) is Succeed else Use.WASTED
     return Closing(attempt_id, opening, ended, outcome, verdict, billing, use, usage, usage_from, cost, ttfb, ttft)

@@ -8,6 +8,7 @@ from batchrunner.core.expected import at_the_end
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.looplag import Lag
 from batchrunner.runner.report import Halt
+from batchrunner.runner.spending import BudgetView
 from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 from batchrunner.store.base import BY_HAND
@@ -85,6 +86,7 @@ class Snapshot:
     """What this run will have cost at its end, of what is billed for certain; None: nothing tells."""
     expected: int | None = None
     """What was estimated for it before it began."""
+    budgets: tuple[BudgetView, ...] = ()
     ttft: float | None = None
     """Mean seconds to the first token of this run's streamed answers; None where none was streamed."""
 
@@ -120,6 +122,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
     pauses: Sequence[tuple[Halt, float | None]] = (),
     tail: Tail = NO_TAIL,
     notes: tuple[str, ...] = (),
+    budgets: tuple[BudgetView, ...] = (),
 ) -> Snapshot:
     """Take a snapshot."""
     now, monotonic = clock.now(), clock.monotonic()
@@ -152,6 +155,7 @@ def take(  # noqa: PLR0913 - what a picture is made of
         notes=notes,
         projected=at_the_end(tally.expected, tally.lanes, total),
         expected=round(sum(lane.total for lane in tally.expected.values())) or None,
+        budgets=budgets,
         ttft=tally.ttft / tally.streams if tally.streams else None,
     )
 

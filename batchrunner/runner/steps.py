@@ -98,7 +98,7 @@ class Steps:
         """Go on from the answer to a purchase: it is written down before anything else is done."""
         lane, opening, _ = ticket
         bought = Purchase(
-            lane, opened.attempt_id, opening, card_of(lane, opening), opened.body, pending.continuation, ttfb
+            lane, opened.attempt_id, opening, card_of(lane, opening.rate_id), opened.body, pending.continuation, ttfb
         )
         await self._take_on(bought, pending)
 

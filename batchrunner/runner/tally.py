@@ -54,6 +54,11 @@ class Tally:
     recent: deque[list[int]] = field(default_factory=deque)
     """Second, calls closed in it, tokens in, tokens out: of the last minute, for rates."""
 
+    @property
+    def done(self) -> int:
+        """Requests that this run has brought to an outcome."""
+        return self.succeeded + self.failed
+
     def add(self, closings: Sequence[Closing], now: int) -> None:
         """Count a committed group."""
         before_in, before_out = self.tokens_in, self.tokens_out

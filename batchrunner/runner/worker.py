@@ -156,7 +156,7 @@ class Workers:
             opening,
             outcome,
             verdict,
-            card=card_of(lane, opening),
+            card=card_of(lane, opening.rate_id),
             estimate=_estimate(lane, head, outcome, None if sent is None else sent.composed.milliseconds),
             ended=now,
             ttfb=0.0 if isinstance(answer, Failure) else answer.ttfb,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
+from batchrunner.core.budget import Budget, Sheet
 from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import Price, RateCard
@@ -115,12 +116,33 @@ class Queue(Protocol):
         """
 
     def claim_due(
-        self, jobs: Sequence[int], lane_id: int, now: int, limit: int, selection: Selection = ALL
+        self,
+        jobs: Sequence[int],
+        lane_id: int,
+        now: int,
+        limit: int,
+        selection: Selection = ALL,
+        *,
+        bought: Sequence[int] = (),
     ) -> list[Head]:
-        """Read requests whose ``not_before`` has come, longest due first; writes nothing."""
+        """Read requests whose ``not_before`` has come, longest due first; writes nothing.
 
-    def next_due(self, jobs: Sequence[int], lane_id: int, after: int = 0, selection: Selection = ALL) -> int | None:
-        """Return the earliest ``not_before`` past ``after`` of the waiting requests, or None."""
+        Of the jobs ``bought`` only those that go on with an attempt: nothing new is bought by them.
+        """
+
+    def next_due(
+        self,
+        jobs: Sequence[int],
+        lane_id: int,
+        after: int = 0,
+        selection: Selection = ALL,
+        *,
+        bought: Sequence[int] = (),
+    ) -> int | None:
+        """Return the earliest ``not_before`` past ``after`` of the waiting requests, or None; ``bought`` as above."""
+
+    def sheet(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
 
     def commit(
         self,
@@ -241,6 +263,12 @@ class Verbs(Protocol):
 
         The pauses that a run made end when their cause does, or with the next run.
         """
+
+    def keep_budget(self, budget: Budget, now: int) -> None:
+        """Write a budget, in the place of an earlier one of the same scope and period."""
+
+    def drop_budget(self, budget: Budget) -> bool:
+        """Remove the budget of this scope and period; return whether there was one."""
 
     def cancel(self, job_id: int) -> bool:
         """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""

@@ -69,6 +69,18 @@ _DUE = (
     .limit(bindparam("limit"))
 )
 _NEXT_DUE = select(func.min(requests.c.not_before)).where(*_WAITING, requests.c.not_before > bindparam("after"))
+_DUE_BOUGHT = (
+    select(*_DUE_HEAD)
+    .join_from(continuations, requests, continuations.c.request_id == requests.c.id)
+    .where(*_WAITING, requests.c.not_before <= bindparam("now"))
+    .order_by(requests.c.not_before)
+    .limit(bindparam("limit"))
+)
+_NEXT_BOUGHT = (
+    select(func.min(requests.c.not_before))
+    .join_from(continuations, requests, continuations.c.request_id == requests.c.id)
+    .where(*_WAITING, requests.c.not_before > bindparam("after"))
+)
 
 
 LOOKED_AT = 1_000
@@ -112,17 +124,47 @@ def due(
     connection: Connection, jobs: Sequence[int], lane_id: int, until: tuple[int, int], selection: Selection
 ) -> list[Head]:
     """Return requests that wait no longer: ``until`` is the time and how many at most."""
+    return _due(connection, _DUE, (jobs, lane_id, until), selection)
+
+
+def due_bought(
+    connection: Connection, jobs: Sequence[int], lane_id: int, until: tuple[int, int], selection: Selection
+) -> list[Head]:
+    """Return those of them whose attempts are open and go on."""
+    return _due(connection, _DUE_BOUGHT, (jobs, lane_id, until), selection)
+
+
+def _due(
+    connection: Connection,
+    statement: Select[Any],
+    which: tuple[Sequence[int], int, tuple[int, int]],
+    selection: Selection,
+) -> list[Head]:
     conditions, values = selected(selection)
-    now, limit = until
+    jobs, lane_id, (now, limit) = which
     values |= {"jobs": id_list(jobs), "lane_id": lane_id, "now": now, "limit": limit}
-    return _heads(connection, _DUE.where(*conditions), values)
+    return _heads(connection, statement.where(*conditions), values)
 
 
 def next_due(connection: Connection, jobs: Sequence[int], lane_id: int, after: int, selection: Selection) -> int | None:
     """Return the earliest ``not_before`` past ``after``, or None."""
+    return _next(connection, _NEXT_DUE, (jobs, lane_id, after), selection)
+
+
+def next_bought(
+    connection: Connection, jobs: Sequence[int], lane_id: int, after: int, selection: Selection
+) -> int | None:
+    """Return that of the requests whose attempts are open and go on."""
+    return _next(connection, _NEXT_BOUGHT, (jobs, lane_id, after), selection)
+
+
+def _next(
+    connection: Connection, statement: Select[Any], which: tuple[Sequence[int], int, int], selection: Selection
+) -> int | None:
     conditions, values = selected(selection)
+    jobs, lane_id, after = which
     values |= {"jobs": id_list(jobs), "lane_id": lane_id, "after": after}
-    earliest: int | None = connection.execute(_NEXT_DUE.where(*conditions), values).scalar_one()
+    earliest: int | None = connection.execute(statement.where(*conditions), values).scalar_one()
     return earliest
 
 

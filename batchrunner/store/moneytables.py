@@ -6,7 +6,7 @@ The rules of ``tables`` hold for them too.
 from sqlalchemy import CheckConstraint, Column, LargeBinary, Text, UniqueConstraint
 
 from batchrunner.core.usage import OTHERS
-from batchrunner.store.columns import Whole, added, key, maybe_whole, part, table, whole, words
+from batchrunner.store.columns import Whole, added, among, key, maybe_whole, part, table, whole, words
 
 rates = table(
     "rates",
@@ -72,4 +72,19 @@ retags = table(
     whole("at"),
     words("change"),  # a JSON object: null takes a tag away
     whole("lines"),  # 1: also where lines had tags of their own
+)
+
+budgets = table(
+    "budgets",
+    key(),
+    words("scope"),
+    words("ref"),  # a job's number, or a tag as key=value
+    words("period"),
+    whole("cap"),  # pico-dollars
+    words("warn"),  # percent of the cap, as a JSON list
+    whole("changed"),
+    UniqueConstraint("scope", "ref", "period"),
+    among("scope", "all", "job", "tag"),
+    among("period", "ever", "day", "month"),
+    CheckConstraint("cap >= 0", name="cap"),
 )

@@ -6,11 +6,13 @@ from types import MappingProxyType
 from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.sqlite import insert
 
+from batchrunner.core.budget import Sheet
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, Lane, Opened, Opening, Release
 from batchrunner.store import claims
 from batchrunner.store.base import ALL, BY_HAND, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
+from batchrunner.store.budgets import sheet
 from batchrunner.store.closings import record_attempts
 from batchrunner.store.continuing import keep_continued, settle
 from batchrunner.store.copies import waiting
@@ -142,16 +144,42 @@ class SqliteQueue(SqliteVerbs):
             return claims.fresh(connection, {"job_id": job_id, "lane_id": lane_id}, after, limit, selection)
 
     def claim_due(
-        self, jobs: Sequence[int], lane_id: int, now: int, limit: int, selection: Selection = ALL
+        self,
+        jobs: Sequence[int],
+        lane_id: int,
+        now: int,
+        limit: int,
+        selection: Selection = ALL,
+        *,
+        bought: Sequence[int] = (),
     ) -> list[Head]:
-        """Read requests whose ``not_before`` has come, longest due first; writes nothing."""
+        """Read requests whose ``not_before`` has come, longest due first; of ``bought`` those that go on."""
         with self._session.read() as connection:
-            return claims.due(connection, jobs, lane_id, (now, limit), selection)
+            heads = claims.due(connection, jobs, lane_id, (now, limit), selection) if jobs or not bought else []
+            if bought:
+                heads += claims.due_bought(connection, bought, lane_id, (now, limit), selection)
+            return heads
 
-    def next_due(self, jobs: Sequence[int], lane_id: int, after: int = 0, selection: Selection = ALL) -> int | None:
-        """Return the earliest ``not_before`` past ``after`` of the waiting requests, or None."""
+    def next_due(
+        self,
+        jobs: Sequence[int],
+        lane_id: int,
+        after: int = 0,
+        selection: Selection = ALL,
+        *,
+        bought: Sequence[int] = (),
+    ) -> int | None:
+        """Return the earliest ``not_before`` past ``after`` of the waiting requests; of ``bought`` as above."""
         with self._session.read() as connection:
-            return claims.next_due(connection, jobs, lane_id, after, selection)
+            found = [claims.next_due(connection, jobs, lane_id, after, selection)]
+            if bought:
+                found.append(claims.next_bought(connection, bought, lane_id, after, selection))
+        return min((due for due in found if due is not None), default=None)
+
+    def sheet(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
+        with self._session.read() as connection:
+            return sheet(connection, now)
 
     def commit(
         self,

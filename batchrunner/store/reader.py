@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal_column, or_, select, text
 
+from batchrunner.core.budget import Sheet
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
@@ -26,6 +27,7 @@ from batchrunner.store.base import (
 )
 from batchrunner.store.billed import billed
 from batchrunner.store.bookreader import BookReads
+from batchrunner.store.budgets import sheet
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.drawn import DrawnReads
 from batchrunner.store.moneytables import counts
@@ -231,6 +233,11 @@ class SqliteReader(CorpusReads, BookReads, ReportReads, DrawnReads):
     def billed(self, job_id: int | None = None) -> Iterator[Billed]:
         """Yield every billed attempt with what it used, in short read transactions."""
         return billed(self._session, job_id)
+
+    def budgets(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
+        with self._session.read() as connection:
+            return sheet(connection, now)
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

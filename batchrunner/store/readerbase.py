@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from batchrunner.core.budget import Sheet
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
 from batchrunner.core.slices import EVERYTHING, Within
@@ -87,6 +88,9 @@ class Reader(CorpusReader, ReportReader, EstimateReader, Protocol):
 
     def billed(self, job_id: int | None = None) -> Iterator[Billed]:
         """Yield every billed attempt with what it used, in short read transactions."""
+
+    def budgets(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Update, func, insert, select, text, update
 
+from batchrunner.core.budget import Budget
 from batchrunner.core.job import JobState
 from batchrunner.core.pricing import Price
 from batchrunner.store.base import BY_HAND, Pause, Target
+from batchrunner.store.budgets import drop_budget, keep_budget
 from batchrunner.store.continuing import abandon, regain
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import standing
@@ -76,6 +78,16 @@ class SqliteVerbs:
         """Add prices; of two that say the same the newer one counts."""
         with self._session.write() as connection:
             add_prices(connection, entries)
+
+    def keep_budget(self, budget: Budget, now: int) -> None:
+        """Write a budget, in the place of an earlier one of the same scope and period."""
+        with self._session.write() as connection:
+            keep_budget(connection, budget, now)
+
+    def drop_budget(self, budget: Budget) -> bool:
+        """Remove the budget of this scope and period; return whether there was one."""
+        with self._session.write() as connection:
+            return drop_budget(connection, budget)
 
     def cancel(self, job_id: int) -> bool:
         """Close a job; its rows are cancelled by ``sweep``. Return False where it was closed already."""

@@ -20,6 +20,7 @@ from batchrunner.runner.attaching import Attaching
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.offload import InlineOffload
+from batchrunner.runner.spending import Money, Spending
 from batchrunner.runner.worker import Workers
 
 EPOCH = 1_795_000_000_000_000
@@ -87,8 +88,10 @@ class Life:
         self._group, self._committing, self._pumping = ([], [], []), False, math.inf
         self.lanes = [self._lane(number, spec) for number, spec in enumerate(disk.lanes)]
         self.queue = [self._queued(number) for number in range(len(self.lanes))]
+        wake = partial(self._pump_at, 0.0)
+        spending = Spending(self.lanes, Money(), clock, wake=wake, paused=lambda *_: None, warned=lambda _: None)
         self.dispatcher = Dispatcher(
-            self.lanes, self, clock, self, concurrency=concurrency, wake=partial(self._pump_at, 0.0)
+            self.lanes, self, clock, self, concurrency=concurrency, spending=spending, wake=wake
         )
         self.workers = Workers(
             ledger=self,
