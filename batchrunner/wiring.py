@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
@@ -25,9 +24,11 @@ from batchrunner.core.permit import LaneLimits
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.retry import RetryPolicy
+from batchrunner.core.version import program_version
 from batchrunner.endpoints.quirks import QUIRKS
 from batchrunner.endpoints.refusals import classify
 from batchrunner.formats.pricefile import load_prices
+from batchrunner.formats.tokenizer import LocalTokenizer
 from batchrunner.runner.artifacts import Artifacts
 from batchrunner.runner.command import CommandNotifier
 from batchrunner.runner.judging import Wishes
@@ -45,14 +46,6 @@ from batchrunner.transport.open import SPARE_FILES, allow_files, open_transport
 from batchrunner.transport.secret import Secret
 from batchrunner.transport.send import HttpTransport
 from batchrunner.transport.webhook import WebhookNotifier
-
-
-def program_version() -> str:
-    """Return the version of this program."""
-    try:
-        return version("batchrunner")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @contextmanager
@@ -103,6 +96,11 @@ def attachments(settings: Settings) -> Attachments:
 def attachments_folder(settings: Settings) -> str | None:
     """Return where these files lie, without links: what two processes can compare."""
     return None if settings.attachments is None else str(settings.attachments.resolve())
+
+
+def tokenizer(settings: Settings) -> LocalTokenizer | None:
+    """Return what counts tokens; None: they are guessed. Raises ConfigurationError for a file that is no tokenizer."""
+    return None if settings.tokenizer is None else LocalTokenizer(settings.tokenizer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,8 +231,13 @@ def make_gate(
         ),
         now=monotonic,
         dice=dice,
-        learned=msgspec.json.decode(learned, type=dict[str, float]) if learned else None,
+        learned=figures(learned),
     )
+
+
+def figures(learned: bytes | None) -> dict[str, float]:
+    """Return what is kept of a lane as figures; none where nothing is."""
+    return msgspec.json.decode(learned, type=dict[str, float]) if learned else {}
 
 
 def _user() -> str:

@@ -60,6 +60,16 @@ def product(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "batchrunner", *arguments]
 
 
+def has_verb(name: str) -> bool:
+    """Whether the program under test knows a verb; says so where it does not."""
+    with workshop() as folder:
+        env = product_env("http://127.0.0.1:9/v1", folder)
+        asked = subprocess.run(product(name, "--help"), env=env, cwd=folder, capture_output=True, check=False)
+    if asked.returncode:
+        print(f"batchrunner is left out: it has no verb `{name}`\n", flush=True)
+    return asked.returncode == 0
+
+
 def product_env(base_url: str, home: Path) -> dict[str, str]:
     """Return an environment in which only the benchmark decides: no user files, no proxies, no other keys."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "LC_ALL", "TMPDIR"}}

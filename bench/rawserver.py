@@ -9,6 +9,7 @@ import gc
 import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ID = b"gen" + b"0" * 32
@@ -57,23 +58,28 @@ class Connection(asyncio.Protocol):
         while (head_ends := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:head_ends]
             length = _content_length(head)
-            if len(self.buffer) < head_ends + 4 + length:
+            ends = head_ends + 4 + length
+            if len(self.buffer) < ends:
                 return
-            self.buffer = self.buffer[head_ends + 4 + length :]
-            self._called(head)
+            body, self.buffer = self.buffer[head_ends + 4 : ends], self.buffer[ends:]
+            self._called(head, body)
 
-    def _called(self, head: bytes) -> None:
-        if head.startswith(b"POST "):
-            self.record.call()
-            if self.latency:
-                self.loop.call_later(self.latency, self._reply)
-            else:
-                self._reply()
+    def posted(self, body: bytes) -> None:
+        """Answer a call after its latency, whatever its body says."""
+        self.record.call()
+        if self.latency:
+            self.loop.call_later(self.latency, self._reply)
         else:
-            body = self.record.shown()
+            self._reply()
+
+    def _called(self, head: bytes, body: bytes) -> None:
+        if head.startswith(b"POST "):
+            self.posted(body)
+        else:
+            shown = self.record.shown()
             if head.startswith(b"GET /reset"):
                 self.record.reset()
-            self.transport.write(response(body))
+            self.transport.write(response(shown))
 
     def _reply(self) -> None:
         self.record.in_flight -= 1
@@ -95,13 +101,16 @@ def response(body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def main(body: bytes, latency: float, port_file: Path) -> None:
-    """Serve on a free port of the loopback, written to a file, until the process is ended."""
-    record, answer, loop = Record(), response(body), asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(record, answer, latency), "127.0.0.1", 0, backlog=4096)
-    unfinished = port_file.with_suffix(".tmp")
-    unfinished.write_text(str(server.sockets[0].getsockname()[1]))
-    unfinished.rename(port_file)
+async def serve(connection: Callable[[], asyncio.Protocol], port_file: Path | None, port: int = 0) -> None:
+    """Serve on the loopback until the process is ended; the port, a free one for 0, goes to a file or to stdout."""
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", port, backlog=4096)
+    port = server.sockets[0].getsockname()[1]
+    if port_file is None:
+        print(f"http://127.0.0.1:{port}/v1", flush=True)
+    else:
+        unfinished = port_file.with_suffix(".tmp")
+        unfinished.write_text(str(port))
+        unfinished.rename(port_file)
     gc.freeze()
     await server.serve_forever()
 
@@ -112,4 +121,5 @@ if __name__ == "__main__":
     parser.add_argument("--latency", type=float, required=True, help="seconds")
     parser.add_argument("--port-file", type=Path, required=True)
     given = parser.parse_args()
-    asyncio.run(main(given.body.read_bytes(), given.latency, given.port_file))
+    record, answer = Record(), response(given.body.read_bytes())
+    asyncio.run(serve(lambda: Connection(record, answer, given.latency), given.port_file))

@@ -16,6 +16,8 @@ FULL = (
     ("restart.py",),
     ("memory.py",),
     ("attachments.py",),
+    ("embeddings.py",),
+    ("prepare.py",),
 )
 QUICK = (
     ("whole_job.py", "--rows", "10000", "--rows-1s", "4000", "--repeats", "1", "--clients", "batchrunner,bare"),
@@ -23,6 +25,8 @@ QUICK = (
     ("restart.py", "--rows", "20000", "--repeats", "2"),
     ("memory.py", "--rows", "100000"),
     ("attachments.py", "--rows", "500"),
+    ("embeddings.py", "--texts", "100000", "--repeats", "1", "--clients", "batchrunner,bare"),
+    ("prepare.py", "--rows", "100000"),
 )
 
 

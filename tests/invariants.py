@@ -117,7 +117,11 @@ def lines_lost(scenario: Scenario) -> Iterator[str]:
 
 def answers_lost(scenario: Scenario) -> Iterator[str]:
     answers = dict(
-        ask(scenario.db, "SELECT r.custom_id, p.body FROM requests AS r JOIN responses AS p ON p.request_id = r.id")
+        ask(
+            scenario.db,
+            "SELECT r.custom_id, p.body FROM requests AS r JOIN responses AS p"
+            " ON p.request_id = coalesce(r.copy_of, r.id)",
+        )
     )
     for custom_id, body in scenario.acknowledged.items():
         if answers.get(custom_id) != body:

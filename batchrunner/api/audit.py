@@ -9,7 +9,7 @@ from itertools import islice
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchrunner.api.books import Attempt, Sheet, mark_of
+from batchrunner.api.books import Attempt, Row, Sheet, mark_of
 from batchrunner.core.pricing import PICO, cost_of, dollars, whole_picos
 from batchrunner.core.usage import OTHERS, Usage
 from batchrunner.store.check import check
@@ -81,7 +81,9 @@ def _states(sheet: Sheet, *, running: bool) -> Iterator[str]:
 def _misplaced(sheet: Sheet) -> Iterator[str]:
     answered = {request_id for request_id, _, _ in sheet.answers}
     for key, row in sheet.rows.items():
-        if (row.state == "succeeded") != (key in answered):
+        if row.copy_of is not None:
+            yield from _unlike(sheet, key, row)
+        if (row.state == "succeeded") != ((row.copy_of or key) in answered):
             yield f"{sheet.label(key)} is {row.state} {'with' if key in answered else 'without'} an answer"
     for request_id, attempt_id, fingerprint in sheet.answers:
         row, attempt = sheet.rows[request_id], sheet.attempts.get(attempt_id)
@@ -90,6 +92,15 @@ def _misplaced(sheet: Sheet) -> Iterator[str]:
             yield f"{sheet.label(request_id)} holds the answer to another call ({fingerprint or 'no fingerprint'})"
         if attempt is None or attempt.request_id != request_id or attempt.outcome != "reply":
             yield f"{sheet.label(request_id)} holds the answer of attempt {attempt_id}, which brought it none"
+
+
+def _unlike(sheet: Sheet, key: int, row: Row) -> Iterator[str]:
+    """Yield how a copy differs from what it is a copy of."""
+    original = sheet.rows.get(row.copy_of or 0)
+    if original is None or original.sha256 != row.sha256 or original.endpoint != row.endpoint:
+        yield f"{sheet.label(key)} is a copy of another body"
+    elif original.state in ("succeeded", "failed") and original.state != row.state:
+        yield f"{sheet.label(key)} is {row.state}, and what it is a copy of is {original.state}"
 
 
 def _calls_in_words(sheet: Sheet) -> str:

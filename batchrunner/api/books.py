@@ -64,6 +64,8 @@ class Row(NamedTuple):
     """Whether what is sent was made of it: then only the attempt knows its digest."""
     bounded: bool
     """Whether all that it takes are tokens, and of those no more than is known beforehand."""
+    copy_of: int | None
+    """The request whose outcome it shares without a call of its own."""
 
 
 class Sheet:
@@ -136,9 +138,12 @@ _ATTEMPTS = f"""SELECT id, request_id, ended, outcome, failure, status, billing,
  AND c.attempt_id = attempts.id), lower(hex(sent_digest)), patch IS NOT NULL, {", ".join(_UNITS)}, stated_cost
  FROM attempts LEFT JOIN units ON attempt_id = id ORDER BY id"""  # noqa: S608 - made of constants
 _ROWS = """SELECT r.id, r.custom_id, r.state, r.failure, r.endpoint, b.codec,
- r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, b.data FROM requests AS r
+ r.est_in > 0 AND r.max_out IS NOT NULL AND r.units IS NULL, r.copy_of, b.data FROM requests AS r
  JOIN bodies AS b ON b.request_id = r.id"""
-_ANSWERS = "SELECT request_id, attempt_id, body FROM responses"
+_ANSWERS = """SELECT request_id, attempt_id, body FROM responses
+ UNION ALL SELECT request_id, attempt_id, x'' FROM vectors WHERE first = 0
+ UNION ALL SELECT r.id, r.attempt_id, x'' FROM corpora AS c JOIN requests AS r ON r.job_id = c.job_id
+ WHERE c.keep <> 1 AND r.state = 'succeeded' AND NOT EXISTS (SELECT 1 FROM vectors AS v WHERE v.request_id = r.id)"""
 _HELD = "SELECT custom_id, state FROM requests"
 _LINES = """SELECT j.name, j.lines, (SELECT count(*) FROM requests AS r WHERE r.job_id = j.id) FROM jobs AS j
  WHERE j.state <> 'loading'"""
@@ -152,8 +157,9 @@ def _attempt(row: tuple[Any, ...]) -> Attempt:
 
 
 def _row(row: tuple[Any, ...]) -> Row:
-    _, custom_id, state, failure, endpoint, codec, bounded, body = row
-    return Row(custom_id, state, failure, endpoint, hashlib.sha256(body).hexdigest(), codec != 0, bool(bounded))
+    _, custom_id, state, failure, endpoint, codec, bounded, copy_of, body = row
+    sha256 = hashlib.sha256(body).hexdigest()
+    return Row(custom_id, state, failure, endpoint, sha256, codec != 0, bool(bounded), copy_of)
 
 
 class _Printed(msgspec.Struct):

@@ -1,10 +1,13 @@
 """What queued requests will probably take, before any of them is sent."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
+from types import MappingProxyType
 from typing import NamedTuple
 
+from batchrunner.core.estimate import Calibration
 from batchrunner.core.pricing import PriceBook, RateCard
 from batchrunner.core.usage import Usage
 from batchrunner.store.base import Workload
@@ -30,6 +33,8 @@ class Estimate:
     """Models without a price for what is asked of them: their part of the cost is unknown and in neither sum."""
     units: Usage = Usage()  # noqa: RUF009 - a tuple, nobody can change it
     """What the bodies ask for in other units than tokens."""
+    calibrated: tuple[str, ...] = ()
+    """Models whose tokens are corrected by what their answers used; those of the others are guessed, or counted."""
 
     @property
     def bytes(self) -> int:
@@ -48,13 +53,29 @@ class _Part(NamedTuple):
     priced: bool
 
 
-def estimate(workloads: list[Workload], book: PriceBook, now: int) -> Estimate:
-    """Estimate queued requests by the heuristic token counts, what their bodies ask for, and today's prices."""
+def estimate(
+    workloads: list[Workload],
+    book: PriceBook,
+    now: int,
+    learned: Mapping[int, Mapping[str, float]] = MappingProxyType({}),
+    *,
+    counted: bool = False,
+) -> Estimate:
+    """Estimate queued requests by their token counts, what their bodies ask for, and today's prices.
+
+    ``learned`` is by lane what earlier answers taught (``Calibration.learned``): it corrects the counts. With
+    ``counted`` those of the input are a tokenizer's, and are right as they are.
+    """
     requests = inputs = outputs = likely = 0
     high: int | None = 0
     unpriced: list[str] = []
+    calibrated: list[str] = []
     for work in workloads:
-        out = work.max_out // LIKELY_OUTPUT + work.unbounded * ASSUMED_OUTPUT
+        lane = Calibration(learned.get(work.lane.id))
+        out = int(lane.outputs(work.max_out, work.unbounded, share=1 / LIKELY_OUTPUT, length=ASSUMED_OUTPUT))
+        if lane.answered:
+            calibrated.append(work.lane.model)
+            work = work if counted else work._replace(est_in=round(lane.input(work.est_in)))
         requests, inputs, outputs = requests + work.requests, inputs + work.est_in, outputs + out
         card = book.card(work.lane.provider, work.lane.model, now)
         part = _UNKNOWN if card is None else _cost(work, out, card)
@@ -71,6 +92,7 @@ def estimate(workloads: list[Workload], book: PriceBook, now: int) -> Estimate:
         high=high,
         unpriced=tuple(dict.fromkeys(unpriced)),
         units=Usage(*reduce(_summed, (one for work in workloads for one in work.units), Usage())[:-1]),
+        calibrated=tuple(dict.fromkeys(calibrated)),
     )
 
 

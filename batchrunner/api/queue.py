@@ -13,6 +13,7 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from batchrunner.api import verbs
+from batchrunner.api.embedding import BlockingEmbedding, Embedding
 from batchrunner.api.estimate import Estimate
 from batchrunner.api.reads import reads
 from batchrunner.api.session import Planned, Session, session
@@ -34,7 +35,7 @@ Ref = str | int | Job
 """A job, its number, its name, or the path of its file."""
 
 
-class Queue:
+class Queue(Embedding):
     """One database of jobs. It is held, against other writers, only while something is loaded, run or retried.
 
     While a run holds it, here or in another process, the verbs that write ask that run.
@@ -114,7 +115,7 @@ class Queue:
         return (await self._asking(verbs.cancel, _ref(job))).rows
 
     async def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
-        """Write a job's results to a JSONL or CSV file, its failures beside it."""
+        """Write a job's results to a JSONL, CSV or Parquet file, its failures beside it."""
         return await self._reading(lambda read: read.export(_ref(job), str(out), force=force))
 
     async def jobs(self) -> list[Job]:
@@ -152,7 +153,7 @@ class Queue:
         return await anyio.to_thread.run_sync(partial(_within, reads(self._loaded), act))
 
 
-class BlockingQueue:
+class BlockingQueue(BlockingEmbedding):
     """The same queue for programs that do not await; it works inside Jupyter too.
 
     ::
@@ -165,6 +166,7 @@ class BlockingQueue:
     """
 
     def __init__(self, queue: Queue) -> None:
+        super().__init__(queue)
         self._queue = queue
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None

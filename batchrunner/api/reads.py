@@ -1,7 +1,8 @@
 """Reading a queue, beside a live run or without one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from batchrunner.api.tuning import tuned
 from batchrunner.api.values import JobStatus, Result
@@ -10,8 +11,9 @@ from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
+from batchrunner.formats.unembedded import UNFINISHED
 from batchrunner.runner.exporter import export
-from batchrunner.store.base import CostRow, FailureGroup, LaneRow, Pause, Reader, RunnerRow
+from batchrunner.store.base import Corpus, CostRow, FailureGroup, LaneRow, Missing, Pause, Reader, RunnerRow
 from batchrunner.wiring import reading
 
 SLICES = ("model", "job", "day", "endpoint", "provider", "account")
@@ -49,22 +51,46 @@ class Reads:
         """Return where these jobs (or all) stand."""
         return [self.status(job) for job in (self.jobs() if jobs is None else jobs)]
 
+    def with_texts(self, status: JobStatus) -> JobStatus:
+        """Return where a job stands with what became of its texts, if it is a corpus: that looks at all of them."""
+        corpus = self._reader.corpus(status.job.id)
+        return status if corpus is None else replace(status, texts=self._reader.text_counts(corpus.id))
+
+    def corpus(self, ref: str | Job) -> Corpus | None:
+        """Return the corpus of a job; None where it has none."""
+        return self._reader.corpus(self.job(ref).id)
+
+    def at_fault(self, ref: str | Job, most: int) -> dict[tuple[str, int | None], list[str]]:
+        """Return the names of a corpus' first texts that will get no vector, by kind and status; of other jobs none."""
+        corpus = self.corpus(ref)
+        found: dict[tuple[str, int | None], list[str]] = {}
+        for text in () if corpus is None else self._reader.missing(corpus.id):
+            names = found.setdefault((text.reason, text.status), [])
+            if len(names) < most:
+                names.append(text.id)
+        return found
+
     def results(self, ref: str | Job) -> Iterator[Result]:
         """Yield every request of a job in input order, finished or not."""
         for row in self._reader.results(self.job(ref).id):
             yield Result(row)
 
-    def export(self, ref: str | Job, out: str, *, force: bool = False, flagged: bool = False) -> ExportSummary:
+    def export(
+        self, ref: str | Job, out: str, *, force: bool = False, flagged: bool = False, fields: Sequence[str] = ()
+    ) -> ExportSummary:
         """Write what is there of a job's results; failures go beside them. Raises ConfigurationError.
 
-        ``flagged``: only the answers that are flagged.
+        ``flagged``: only the answers that are flagged. ``fields``: of answers that are JSON objects, as columns of
+        tables (``("*",)``: all).
         """
         with tuned():
-            return export(self._reader, self.job(ref), out, force=force, flagged=flagged)
+            return export(self._reader, self.job(ref), out, force=force, flagged=flagged, fields=fields)
 
     def failures(self, ref: str | Job) -> list[FailureGroup]:
-        """Return a job's failures by kind and status, most frequent first."""
-        return self._reader.failures(self.job(ref).id)
+        """Return a job's failures by kind and status, most frequent first; of a corpus its texts without a vector."""
+        job_id = self.job(ref).id
+        corpus = self._reader.corpus(job_id)
+        return self._reader.failures(job_id) if corpus is None else _by_kind(self._reader.missing(corpus.id))
 
     def costs(self, by: Sequence[str] = (), ref: str | Job | None = None) -> list[CostRow]:
         """Return the four sums, whole or sliced by any of ``SLICES``. Raises ConfigurationError for another slice."""
@@ -86,6 +112,18 @@ class Reads:
     def runner(self) -> RunnerRow | None:
         """Return the newest runner of the database."""
         return self._reader.runner()
+
+
+def _by_kind(missing: Iterable[Missing]) -> list[FailureGroup]:
+    """Return the texts that will get no vector as groups, each with its first text; those that wait are left out."""
+    found: dict[tuple[str, int | None], FailureGroup] = {}
+    for text in missing:
+        if text.reason in UNFINISHED:
+            continue
+        key = (text.reason, text.status)
+        group = found.get(key) or FailureGroup(*key, 0, text.id, text.seq + 1, text.message)
+        found[key] = group._replace(count=group.count + 1)
+    return sorted(found.values(), key=lambda group: (-group.count, group.kind))
 
 
 def _concerns(pause: Pause, job: Job, lanes: Sequence[LaneRow]) -> bool:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from batchrunner.api.corpora import Embeds
 from batchrunner.api.estimate import Estimate, estimate
+from batchrunner.api.prepare import Recipe, open_prepared
 from batchrunner.api.reads import Reads
 from batchrunner.api.tuning import tuned
 from batchrunner.config import Loaded as LoadedSettings
@@ -19,7 +21,7 @@ from batchrunner.runner.commands import Cancel, Command, Done, Load, Pause, Resu
 from batchrunner.runner.control import Control
 from batchrunner.runner.exporter import check_target
 from batchrunner.runner.live import Live
-from batchrunner.runner.loader import Loaded
+from batchrunner.runner.loader import Loaded, Loader
 from batchrunner.runner.mailbox import sweep
 from batchrunner.runner.offload import Offload, ThreadOffload
 from batchrunner.runner.report import RunReport
@@ -38,10 +40,12 @@ from batchrunner.wiring import (
     attachments,
     attachments_folder,
     care_of,
+    figures,
     patience_of,
     price_book,
     reading,
     run_parts,
+    tokenizer,
     writing,
 )
 
@@ -67,7 +71,7 @@ class Outside:
     """Makes what reads the files that rows refer to."""
 
 
-class Session(Reads):
+class Session(Reads, Embeds):
     """A held database: everything that can be read, and everything that can be done. Made by ``session``."""
 
     def __init__(
@@ -110,10 +114,20 @@ class Session(Reads):
         command = Load.of(path, options or self.settings.job, name=name, tags=tags, add=add)
         return self._load(command)
 
+    def load_prepared(self, source: str, recipe: Recipe, *, name: str | None = None, add: bool = False) -> Loaded:
+        """Queue the requests that rows and a template make, or find the job that they already are: it is known by the
+        content of both. Raises InputError, ConfigurationError.
+        """
+        settings = self.settings
+        loader = Loader(self._store, SystemClock(), attachments(settings), settings.providers)
+        with tuned(), open_prepared(source, recipe, settings) as prepared:
+            return performing.load_prepared(loader, prepared, settings.job, name=name, tags=settings.tags, add=add)
+
     def _load(self, command: Load) -> Loaded:
         with tuned():
-            db, files = self._store.path, attachments(self.settings)
-            return performing.load(self._store, SystemClock(), command, db, files, self.settings.providers)
+            files, counter = attachments(self.settings), tokenizer(self.settings)
+            loader = Loader(self._store, SystemClock(), files, self.settings.providers, counter)
+            return performing.load(loader, command, self._store.path)
 
     def retry(
         self,
@@ -157,13 +171,15 @@ class Session(Reads):
         return sample(queued, sample_of or 0, seed=",".join(job.key for job in jobs or ()))
 
     def estimate(self, jobs: Sequence[Job] | None, selection: Selection = ALL) -> Estimate:
-        """Estimate what the queued requests will take."""
+        """Estimate what the queued requests will take, by what earlier answers of their models taught."""
         workloads = self._reader.workload(_ids(jobs), selection)
-        return estimate(workloads, price_book(self.settings), SystemClock().now())
+        learned = {work.lane.id: figures(self._store.learned(work.lane.id)) for work in workloads}
+        counted = self.settings.tokenizer is not None
+        return estimate(workloads, price_book(self.settings), SystemClock().now(), learned, counted=counted)
 
-    def short_of_room(self, estimate: Estimate) -> str | None:
-        """Say that the disk will probably not hold the answers; None: it will."""
-        return Disk(self._store.path).short(estimate.bytes)
+    def short_of_room(self, estimate: Estimate, vectors: int = 0) -> str | None:
+        """Say that the disk will probably not hold the answers, and so many bytes of vectors; None: it will."""
+        return Disk(self._store.path).short(estimate.bytes + vectors)
 
     def unfinished(self, jobs: Sequence[Job] | None) -> bool:
         """Return whether anything is queued, or was left open by a runner that died."""
@@ -232,6 +248,7 @@ class Session(Reads):
             allow=allow_connections,
             attachments=attachments(self.settings),
             folder=attachments_folder(self.settings),
+            tokenizer=tokenizer(self.settings),
         ).serve
 
     def _concurrency(self, jobs: Sequence[Job] | None) -> int:
@@ -243,7 +260,7 @@ class Session(Reads):
 
     def check_target(self, job: Job, out: str, *, force: bool = False) -> None:
         """Raise ConfigurationError where ``out`` exists and this job did not write it, unless ``force`` is set."""
-        check_target(job, out, force=force)
+        check_target(self._reader, job, out, force=force)
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from batchrunner.core.continuation import Artifact
+from batchrunner.core.corpus import TextCounts
 from batchrunner.core.job import Job
 from batchrunner.endpoints.reasoning import Flat, flattened
 from batchrunner.endpoints.registry import BY_PATH
@@ -25,6 +26,8 @@ class JobStatus:
     """The newest runner of the database."""
     pauses: tuple[Pause, ...] = ()
     """What stands of pauses of this job, its lanes and their providers."""
+    texts: TextCounts | None = None
+    """The texts of a corpus, whose requests are packs of them; None: it is none, or its texts were not counted."""
 
     @property
     def state(self) -> str:

@@ -45,12 +45,13 @@ def command(loaded: Loaded, file: str, purpose: str | None, as_json: bool) -> No
       batchrunner check big.jsonl.gz --json
       batchrunner check nightly.jsonl --for together-batch
     """
-    from batchrunner.api import RefusedFileError, attachments, check
+    from batchrunner.api import RefusedFileError, attachments, check, tokenizer
 
     try:
         dialects = {name: provider.quirks for name, provider in loaded.settings.providers.items()}
         attached = attachments(loaded.settings)
-        checked = check(file, loaded.settings.job, attached, dialects=dialects, purpose=purpose)
+        counter = tokenizer(loaded.settings)
+        checked = check(file, loaded.settings.job, attached, dialects=dialects, purpose=purpose, tokenizer=counter)
     except InputError as error:
         found = error.found if isinstance(error, RefusedFileError) else None
         if as_json:

@@ -35,6 +35,8 @@ def describe(estimate: Estimate) -> str:
     """Return the estimate in one line."""
     units = amounts(estimate.units)
     tokens = f"about {count(estimate.input_tokens)} tokens in, {count(estimate.output_tokens)} out"
+    if estimate.calibrated:
+        tokens += " (by what answers used so far)"
     asked = ", ".join([tokens, *units] if estimate.input_tokens or estimate.output_tokens or not units else units)
     high = f", at most {dollars(estimate.high)}" if estimate.high is not None else ", no upper bound"
     cost = f"likely {dollars(estimate.likely)}{high}"

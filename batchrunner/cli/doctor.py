@@ -16,10 +16,12 @@ from batchrunner.cli.models import EXIT_CODES
 from batchrunner.cli.options import json_option, provider_options, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import talk
+from batchrunner.cli.room import told
 from batchrunner.cli.text import one_line, plural, safe
 from batchrunner.config import Loaded, key_source, limits_for
 from batchrunner.core.attempt import Failure
 from batchrunner.core.errors import BatchrunnerError, ConfigurationError, ExitCode
+from batchrunner.store.filesystem import free_at
 from batchrunner.transport.proxies import proxy_label
 
 WORST: Final = (ExitCode.DATABASE, ExitCode.USAGE, ExitCode.AUTH, ExitCode.NO_MONEY, ExitCode.UNAVAILABLE)
@@ -104,6 +106,7 @@ def _database(loaded: Loaded) -> Iterator[Finding]:
         return
     try:
         yield _jobs(loaded)
+        yield from _vectors(loaded)
         if (loose := machine.mode(path)) is not None:
             yield loose
         if path.stat().st_size <= READ_WHOLE:
@@ -119,6 +122,23 @@ def _jobs(loaded: Loaded) -> Finding:
         jobs = queue.jobs()
     megabytes = loaded.settings.db.stat().st_size / (1 << 20)
     return Finding("database", Level.OK, f"{loaded.settings.db}: {plural(len(jobs), 'job')}, {megabytes:.1f} MiB")
+
+
+def _vectors(loaded: Loaded) -> Iterator[Finding]:
+    """Say what the vectors will take that corpora wait for."""
+    from batchrunner.api import reads
+    from batchrunner.api.room import vector_room
+
+    db = loaded.settings.db
+    with reads(loaded) as queue:
+        rooms = [(job, vector_room(queue, loaded.settings, job)) for job in queue.jobs()]
+    for job, room in rooms:
+        if room is not None and room.database:
+            what = f"corpus {one_line(job.name, 60)}: {told(room, db, db)}"
+            if free_at(str(db)) < room.database + room.export:
+                yield Finding("vectors", Level.WARNING, what, "make room, or put the database elsewhere with --db")
+            else:
+                yield Finding("vectors", Level.OK, what)
 
 
 def _health(loaded: Loaded) -> Finding:

@@ -13,6 +13,7 @@ from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import command_line, one_line
 from batchrunner.config import Loaded
 from batchrunner.core.attempt import FailureKind
+from batchrunner.core.corpus import EMPTY, TOO_LONG
 from batchrunner.core.labels import label_of
 
 if TYPE_CHECKING:
@@ -44,11 +45,32 @@ ADVICE: Final[Mapping[str, str]] = MappingProxyType(
         FailureKind.MISCONFIGURED: "the host does not speak this API: check the base URL with `batchrunner doctor`",
         FailureKind.EXPIRED: "paid for, but its file or job is gone at the provider: a retry buys it again; let runs"
         " go on to their end, since such addresses live for minutes or hours",
+        EMPTY: "there is nothing to embed: leave them out, or fill them, and embed the source again",
+        TOO_LONG: "embed the source again with --too-long truncate, or --too-long chunk",
         FailureKind.LOST: "the runner died with these calls open, maybe billed: a retry asks again",
         FailureKind.INTERRUPTED: "the run was stopped with these calls open, maybe billed: a retry asks again",
     }
 )
 """What to do about each kind of failure."""
+
+OF_TEXTS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        FailureKind.TIMEOUT: "no answer in time, maybe billed: retry them; if that fails again, set a longer deadline"
+        " in [providers.NAME]",
+        FailureKind.RESPONSE_TOO_LARGE: "the answer was too long to take: run with a larger --max-response",
+        FailureKind.INVALID_REQUEST: "the provider refuses these texts: mend them in the source or leave them out, and"
+        " embed it again; a retry alone fails again",
+        FailureKind.CONTEXT_LENGTH: "too long for the model: embed the source again with --too-long truncate or"
+        " --too-long chunk, and with a smaller --text-tokens",
+        FailureKind.CONTENT_FILTER: "the provider's filter refused them: change the texts; a retry alone fails again",
+        FailureKind.MODEL_UNAVAILABLE: "the model is not there: see `batchrunner models`, then embed the source as"
+        " another corpus with --model and --name",
+    }
+)
+"""What to do about a kind where it is the texts of a corpus that failed, and that is something else."""
+
+MOST_NAMES: Final = 20
+"""Texts of a corpus that are named for each kind of failure; its export names all."""
 
 OTHERWISE: Final = "look at the message, then retry them"
 
@@ -70,35 +92,48 @@ def command(loaded: Loaded, job: str, as_json: bool) -> None:
     with reads(loaded) as queue:
         found = queue.job(job)
         groups = queue.failures(found)
+        advice = {**ADVICE, **OF_TEXTS} if queue.corpus(found) is not None else ADVICE
+        names = queue.at_fault(found, MOST_NAMES)
     if as_json:
         print_json(
             {
                 "schema": "batchrunner.errors/1",
                 "job": job_facts(found),
                 "failed": sum(group.count for group in groups),
-                "groups": [_facts(group) for group in groups],
+                "groups": [_facts(group, names.get((group.kind, group.status)), advice) for group in groups],
             }
         )
     elif groups:
         _show(groups)
-    for line in _told(loaded, found.name, groups):
+        for group in groups:
+            _show_names(group, names.get((group.kind, group.status), []))
+    for line in _told(loaded, found.name, groups, advice):
         talk(line, quiet=loaded.settings.quiet)
 
 
-def _facts(group: "FailureGroup") -> dict[str, Any]:
+def _show_names(group: "FailureGroup", names: list[str]) -> None:
+    """List the texts of a corpus that are at fault, as far as they are few."""
+    if names:
+        more = f" and {group.count - len(names):,} more" if group.count > len(names) else ""
+        click.echo(f"{group.kind}: {', '.join(one_line(name, 60) for name in names)}{more}")
+
+
+def _facts(group: "FailureGroup", names: list[str] | None, advice: Mapping[str, str]) -> dict[str, Any]:
+    texts = {} if names is None else {"texts": names}
     return {
+        **texts,
         "kind": group.kind,
         "status": group.status,
         "sdk_class": _label(group),
         "count": group.count,
         "sample": {"custom_id": group.custom_id, "line": group.line, "message": group.message},
-        "advice": ADVICE.get(group.kind, OTHERWISE),
+        "advice": advice.get(group.kind, OTHERWISE),
     }
 
 
 def _label(group: "FailureGroup") -> str:
     """Return the name under which the official SDKs raise the same error."""
-    return label_of(group.status, group.kind) or ""
+    return "" if group.kind in (EMPTY, TOO_LONG) else label_of(group.status, group.kind) or ""
 
 
 def _show(groups: list["FailureGroup"]) -> None:
@@ -117,9 +152,10 @@ def _show(groups: list["FailureGroup"]) -> None:
     table(("kind", "status", "SDK class", "rows", "such as", "line", "message"), rows, right=(1, 3, 5))
 
 
-def _told(loaded: Loaded, name: str, groups: list["FailureGroup"]) -> list[str]:
+def _told(loaded: Loaded, name: str, groups: list["FailureGroup"], advice: Mapping[str, str]) -> list[str]:
     if not groups:
         return ["no failures"]
     kinds = dict.fromkeys(group.kind for group in groups)
-    lines = [f"{one_line(kind, 40)}: {ADVICE.get(kind, OTHERWISE)}" for kind in kinds]
-    return [*lines, f"next: {command_line(loaded, 'retry', name, '--kind', next(iter(kinds)))}"]
+    lines = [f"{one_line(kind, 40)}: {advice.get(kind, OTHERWISE)}" for kind in kinds]
+    again = next((kind for kind in kinds if kind not in (EMPTY, TOO_LONG)), None)
+    return lines if again is None else [*lines, f"next: {command_line(loaded, 'retry', name, '--kind', again)}"]

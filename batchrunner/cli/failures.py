@@ -48,6 +48,8 @@ def _unwrap(error: BaseException) -> BaseException:
 def _print_known(error: BatchrunnerError) -> None:
     if isinstance(error, InputError):
         for problem in error.problems:
+            if error.count == 1 and f":{problem.line}" in error.message and problem.reason in error.message:
+                continue  # it is said right below
             click.echo(paragraph(f"{error.path}:{problem.line}:{problem.column}: {problem.reason}"), err=True)
         hidden = error.count - len(error.problems)
         if hidden > 0:

@@ -29,12 +29,15 @@ def command(loaded: Loaded, file: str, name: str | None, add: bool, wait: bool, 
       batchrunner load big.jsonl --add                             it grew: take its new lines too
     """
     from batchrunner.api import verbs
+    from batchrunner.cli.recipes import refuse_data
 
+    refuse_data(file)
     done = verbs.load(loaded, file, name=name, add=add, wait=wait)
     result = done.loaded
     assert result is not None  # noqa: S101 - for the type checker: a load that was done has loaded
     if as_json:
-        counts = {"added": result.added, "changed": result.changed, "gone": result.gone, "live": done.live}
+        counts = {"added": result.added, "changed": result.changed, "gone": result.gone}
+        counts |= {"copies": result.copies, "live": done.live}
         print_json({"schema": "batchrunner.load/1", "job": job_facts(result.job), **counts})
     else:
         job = result.job
@@ -44,6 +47,8 @@ def command(loaded: Loaded, file: str, name: str | None, add: bool, wait: bool, 
     quiet = loaded.settings.quiet
     if not result.added:
         talk("nothing new: it is queued already", quiet=quiet)
+    if result.copies:
+        talk(f"{plural(result.copies, 'line')} repeat an earlier one: sent once, and free", quiet=quiet)
     if result.changed:
         talk(f"{plural(result.changed, 'line')} differ from what was loaded and were left as they were", quiet=quiet)
     if result.gone:

@@ -54,6 +54,8 @@ body_options = _stack(
     click.option("--model", metavar="ID", help="Replace the model in every body."),
     click.option("--set", "settings", type=SETTING, multiple=True, help="Change a key of every body: max_tokens=512."),
     click.option("--stream", is_flag=True, help="Have chats and completions streamed: for long answers."),
+    click.option("--tokenizer", metavar="FILE", help="A local tokenizer.json that counts tokens, instead of a guess."),
+    click.option("--dedupe", is_flag=True, help="Send lines with the same body once; the others get its answer."),
     click.option("--attachments", metavar="DIR", help="Folder of the files that lines refer to: file:photos/1.jpg."),
 )
 
@@ -79,6 +81,21 @@ limit_options = _stack(
     click.option("--idle-timeout", type=DURATION, help="Give up a stream that is silent for so long.  [default: 60s]"),
     click.option("--keep-partial", is_flag=True, help="Keep the part of a streamed answer that breaks off for good."),
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
+)
+
+recipe_options = _stack(
+    click.option("--system", metavar="TEXT|@FILE", help="With a template: the system prompt of every request."),
+    click.option("--schema", metavar="FILE", help="With a template: a JSON schema that answers are asked to follow."),
+    click.option("--id", "id_column", metavar="COLUMN", help="With a template: the column that names each request."),
+    click.option(
+        "--keep", multiple=True, metavar="COLUMNS", help="With a template: columns that come back: title,year, or '*'."
+    ),
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"]),
+        help="With a template: what the data is, where its name does not tell.",
+    ),
 )
 
 aim_options = _stack(
@@ -130,7 +147,7 @@ SETTING_FLAGS = (
     "repair", "raise_cap", "until", "run_for", "give_up_after", "row_timeout", "poll_for", "notify",
     "db_timeout", "unsafe_fs", "accept_older",
     "api_key_file", "ca_file", "no_proxy", "max_response", "any_owner", "idle_timeout", "keep_partial", "stream",
-    "attachments",
+    "attachments", "dedupe", "tokenizer",
 )  # fmt: skip
 """Flags that are settings; the others are a verb's own."""
 

@@ -9,11 +9,13 @@ from pathlib import Path
 from batchrunner.api import ExportSummary, Job, JobStatus, RunReport, Session, Tail
 from batchrunner.cli.held import tell_pauses
 from batchrunner.cli.render import talk
-from batchrunner.cli.text import duration, plural
+from batchrunner.cli.text import duration, plural, several
 from batchrunner.core.attempt import FailureKind
 from batchrunner.core.clock import SECOND, SystemClock
+from batchrunner.core.corpus import TextCounts
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
+from batchrunner.core.retry import Scope
 from batchrunner.runner.tally import Tally
 
 ADVICE = {
@@ -23,6 +25,12 @@ ADVICE = {
     FailureKind.MISCONFIGURED: "check the base URL with `batchrunner doctor`",
 }
 """What to do about what stops a lane."""
+
+PARAMETER = (
+    "embed again without what is refused, as a corpus of another name (--name NAME), and end this one with"
+    " `batchrunner cancel`"
+)
+"""What to do about a model that refuses what all texts of a corpus ask for."""
 
 LATER = "run the same command again later, or see what answers with `batchrunner doctor`"
 """What to do about an outage or a quota."""
@@ -74,11 +82,11 @@ def tell_outcome(
         _tell_report(report, quiet=quiet)
     for exported in outputs:
         _tell_exported(exported, quiet=quiet)
-    for status in held.statuses(jobs):
+    for status in map(held.with_texts, held.statuses(jobs)):
         talk(_standing(status), quiet=quiet)
         if status.counts.flagged:
             talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
-        if status.counts.failed + status.counts.quarantined:
+        if status.counts.failed + status.counts.quarantined if status.texts is None else status.texts.failed:
             talk(f"  look: {_command('errors', status.job.name, held)}", quiet=quiet)
             talk(f"  again: {_command('retry', status.job.name, held)}", quiet=quiet)
     if report is not None and report.left:
@@ -98,7 +106,8 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     tally = report.tally
     for halt in report.standing:
         talk(f"stopped {halt.ref}: {halt.message}")
-        talk(f"  try: {ADVICE.get(halt.kind, LATER)}")
+        parameter = halt.kind is FailureKind.MISCONFIGURED and halt.scope is Scope.LANE
+        talk(f"  try: {PARAMETER if parameter else ADVICE.get(halt.kind, LATER)}")
     if report.doubles:
         talk(f"{plural(report.doubles, 'answer')} bore the id of another request's answer and were not taken")
         talk("  try: look for a proxy or a cache on the way to this host that mixes up answers")
@@ -111,9 +120,13 @@ def _tell_report(report: RunReport, *, quiet: bool) -> None:
     if report.tail.old:
         rows = plural(report.tail.old, "row")
         talk(f"{rows} at once older than 10 min, the longest call took {duration(report.tail.longest)}", quiet=quiet)
+    if tally.split:
+        halved = plural(tally.split, "pack")
+        talk(f"{halved} halved in search of texts at fault: at most {2 * tally.split:,} calls more", quiet=quiet)
     seconds = (report.ended - report.started) / SECOND
+    texts = f" ({plural(tally.texts, 'text')})" if tally.texts else ""
     talk(
-        f"{plural(tally.succeeded, 'request')} succeeded{_flagged(tally)}, {tally.failed:,} failed,"
+        f"{plural(tally.succeeded, 'request')} succeeded{texts}{_flagged(tally)}, {tally.failed:,} failed,"
         f" {plural(tally.attempts, 'call')} in {duration(seconds)}",
         quiet=quiet,
     )
@@ -154,11 +167,26 @@ def tell_rescue(held: Session) -> None:
 def _tell_exported(exported: ExportSummary, *, quiet: bool) -> None:
     if exported.out == "-":
         return
-    talk(f"results: {exported.out} ({plural(exported.succeeded, 'line')})", quiet=quiet)
+    if exported.vectors is None:
+        talk(f"results: {exported.out} ({plural(exported.succeeded, 'line')})", quiet=quiet)
+    else:
+        talk(_vectors_text(exported.vectors, exported.succeeded), quiet=quiet)
     if exported.errors:
-        talk(f"failures: {exported.errors} ({plural(exported.failed, 'line')})", quiet=quiet)
+        talk(_errors_text(exported), quiet=quiet)
     if exported.swept:
         talk(f"removed {plural(exported.swept, 'unfinished file')} of an export that was killed", quiet=quiet)
+
+
+def _errors_text(exported: ExportSummary) -> str:
+    if exported.vectors is None:
+        return f"failures: {exported.errors} ({plural(exported.failed, 'line')})"
+    return f"without a vector: {exported.errors} ({plural(exported.failed, 'text')})"
+
+
+def _vectors_text(paths: Sequence[str], vectors: int) -> str:
+    if not paths:
+        return "no vectors are there yet, so no file of them was written"
+    return f"vectors: {several(paths)} ({plural(vectors, 'vector')})"
 
 
 def _standing(status: JobStatus) -> str:
@@ -168,6 +196,8 @@ def _standing(status: JobStatus) -> str:
         line += f" ({counts.flagged:,} flagged)"
     if counts.failed:
         line += f", {counts.failed:,} failed"
+    if status.texts is not None:
+        line = f"job {status.job.id} ({status.job.name}): {_texts(status.texts)}"
     if costs is None:
         return line
     line += f"; cost {dollars(costs.recorded)}"
@@ -180,6 +210,13 @@ def _standing(status: JobStatus) -> str:
     if costs.unpriced:
         line += f" + {plural(costs.unpriced, 'call')} unpriced"
     return line
+
+
+def _texts(texts: TextCounts) -> str:
+    """Return what became of the texts of a corpus."""
+    told = f"{texts.embedded:,} of {plural(texts.total, 'text')} embedded"
+    others = {"failed": texts.failed, "empty": texts.empty, "too long": texts.too_long}
+    return ", ".join([told, *(f"{number:,} {name}" for name, number in others.items() if number)])
 
 
 def tell_held(held: Session, jobs: Sequence[Job] | None) -> None:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import anyio
 import click
 
-from batchrunner.api import Job, Planned, RunReport, Session, Snapshot, session, watch
+from batchrunner.api import Job, Planned, Recipe, RunReport, Session, Snapshot, session, watch
+from batchrunner.api.room import vectors_to_come
 from batchrunner.cli import interrupts
 from batchrunner.cli.confirm import confirm
 from batchrunner.cli.hangup import Hangup
@@ -17,12 +19,14 @@ from batchrunner.cli.options import (
     limit_options,
     pause_options,
     provider_options,
+    recipe_options,
     verb,
     wait_option,
 )
 from batchrunner.cli.outcome import export_all, refuse_foreign_targets, tail_text, tell_outcome, tell_rescue
 from batchrunner.cli.params import COUNT
 from batchrunner.cli.pauses import tell_pauses
+from batchrunner.cli.recipes import recipe_of, refuse_data
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
@@ -34,10 +38,12 @@ HANGUP_SEEN = 0.5
 
 @verb()
 @click.argument("what", metavar="[FILE|JOB]...", nargs=-1)
-@click.option("-o", "--output", metavar="OUT", help="Where the results go: .jsonl or .csv; failures beside it.")
+@click.option("-o", "--output", metavar="OUT", help="Where the results go: .jsonl, .csv, .parquet; failures beside.")
 @click.option("--force", is_flag=True, help="Replace an output that this job did not write.")
 @click.option("--limit", type=COUNT, help="Work on the first N rows only; the rest waits for the next run.")
 @click.option("--sample", type=COUNT, help="Work on N random rows only.")
+@click.option("--template", metavar="FILE", help="FILE is data: make a request of each row with this template.")
+@recipe_options
 @provider_options
 @limit_options
 @judging_options
@@ -53,6 +59,8 @@ def command(
     name: str | None,
     add: bool,
     wait: bool,
+    template: str | None,
+    **given: Any,
 ) -> int:
     """Load if needed, work, export. Running it again continues where it stopped.
 
@@ -64,26 +72,32 @@ def command(
       batchrunner run jobs/quickstart.jsonl -o out.jsonl --yes
       batchrunner run big.jsonl --limit 100 -o look.jsonl
       batchrunner run big.jsonl --until 06:30 --notify "mail -s batch me@example.com"
+      batchrunner run books.csv --template prompt.jinja --model ID --id isbn --keep title -o out.csv
       batchrunner run big.jsonl --rpm 600 --tpm 180k --concurrency 64 -o out.jsonl
     """
+    recipe = recipe_of(template, **given)
     hangup = Hangup(loaded.settings.db)
     hangup.expect()
     with session(loaded, wait=wait) as held:
         tell_rescue(held)
-        jobs = [_job(held, item, name=name, add=add) for item in what] or None
+        jobs = [_job(held, item, recipe, name=name, add=add) for item in what] or None
         refuse_foreign_targets(held, jobs, output, force=force)
-        report = _work(held, jobs, hangup)
+        report = work(held, jobs, hangup)
         outputs = export_all(held, jobs, output, force=force)
         tell_outcome(held, jobs, report, outputs, output)
-        return report.exit_code if report is not None else _standing(held, jobs)
+        return report.exit_code if report is not None else standing(held, jobs)
 
 
-def _job(held: Session, item: str, *, name: str | None, add: bool) -> Job:
-    """Return the job that an argument means: one that is there, or a file to load."""
-    known = held.find(item)
-    if known is not None:
-        return known
-    loaded = held.load(item, name=name, add=add)
+def _job(held: Session, item: str, recipe: Recipe | None, *, name: str | None, add: bool) -> Job:
+    """Return the job that an argument means: one that is there, or a file to load, or data for a template."""
+    if recipe is not None:
+        loaded = held.load_prepared(item, recipe, name=name, add=add)
+    else:
+        known = held.find(item)
+        if known is not None:
+            return known
+        refuse_data(item)
+        loaded = held.load(item, name=name, add=add)
     quiet = held.settings.quiet
     if loaded.added:
         talk(f"loaded {plural(loaded.added, 'request')} as job {loaded.job.id} ({loaded.job.name})", quiet=quiet)
@@ -92,7 +106,7 @@ def _job(held: Session, item: str, *, name: str | None, add: bool) -> Job:
     return loaded.job
 
 
-def _work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | None:
+def work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | None:
     """Run what is queued; None where nothing is."""
     settings = held.settings
     selection = held.select(jobs, limit=settings.limit, sample_of=settings.sample)
@@ -100,7 +114,7 @@ def _work(held: Session, jobs: list[Job] | None, hangup: Hangup) -> RunReport | 
     if not estimate.requests and not held.unfinished(jobs):
         return None
     planned = held.plan(jobs, selection)
-    if (short := held.short_of_room(estimate)) is not None:
+    if (short := held.short_of_room(estimate, vectors_to_come(held, settings, jobs))) is not None:
         talk(f"warning: {short}")
     confirm(held, estimate)
     with interrupts.put_off() as signals:
@@ -151,7 +165,7 @@ def _told(snapshot: Callable[[], Snapshot], mode: Mode, times: int) -> None:
         talk(f"dropping {plural(picture.air, 'call')} in flight{tail_text(picture.tail)}")
 
 
-def _standing(held: Session, jobs: list[Job] | None) -> int:
+def standing(held: Session, jobs: list[Job] | None) -> int:
     """Return the exit code where nothing was left to do."""
     failed = sum(status.counts.failed + status.counts.quarantined for status in held.statuses(jobs))
     return ExitCode.SOME_FAILED if failed else ExitCode.OK

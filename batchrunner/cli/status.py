@@ -39,6 +39,8 @@ def command(loaded: Loaded, job: str | None, as_json: bool) -> None:
     now = SystemClock().now()
     with reads(loaded) as queue:
         standing = queue.statuses(None if job is None else [queue.job(job)])
+        if job is not None:
+            standing = [queue.with_texts(each) for each in standing]
         runner = queue.runner()
     if as_json:
         print_json(_as_facts(standing, runner, now))
@@ -59,6 +61,7 @@ def _as_facts(standing: Sequence["JobStatus"], runner: "RunnerRow | None", now: 
                 **facts.job_facts(each.job),
                 "state": _state(each, runner, now),
                 "counts": facts.count_facts(each.counts),
+                **({} if each.texts is None else {"texts": each.texts._asdict()}),
                 "costs": facts.cost_facts(each.costs),
                 "pauses": [pause_facts(pause) for pause in each.pauses],
                 "lanes": [facts.lane_facts(lane) for lane in each.lanes],
@@ -100,6 +103,7 @@ def _show_job(loaded: Loaded, status: "JobStatus", runner: "RunnerRow | None", n
             *([("tags", ", ".join(f"{key}={value}" for key, value in job.tags))] if job.tags else []),
             ("done", f"{_done(status):,} of {counts.total:,}"),
             *((name, f"{number:,}") for name, number in counts._asdict().items() if name != "total" and number),
+            *(_texts(status)),
             *((f"cost {name}", amount) for name, amount in _sums(status)),
         ],
     )
@@ -113,6 +117,18 @@ def _show_job(loaded: Loaded, status: "JobStatus", runner: "RunnerRow | None", n
     _show_run(runner, now)
     for line in _next(loaded, status, runner, now):
         talk(line, quiet=loaded.settings.quiet)
+
+
+def _texts(status: "JobStatus") -> list[tuple[str, str]]:
+    """Return what became of a corpus' texts, whose requests are packs."""
+    if status.texts is None:
+        return []
+    names = {"total": "texts", "too_long": "texts too long"}
+    return [
+        (names.get(name, f"texts {name}"), f"{number:,}")
+        for name, number in status.texts._asdict().items()
+        if number or name == "total"
+    ]
 
 
 def _state(status: "JobStatus", runner: "RunnerRow | None", now: int) -> str:

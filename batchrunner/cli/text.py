@@ -2,6 +2,7 @@
 
 import shlex
 import unicodedata
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ def count(number: float) -> str:
 def plural(number: int, one: str, many: str | None = None) -> str:
     """Return ``1 row`` or ``12,000 rows``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def several(paths: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a to c``."""
+    return paths[0] + (f" to {paths[-1]}" if len(paths) > 2 else f" and {paths[-1]}" if len(paths) == 2 else "")
 
 
 def command_line(loaded: "Loaded", *words: str) -> str:

@@ -15,6 +15,7 @@ from batchrunner.config.settings import (
     ProviderSettings,
     Settings,
     limits_for,
+    packs_for,
 )
 from batchrunner.config.units import PICO, parse_count, parse_duration, parse_money, parse_rate, parse_size
 
@@ -34,6 +35,7 @@ __all__ = [
     "limits_for",
     "load_here",
     "load_settings",
+    "packs_for",
     "parse_count",
     "parse_duration",
     "parse_money",

@@ -12,6 +12,7 @@ from batchrunner.config.naming import closest, dotted
 from batchrunner.config.options import (
     MODEL_OPTIONS,
     OPTIONS,
+    PACK_OPTIONS,
     PROVIDER_OPTIONS,
     Given,
     Layer,
@@ -62,7 +63,7 @@ class _File(NamedTuple):
     def unknown(self, path: tuple[str, ...], known: tuple[str, ...]) -> ConfigurationError:
         """Return the error for a key that means nothing here."""
         name = path[-1]
-        if _SECRET.fullmatch(name):
+        if _SECRET.fullmatch(name) and f"{name}s" not in known:
             hint = "Keys never stand in a configuration file: put the key into the variable that key_env names."
         elif likely := closest(name, known):
             hint = f"Did you mean {likely!r}?"
@@ -168,7 +169,7 @@ def _provider(file: _File, path: tuple[str, ...], raw: object) -> Iterator[Given
     for key, value in file.table(path, raw).items():
         if key == "models":
             for model, section in file.table((*path, key), value).items():
-                yield from _fields(file, (*path, key, model), section, MODEL_OPTIONS)
+                yield from _fields(file, (*path, key, model), section, {**MODEL_OPTIONS, **PACK_OPTIONS})
         elif key in PROVIDER_OPTIONS:
             yield file.read((*path, key), value, PROVIDER_OPTIONS[key])
         else:

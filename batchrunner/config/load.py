@@ -30,7 +30,7 @@ from batchrunner.transport.secret import Secret, guard
 PROJECT_FILE: Final = "batchrunner.toml"
 USER_FILE: Final = "config.toml"
 
-_JOB_OPTIONS: Final = ("endpoint", "model", "settings", "stream")
+_JOB_OPTIONS: Final = ("endpoint", "model", "settings", "stream", "dedupe")
 _BESIDES: Final = ("base_url", "config", "crashpoint")
 """What is no option of its own: a field of the chosen provider, the project file, and what tests crash by."""
 _Values = dict[tuple[str, ...], Given]

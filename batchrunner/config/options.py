@@ -111,10 +111,12 @@ OPTIONS: Final[Mapping[str, Option]] = {
     "idle_timeout": Option(parse=parsers.duration(1, 3_600, "from 1s to 1h"), example='"60s"', default="60s"),
     "keep_partial": Option(parse=parsers.switch, example="true", default=False),
     "stream": replace(_SWITCH, in_environment=False),
+    "dedupe": replace(_SWITCH, in_environment=False),
     "max_response": Option(parse=parsers.size, example='"8MiB"', default="32MiB"),
     "ca_file": _OUTSIDE,
     # Nor may it name the folder whose files are sent: the job file that came with it would choose among ours.
     "attachments": replace(_OUTSIDE, example='"photos"'),
+    "tokenizer": replace(_OUTSIDE, example='"tokenizer.json"'),
     "api_key_file": replace(_OUTSIDE, example='"key.txt"'),
     "no_proxy": _SWITCH,
     "any_owner": _SWITCH,
@@ -144,6 +146,14 @@ CONFIG_FILE: Final = Option(parse=parsers.path, example='"batchrunner.toml"')
 MODEL_OPTIONS: Final[Mapping[str, Option]] = {"concurrency": _CONCURRENCY, "rpm": _RPM, "tpm": _TPM}
 """What ``[providers.NAME.models."MODEL"]`` may hold."""
 
+PACK_OPTIONS: Final[Mapping[str, Option]] = {
+    "pack_texts": Option(parse=parsers.count(1, 100_000), example="100"),
+    "pack_tokens": Option(parse=parsers.count(1, 10**9), example='"300k"'),
+    "text_tokens": Option(parse=parsers.count(1, 10**9), example="512"),
+    "dimensions": Option(parse=parsers.count(1, 100_000), example="1024"),
+}
+"""What a provider or a model may say of embedding, besides: of what one request takes, and how long its vectors are."""
+
 PROVIDER_OPTIONS: Final[Mapping[str, Option]] = {
     "base_url": Option(parse=parsers.base_url, example='"https://api.example.com"', echo=False),
     "key_env": Option(parse=parsers.key_env, example='"EXAMPLE_API_KEY"', echo=False),
@@ -151,5 +161,6 @@ PROVIDER_OPTIONS: Final[Mapping[str, Option]] = {
     "prices": Option(parse=parsers.path, example='"prices.toml"'),
     "deadline": Option(parse=parsers.duration(1, 86_400, "from 1s to 24h"), example='"10m"'),
     **MODEL_OPTIONS,
+    **PACK_OPTIONS,
 }
 """What ``[providers.NAME]`` may hold besides ``models``."""

@@ -1,15 +1,16 @@
 """Providers: the built-in ones, those of the configuration files, and the rule that binds a key to its host."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from batchrunner.config.naming import dotted
-from batchrunner.config.options import MODEL_OPTIONS, Given, Layer
+from batchrunner.config.options import MODEL_OPTIONS, PACK_OPTIONS, Given, Layer
 from batchrunner.config.settings import ModelLimits, ProviderSettings
 from batchrunner.core.errors import ConfigurationError
+from batchrunner.core.packing import PackBounds
 from batchrunner.transport.hosts import is_loopback
 
 
@@ -102,12 +103,24 @@ def _provider(name: str, values: Mapping[tuple[str, ...], Given], project_file: 
         base_url=own["base_url"],
         key_env=own["key_env"],
         quirks=own.get("quirks", "generic"),
-        limits=ModelLimits.given({limit: own[limit] for limit in MODEL_OPTIONS if limit in own}),
-        models=MappingProxyType({model: ModelLimits.given(limits) for model, limits in models.items()}),
+        limits=ModelLimits.given(_only(MODEL_OPTIONS, own)),
+        models=MappingProxyType(
+            {model: ModelLimits.given(_only(MODEL_OPTIONS, said)) for model, said in models.items()}
+        ),
+        packs=_packs(own),
+        model_packs=MappingProxyType({model: _packs(said) for model, said in models.items()}),
         prices=own.get("prices"),
         deadline=own.get("deadline"),
         named_only_in=project_file if _is_hearsay(name, values) else None,
     )
+
+
+def _only(names: Iterable[str], said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: said[name] for name in names if name in said}
+
+
+def _packs(said: Mapping[str, Any]) -> PackBounds:
+    return PackBounds(*map(said.get, PACK_OPTIONS))
 
 
 def _refuse_incomplete(name: str, own: Mapping[str, object], source: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 from batchrunner.config.units import PICO
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import JobOptions
+from batchrunner.core.packing import NOTHING_SAID, PackBounds
 from batchrunner.core.pauses import OnPause
 
 AUTO: Final = "auto"
@@ -72,6 +73,9 @@ class ProviderSettings:
     limits: ModelLimits = field(default_factory=ModelLimits)
     """What holds for every model that has no limits of its own."""
     models: Mapping[str, ModelLimits] = field(default_factory=dict)
+    packs: PackBounds = NOTHING_SAID
+    """What holds for embedding with every model, where it says nothing of its own."""
+    model_packs: Mapping[str, PackBounds] = field(default_factory=dict)
     prices: Path | None = None
     """A price file for what it offers; ``price_files`` stand above it."""
     deadline: float | None = None
@@ -148,6 +152,8 @@ class Settings:
     """The file that holds the key of ``provider``; it beats the variable."""
     attachments: Path | None = None
     """The folder whose files job lines may refer to as ``file:photos/1.jpg``; None: local files are off."""
+    tokenizer: Path | None = None
+    """The tokenizer.json by which input tokens are counted at load; None: they are guessed."""
     any_owner: bool = False
     """Write to a database that belongs to another user."""
     progress: Progress = "auto"
@@ -195,6 +201,15 @@ def limits_for(settings: Settings, provider: str, model: str) -> LaneLimits:
         tpm=_deciding(order, "tpm").tpm,
         learned=concurrency is None,
     )
+
+
+def packs_for(settings: Settings, provider: str, model: str) -> PackBounds:
+    """Return what files say of embedding with a model: what they say of it goes before what they say of its provider.
+
+    Raises ConfigurationError for a provider that is not configured.
+    """
+    chosen = settings.provider_named(provider)
+    return chosen.model_packs.get(model, NOTHING_SAID).before(chosen.packs)
 
 
 def _deciding(order: Sequence[ModelLimits], name: str) -> ModelLimits:

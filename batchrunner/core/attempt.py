@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from batchrunner.core.continuation import Continuation
+from batchrunner.core.corpus import Vectors
 from batchrunner.core.flags import Flags
 from batchrunner.core.usage import Usage
 
@@ -68,6 +69,8 @@ class Reply(NamedTuple):
     """The provider's id of this request."""
     flags: Flags = ()
     """What is odd about it; see ``core.flags``."""
+    vectors: Vectors | None = None
+    """Set for a pack of a corpus, in the place of the body: vectors are never kept as text."""
 
 
 class Failure(NamedTuple):

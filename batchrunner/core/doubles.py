@@ -42,7 +42,8 @@ class Doubles:
             return None
         key = (provider, reply.request_id)
         seen = self._young.get(key) or self._old.get(key)
-        seal = len(reply.body) ^ hash(reply.body[-_TAIL:])
+        body = reply.body if reply.vectors is None else reply.vectors.data
+        seal = len(body) ^ hash(body[-_TAIL:])
         if seen is None:
             if len(self._young) >= self._kept:
                 self._old, self._young = self._young, {}

@@ -1,7 +1,8 @@
 """Tokens and seconds of a call before it is made, and what the answers teach about such guesses."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from batchrunner.core.usage import TOKENS, Usage
 
@@ -19,6 +20,14 @@ _MOST_TOKENS = 10_000_000
 _ASCII = bytes(range(0x80))
 _THREE_BYTES = bytes(range(0xE0, 0xF0))
 _FOUR_BYTES = bytes(range(0xF0, 0x100))
+
+
+class Tokenizer(Protocol):
+    """Counts tokens exactly, as one family of models does."""
+
+    def counts(self, texts: Sequence[str], *, special: bool) -> list[int]:
+        """Return the tokens of each text; ``special``: with those that its model puts before and behind a text."""
+        ...
 
 
 def tokens(text: bytes) -> int:
@@ -110,6 +119,18 @@ class Calibration:
         if max_out is None:
             return self._length.value(ASSUMED_OUTPUT)
         return max_out * self._output.value(1.0)
+
+    @property
+    def answered(self) -> bool:
+        """Whether enough answers came for the input to be no guess any more."""
+        return self._input.answers >= LEARNED_AFTER
+
+    def outputs(self, bounded: int, unbounded: int, *, share: float, length: float) -> float:
+        """Return the output tokens to expect of many calls: of the sum of their bounds, and of so many without one.
+
+        ``share`` of a bound and ``length`` of an answer are assumed where nothing was learned.
+        """
+        return bounded * self._output.value(share) + unbounded * self._length.value(length)
 
     def learned(self) -> dict[str, float]:
         """Return what was learned as plain figures, to be kept for the next run."""

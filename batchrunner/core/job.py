@@ -32,6 +32,8 @@ class JobOptions:
     """Ask for the answers of chats and completions as streams."""
     stream_usage: bool = False
     """With ``stream``, ask for the usage too: this provider sends none at the end of a stream otherwise."""
+    dedupe: bool = False
+    """Send lines with the same body once. It changes no body, but what an answer means: not every line has its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

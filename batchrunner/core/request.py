@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing, Outcome, Use
 from batchrunner.core.continuation import Artifact, Continuation
+from batchrunner.core.corpus import Asked
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.retry import GoOn, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
@@ -124,6 +125,8 @@ class Opened(NamedTuple):
     """How often this request was asked again because its answer was not what it had asked for."""
     raises: int = 0
     """How often it was asked again with a higher output bound. Either way ``body`` is not the one that was loaded."""
+    pack: Asked | None = None
+    """Set for a pack of a corpus: its answer is read as vectors."""
 
     @property
     def answered(self) -> bool:

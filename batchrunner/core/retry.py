@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Outcome, Reply
 from batchrunner.core.clock import SECOND
+from batchrunner.core.corpus import Half
 from batchrunner.core.retryafter import MAX_RETRY_AFTER
 
 
@@ -74,7 +75,18 @@ class FallBack(NamedTuple):
     kind: FailureKind
 
 
-Verdict = Succeed | RetryAt | GiveUp | Stop | AskAgain | FallBack
+class Split(NamedTuple):
+    """A pack was refused: look for the texts at fault in its halves. The request goes on with the first one, and the
+    second one becomes a request of its own.
+    """
+
+    not_before: int
+    """Microseconds UTC; never 0."""
+    first: Half
+    second: Half
+
+
+Verdict = Succeed | RetryAt | GiveUp | Stop | AskAgain | FallBack | Split
 """What ends an attempt; ``GoOn`` does not."""
 
 _SUCCEED = Succeed()

@@ -21,6 +21,7 @@ SEARCHED = 4000
 
 _CONTEXT = re.compile(
     r"maximum context length|maximum model length|max_new_tokens\W* must be|prompt is too long|input is too long"
+    r"|must have less than \d+ tokens|exceeds? the (?:available|maximum) (?:context|sequence) (?:size|length)"
     r"|context[ _](?:length|window)[^.]{0,80}exceed|exceed[^.]{0,80}context[ _](?:length|window)",
     re.IGNORECASE,
 )

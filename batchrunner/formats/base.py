@@ -1,6 +1,7 @@
 """The seam of the exporters: what they are given, and what they must do."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from batchrunner.core.continuation import Artifact
@@ -66,6 +67,8 @@ class Row(Protocol):
     def artifacts(self) -> tuple[Artifact, ...]: ...
     @property
     def flags(self) -> tuple[str, ...]: ...
+    @property
+    def copy_of(self) -> str | None: ...
 
 
 class Exporter(Protocol):
@@ -82,8 +85,12 @@ class Exporter(Protocol):
         """Return one finished row, its line end included. Never raises, whatever a provider answered."""
         ...
 
-    def mark(self) -> bytes:
-        """Return what every line ends with: by it a file is known as written from this job."""
+    def foot(self) -> bytes:
+        """Return what the file ends with."""
+        ...
+
+    def owns(self, path: Path) -> bool:
+        """Tell whether a regular file was written from this job, or has nothing in it to lose. Raises OSError."""
         ...
 
 
@@ -100,6 +107,10 @@ class ExportSummary:
     cancelled: int
     quarantined: int
     unfinished: int
+    vectors: tuple[str, ...] | None = None
+    """Of an export of vectors: its files, which are not ``out`` where there are shards, and none where there was no
+    vector.
+    """
     swept: int = 0
     """Unfinished files that earlier exports to this place left when they were killed, and that are gone now."""
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
@@ -12,6 +13,7 @@ from batchrunner.core.labels import label_of
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.formats.base import Row, exact_seconds, exact_usd, latency_ms, links
+from batchrunner.formats.replace import begins_and_ends
 
 BEFORE = b'{"id":"batch_req_%d","custom_id":%b,"response":'
 AFTER = (
@@ -53,9 +55,13 @@ class JsonlExporter:
         """Return nothing: JSON Lines has no head."""
         return b""
 
-    def mark(self) -> bytes:
-        """Return the end of each line, which names the job by its mark."""
-        return self._mark
+    def foot(self) -> bytes:
+        """Return nothing: JSON Lines end with a line."""
+        return b""
+
+    def owns(self, path: Path) -> bool:
+        """Tell whether a file is empty, or its last line names this job by its mark. Raises OSError."""
+        return begins_and_ends(path, b"", self._mark)
 
     def line(self, row: Row) -> bytes:
         """Return a row as one line.
@@ -84,9 +90,10 @@ class JsonlExporter:
 
     def _told(self, row: Row) -> bytes:
         """Return the keys that few rows have, and the end of the line."""
-        if row.ttft is None and not row.partial and not row.artifacts:
+        if row.ttft is None and not row.partial and not row.artifacts and row.copy_of is None:
             return self._mark
-        return _of_stream(row) + (self._files(row) if row.artifacts else b"") + self._mark
+        copy = b"" if row.copy_of is None else b',"copy_of":' + _encode(row.copy_of)
+        return _of_stream(row) + (self._files(row) if row.artifacts else b"") + copy + self._mark
 
     def _files(self, row: Row) -> bytes:
         """Return where the files of an answer are, and what they are: each in its answer's order."""

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -16,7 +16,7 @@ from batchrunner.core.errors import InputError, Problem
 from batchrunner.formats.lines import LineTooLong, split_lines
 from batchrunner.formats.occurrences import BareNames, first_name
 from batchrunner.formats.screen import LineProblem, check_depth, refuse_duplicates, strict, value_at
-from batchrunner.formats.source import MAX_LINE, Source
+from batchrunner.formats.source import MAX_LINE
 
 MAX_CUSTOM_ID = 512
 MAX_PRIORITY = 1000
@@ -30,6 +30,19 @@ BODY_KEYS = ("model",)
 NO_KEYS: frozenset[str] = frozenset()
 ESCAPED_LETTER = re.compile(rb"\\u00[567]")
 QUOTED = tuple(b'"%b"' % key.encode() for key in LINE_KEYS)
+
+
+class Content(Protocol):
+    """What a job file is read from: a file, or what makes one."""
+
+    @property
+    def path(self) -> str:
+        """Absolute, or ``-`` for standard input."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content from its start, decompressed."""
+        ...
 
 
 class _Raw(msgspec.Struct):
@@ -138,7 +151,7 @@ def _four(raw: bytes, number: int) -> Line | None:
     return Line(number, custom_id, line.url, body, NO_KEYS, None, (), 0, raw)
 
 
-def iter_lines(source: Source, cap: int = MAX_LINE) -> Iterator[Line | Problem]:
+def iter_lines(source: Content, cap: int = MAX_LINE) -> Iterator[Line | Problem]:
     """Yield every line that is not blank, as a Line or as the Problem it has; memory does not grow with the file.
 
     Raises InputError for what is wrong with the file as a whole, also at its end: no rows, or changed meanwhile.

@@ -36,11 +36,15 @@ class Replacement:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self.file: BinaryIO = os.fdopen(descriptor, "wb", buffering=BUFFER)
 
+    def sync(self) -> None:
+        """Put what was written on the disk, under the name of a file in the making. Raises OSError."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
     def commit(self) -> None:
         """Put the file in the target's place, on the disk. Raises DatabaseError where the disk refuses."""
         try:
-            self.file.flush()
-            os.fsync(self.file.fileno())
+            self.sync()
             self.file.close()
             reached("export.rename")
             self._path.rename(self._target)

@@ -13,27 +13,44 @@ from batchrunner.core.request import RequestState
 from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Row
 from batchrunner.formats.export_csv import CsvExporter, Text
 from batchrunner.formats.export_jsonl import JsonlExporter
-from batchrunner.formats.replace import Replacement, begins_and_ends, disk_error, is_regular, sweep, sync_folder
+from batchrunner.formats.export_parquet import ParquetExporter
+from batchrunner.formats.joined import Joined
+from batchrunner.formats.replace import Replacement, disk_error, is_regular, sweep, sync_folder
 from batchrunner.formats.terminal import Shown
 
-FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv"}
+FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 STDOUT = "-"
 Sink = BinaryIO | Shown
 
 
-def exporter_for(
-    out: str, job: Job, *, text_of: Text, kind: str | None = None, raw_cells: bool = False, artifacts: str = ""
-) -> Exporter:
-    """Return the exporter by ``kind`` (``jsonl`` or ``csv``), else by the file's suffix; standard output gets JSONL.
+def format_of(out: str) -> str | None:
+    """Return the format by the file's suffix: standard output gets JSONL; None for a suffix that names none."""
+    return "jsonl" if out == STDOUT else FORMATS.get(Path(out).suffix.lower())
 
-    ``artifacts`` is the artifacts folder as seen from the folder of ``out``.
-    Raises ConfigurationError for a suffix that names no format.
+
+def exporter_for(  # noqa: PLR0913 - what the formats can be told
+    out: str,
+    job: Job,
+    *,
+    text_of: Text,
+    kind: str | None = None,
+    raw_cells: bool = False,
+    artifacts: str = "",
+    joined: Joined | None = None,
+) -> Exporter:
+    """Return the exporter by ``kind`` (``jsonl``, ``csv``, ``parquet``), else by ``format_of``.
+
+    ``artifacts`` is the artifacts folder as seen from the folder of ``out``; ``joined`` are columns beside the answers,
+    which JSONL lines have among their extras anyway.
+    Raises ConfigurationError for a suffix that names no format, and where the extra ``data`` is needed and missing.
     """
-    kind = kind or ("jsonl" if out == STDOUT else FORMATS.get(Path(out).suffix.lower()))
+    kind = kind or format_of(out)
     if kind == "jsonl":
         return JsonlExporter(job, artifacts)
     if kind == "csv":
-        return CsvExporter(job, text_of, raw=raw_cells, artifacts=artifacts)
+        return CsvExporter(job, text_of, raw=raw_cells, artifacts=artifacts, joined=joined)
+    if kind == "parquet":
+        return ParquetExporter(job, text_of, artifacts=artifacts, joined=joined)
     raise ConfigurationError(
         f"{out}: its suffix names no format that can be written",
         hint=f"use one of {', '.join(FORMATS)}, or - for stdout",
@@ -98,7 +115,7 @@ def export(
 def is_ours(path: Path, exporter: Exporter) -> bool:
     """Tell whether a regular file was written from this job, or has nothing in it to lose."""
     try:
-        return begins_and_ends(path, exporter.head(), exporter.mark())
+        return exporter.owns(path)
     except OSError as error:
         raise ConfigurationError(f"can't read {path}: {error.strerror}", hint="export to another path") from error
 
@@ -128,6 +145,7 @@ def _write(rows: Iterable[Row], exporter: Exporter, answers: Sink, failures: Sin
         counts[row.state] += 1
         if row.state in FINISHED:
             failures.write(exporter.line(row))
+    answers.write(exporter.foot())
     counts[RequestState.SUCCEEDED] = succeeded
     return counts
 

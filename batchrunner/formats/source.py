@@ -39,6 +39,8 @@ class Source:
         self, file: IO[bytes], path: str, *, max_ratio: float = MAX_RATIO, max_bytes: int | None = None
     ) -> None:
         self.path = path
+        self.form = "JSON Lines"
+        """What it is read as, for the words of a refusal."""
         found = os.fstat(file.fileno())
         self.size = found.st_size
         self.mtime_ns = found.st_mtime_ns if path != "-" else 0
@@ -118,8 +120,8 @@ class Source:
             reason = "it is UTF-16, not UTF-8"
         if reason is not None:
             raise InputError(
-                f"{self.path} can't be read as JSON Lines: {reason}",
-                hint="a job file is UTF-8 text with one JSON object per line, plain or as .gz",
+                f"{self.path} can't be read as {self.form}: {reason}",
+                hint="it must be UTF-8 text, plain or as .gz; of JSON Lines, one JSON object per line",
                 path=self.path,
                 problems=(Problem(1, 1, reason),),
             )

@@ -81,7 +81,16 @@ class Attaching:
     def _compose(self, path: str, body: bytes) -> Sendable:
         endpoint = COMPOSING[path]
         composed = endpoint.compose(body, [self._attachments.read(wanted) for wanted in endpoint.wanted(body)])
-        return Sendable(composed, hashlib.sha256(composed.body).digest()[:16])
+        return _sendable(composed)
+
+
+def sendable(body: bytes) -> Sendable:
+    """Return a body that goes out as it is, though it is not the one that was stored."""
+    return _sendable(Composed(body, "application/json"))
+
+
+def _sendable(composed: Composed) -> Sendable:
+    return Sendable(composed, hashlib.sha256(composed.body).digest()[:16])
 
 
 def _caught(call: Callable[[str, bytes], T], path: str, body: bytes) -> T | Failure:

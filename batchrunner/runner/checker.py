@@ -13,6 +13,7 @@ import msgspec
 
 from batchrunner.core.attachments import Attachments
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.base import BadBody
@@ -71,6 +72,7 @@ def check(
     *,
     dialects: Mapping[str, str] = MappingProxyType({}),
     purpose: str | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Checked:
     """Check a job file line by line. Raises InputError with the bad lines; nothing is stored.
 
@@ -78,14 +80,15 @@ def check(
 
     ``dialects`` are the configured providers, and whose rules their fields are looked at by (``together``, ``openai``,
     ``generic``); ``purpose`` is the other file that it is to be (one of ``PURPOSES``). ``attachments`` are the local
-    files that lines may refer to; None: they may not. Memory holds 8 bytes a line, to find a repeated custom_id.
+    files that lines may refer to; None: they may not. ``tokenizer`` counts the tokens that are guessed without. Memory
+    holds 8 bytes a line, to find a repeated custom_id.
     """
     if purpose not in (None, *PURPOSES):
         raise ConfigurationError(f"a file can't be checked for {purpose!r}", hint=f"one of {', '.join(PURPOSES)}")
     with open_source(path) as file:
         if purpose == FINE_TUNE:
             return _check_examples(file)
-        compiler = Compiler(options, attachments, dialects)
+        compiler = Compiler(options, attachments, dialects, tokenizer)
         return _Check(file, options, compiler, dialects, None if purpose is None else BATCHES[purpose]).checked()
 
 

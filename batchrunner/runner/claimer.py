@@ -11,7 +11,7 @@ from batchrunner.core.attempt import Failure
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.errors import DatabaseError
 from batchrunner.core.request import Closing, Continued, Head
-from batchrunner.core.retry import AskAgain, RetryAt, Stop
+from batchrunner.core.retry import AskAgain, RetryAt, Split, Stop
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.offload import Offload
@@ -82,7 +82,7 @@ class Claimer:
             lane = self._by_id[head.lane_id]
             lane.busy.discard(head.id)
             verdict = closing.verdict
-            if isinstance(verdict, RetryAt | AskAgain):
+            if isinstance(verdict, RetryAt | AskAgain | Split):
                 lane.next_due = min(lane.next_due or verdict.not_before, verdict.not_before)
                 lane.failure = closing.outcome if type(closing.outcome) is Failure else lane.failure
             elif isinstance(verdict, Stop):

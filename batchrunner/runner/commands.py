@@ -73,6 +73,7 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
     settings: tuple[tuple[Short, Annotated[str, Meta(max_length=100_000)]], ...] = ()
     stream: bool = False
     stream_usage: bool = False
+    dedupe: bool = False
     name: Short | None = None
     tags: tuple[tuple[Short, Text], ...] = ()
     add: bool = False
@@ -99,6 +100,7 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
             settings=options.settings,
             stream=options.stream,
             stream_usage=options.stream_usage,
+            dedupe=options.dedupe,
             name=name,
             tags=tags,
             add=add,
@@ -123,6 +125,7 @@ class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown
             settings=tuple(self.settings),
             stream=self.stream,
             stream_usage=self.stream_usage,
+            dedupe=self.dedupe,
         )
 
 

@@ -5,9 +5,11 @@ from collections.abc import Collection, Sequence
 
 from batchrunner.core.attachments import Attachments, NoAttachments, Unattachable, Wanted
 from batchrunner.core.errors import ConfigurationError, Problem
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.job import JobOptions
 from batchrunner.core.request import NewRequest
 from batchrunner.endpoints.base import BadBody, Endpoint, Facts
+from batchrunner.endpoints.counting import counted
 from batchrunner.endpoints.patch import ask_for_stream, patch
 from batchrunner.endpoints.registry import BY_PATH, infer, resolve
 from batchrunner.formats.jobfile import Line
@@ -25,11 +27,17 @@ class Compiler:
 
     Local files that a line refers to are looked at (never read whole): one that could not be sent is a Problem now.
     ``providers`` are the names that a line may ask for: a line can choose among configured hosts, and bring none.
+    ``tokenizer`` counts the input tokens that are guessed otherwise.
     """
 
     def __init__(
-        self, options: JobOptions, attachments: Attachments | None = None, providers: Collection[str] = ()
+        self,
+        options: JobOptions,
+        attachments: Attachments | None = None,
+        providers: Collection[str] = (),
+        tokenizer: Tokenizer | None = None,
     ) -> None:
+        self._tokenizer = tokenizer
         self._options = options
         self._attachments = attachments or NoAttachments()
         self._providers = {options.provider, *providers}
@@ -52,6 +60,9 @@ class Compiler:
             facts = endpoint.inspect(body)
         except BadBody as bad:
             return Problem(line.number, line.body_column(bad.field), bad.reason)
+        est_in = facts.est_in
+        if self._tokenizer is not None:
+            est_in = counted(endpoint.name, body, est_in, self._tokenizer)
         digest = hashlib.sha256(body).digest()[:16]
         request = NewRequest(
             line.number,
@@ -60,7 +71,7 @@ class Compiler:
             facts.model,
             body,
             digest,
-            facts.est_in,
+            est_in,
             facts.max_out,
             line.priority,
             line.extras,

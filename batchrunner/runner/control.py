@@ -15,10 +15,12 @@ from anyio.from_thread import BlockingPortal
 from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.errors import BatchrunnerError, ConfigurationError
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.runner import commands
 from batchrunner.runner.across import Across
 from batchrunner.runner.commands import Cancel, Command, Done, Load, Refused, Tune
 from batchrunner.runner.live import Live
+from batchrunner.runner.loader import Loader
 from batchrunner.runner.mailbox import Mailbox, Taken
 from batchrunner.runner.performing import Steps, load, perform
 from batchrunner.store.base import Loading, Store
@@ -42,8 +44,10 @@ class Control:
         allow: Callable[[int], None],
         attachments: Attachments | None = None,
         folder: str | None = None,
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """``providers`` are configured here, ``attachments`` lie in ``folder``; ``allow`` allows calls, or raises."""
+        self._tokenizer = tokenizer
         self._db = db
         self._store = store
         self._clock = clock
@@ -177,8 +181,8 @@ class Control:
         with anyio.CancelScope(shield=True):
             async with self._loading, BlockingPortal() as portal:
                 across = cast(Loading, Across(self._store, partial(self._across, live, portal)))
-                known = self._attachments, self._providers
-                work = partial(load, across, self._clock, command, self._db, *known)
+                loader = Loader(across, self._clock, self._attachments, self._providers, self._tokenizer)
+                work = partial(load, loader, command, self._db)
                 loaded = await anyio.to_thread.run_sync(_caught, work)
         if isinstance(loaded, Exception):
             live.end_load()

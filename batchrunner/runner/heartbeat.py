@@ -73,7 +73,7 @@ class Heartbeat:
             for (scope, ref), halt in changed.items()
             if halt.ended is None
         ]
-        learned = {lane.lane.id: msgspec.json.encode(lane.gate.learned()) for lane in self._lanes}
+        learned = {lane.lane.id: msgspec.json.encode(lane.learned()) for lane in self._lanes}
         with anyio.CancelScope(shield=True):
             await self._offload.run(
                 lambda: queue.beat(self._runner_id, now, snapshot, learned=learned, pauses=pauses, resumed=over)

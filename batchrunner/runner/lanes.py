@@ -21,6 +21,8 @@ LONG_OUTAGE = 3600.0
 LAST_ROWS = 64
 """How many rows, at most, are the last ones."""
 _BY_A_ROW = frozenset({FailureKind.SERVER_ERROR, FailureKind.TIMEOUT, FailureKind.CONNECTION, FailureKind.BAD_REPLY})
+FLOATS = "floats"
+"""The name under which a lane keeps that it does not take base64."""
 PAUSE = "pause"
 """The kind of a level that keeps a pause instead of a bucket."""
 
@@ -85,6 +87,12 @@ class RunLane:
     """The opening of the last probe."""
     failure: Failure | None = None
     """The last failure whose row is tried again."""
+    floats: bool = False
+    """Whether vectors are asked for as numbers, since this lane was found not to take base64."""
+
+    def learned(self) -> dict[str, float]:
+        """Return what the next run should know of this lane; figures by name."""
+        return self.gate.learned() | ({FLOATS: 1.0} if self.floats else {})
 
     def levels(self, monotonic: float, now: int) -> list[BucketLevel]:
         """Return what must outlive this process: the buckets' levels, and a pause that is on."""

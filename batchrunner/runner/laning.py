@@ -8,7 +8,7 @@ from batchrunner.core.clock import Clock
 from batchrunner.core.gate import Gate
 from batchrunner.core.request import Lane
 from batchrunner.endpoints.base import Classifier
-from batchrunner.runner.lanes import RunLane
+from batchrunner.runner.lanes import FLOATS, RunLane
 from batchrunner.runner.offload import Offload
 from batchrunner.store.base import BucketLevel, LaneWork, Queue, Selection
 from batchrunner.transport.base import Transport
@@ -76,6 +76,7 @@ class LaneBuilder:
             transport=self.transports[lane.provider],
             classify=self._classifier(lane.provider),
             next_due=next_due,
+            floats=FLOATS.encode() in (learned[lane.id] or b""),
         )
         built.restore((level for level in levels if level.lane_id == lane.id), monotonic, now)
         return built

@@ -12,15 +12,20 @@ from batchrunner.core.attachments import Attachments
 from batchrunner.core.clock import Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
+from batchrunner.core.estimate import Tokenizer
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
 from batchrunner.core.request import NewRequest
+from batchrunner.endpoints.registry import BY_PATH
 from batchrunner.formats.jobfile import iter_lines
+from batchrunner.formats.prepared import Prepared
 from batchrunner.formats.source import Source, open_source
 from batchrunner.runner.compile import Compiler
 from batchrunner.store.base import DuplicateIds, Loading
 
 CHUNK = 5_000
 """Lines per transaction: few enough for memory to stay flat, many enough for the commit to cost nothing."""
+COPIED = tuple(path for path, endpoint in BY_PATH.items() if not hasattr(endpoint, "parts"))
+"""Endpoints at which one answer can stand for several lines: all but those that make files, of which each is a work."""
 SHOWN = 20
 """Problems that are kept to be shown; the rest is counted."""
 
@@ -36,6 +41,8 @@ class Loaded:
     """Lines of an ``--add`` whose body differs from the one that was loaded: left as they were."""
     gone: int = 0
     """Requests of the job that the file no longer has."""
+    copies: int = 0
+    """Lines of a whole file that are not sent, as an earlier one has the same body."""
 
 
 class Problems:
@@ -70,6 +77,8 @@ def identity(source: JobSource, options: JobOptions) -> str:
     parts: list[object] = [source.sha256, options.provider, options.endpoint, options.model, options.settings]
     if options.stream:  # else nothing: the keys of the first release stay as they are
         parts.append(["stream", options.stream_usage])
+    if options.dedupe:
+        parts.append("dedupe")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -82,10 +91,12 @@ class Loader:
         clock: Clock,
         attachments: Attachments | None = None,
         providers: Collection[str] = (),
+        tokenizer: Tokenizer | None = None,
     ) -> None:
         """``attachments`` are the local files that lines may refer to; None: they may not. ``providers`` are the
-        configured ones, which lines may ask for by name.
+        configured ones, which lines may ask for by name. ``tokenizer`` counts tokens, which are guessed without.
         """
+        self._tokenizer = tokenizer
         self._store = store
         self._clock = clock
         self._attachments = attachments
@@ -106,11 +117,18 @@ class Loader:
         file that was loaded with other options (unless ``name`` asks for a second job).
         """
         with open_source(path) as file:
-            return self._load_file(file, options, name=name, tags=tags, add=add)
+            return self.load_file(file, options, name=name, tags=tags, add=add)
 
-    def _load_file(
-        self, file: Source, options: JobOptions, *, name: str | None, tags: tuple[tuple[str, str], ...], add: bool
+    def load_file(
+        self,
+        file: Source | Prepared,
+        options: JobOptions,
+        *,
+        name: str | None,
+        tags: tuple[tuple[str, str], ...],
+        add: bool,
     ) -> Loaded:
+        """Queue an open job file, or rows and a template that make one; otherwise as ``load``."""
         source = self._fingerprint(file)
         key = identity(source, options)
         known = self._store.job_by_key(key)
@@ -131,12 +149,12 @@ class Loader:
         return self._fill(job, file, source, key)
 
     def _compiler(self, options: JobOptions) -> Compiler:
-        return Compiler(options, self._attachments, self._providers)
+        return Compiler(options, self._attachments, self._providers, self._tokenizer)
 
-    def _fingerprint(self, file: Source) -> JobSource:
+    def _fingerprint(self, file: Source | Prepared) -> JobSource:
         """Hash the file, unless a job was loaded from it and size and modification time are as they were."""
         for job in self._store.jobs_by_path(file.path):
-            if (job.source.size, job.source.mtime_ns) == (file.size, file.mtime_ns) and file.path != "-":
+            if file.mtime_ns and (job.source.size, job.source.mtime_ns) == (file.size, file.mtime_ns):
                 return job.source
         return file.fingerprint()
 
@@ -156,18 +174,19 @@ class Loader:
                     hint=f"continue it with the same options, or load a second job with --name {job.name}-2",
                 )
 
-    def _fill(self, job: Job, file: Source, source: JobSource, key: str) -> Loaded:
+    def _fill(self, job: Job, file: Source | Prepared, source: JobSource, key: str) -> Loaded:
         problems = Problems()
         try:
             self._store_all(job.id, chunks(file, self._compiler(job.options), problems), problems)
             if problems.count:
                 raise problems.refuse(source.path)
+            copies = self._store.mark_copies(job.id, COPIED) if job.options.dedupe else 0
             reached("load.seal")
             job = self._store.seal(job.id, source, key)
         except BaseException:
             self._store.discard(job.id)
             raise
-        return Loaded(job=job, added=job.lines)
+        return Loaded(job=job, added=job.lines, copies=copies)
 
     def _store_all(self, job_id: int, parts: Iterable[Sequence[NewRequest]], problems: Problems) -> None:
         """Queue chunk after chunk, each while the next one is being read: SQLite and the parser use a core each."""
@@ -191,27 +210,28 @@ class Loader:
                 lines.add(line)
             self._store.add(job_id, [request for request in chunk if request.line not in lines])
 
-    def _add(self, job: Job, file: Source, source: JobSource, options: JobOptions, key: str) -> Loaded:
+    def _add(self, job: Job, file: Source | Prepared, source: JobSource, options: JobOptions, key: str) -> Loaded:
         """Take the lines that are new, once the whole file is known to be sound."""
         counted, added = self._compare(job, file, options), 0
         for chunk in chunks(file, self._compiler(options), Problems()):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
             fresh = [request for request in chunk if request.custom_id not in known]
-            self._store.add(job.id, fresh)
+            self._store.add(job.id, fresh, copies=COPIED if options.dedupe else ())
             added += len(fresh)
         return Loaded(
             job=self._store.seal(job.id, source, key), added=added, changed=counted.changed, gone=counted.gone
         )
 
-    def _changed(self, job: Job, file: Source, options: JobOptions) -> InputError:
+    def _changed(self, job: Job, file: Source | Prepared, options: JobOptions) -> InputError:
         counted = self._compare(job, file, options)
+        what = file.path if isinstance(file, Source) else f"{file.path}, or the template for it,"
         return InputError(
-            f"{file.path} changed since it was loaded as job {job.id} ({job.name}):"
+            f"{what} changed since it was loaded as job {job.id} ({job.name}):"
             f" {counted.changed:,} lines differ, {counted.new:,} are new, {counted.gone:,} are gone",
             hint=f"--add takes the {counted.new:,} new lines into the job; --name NAME loads the file as a second job",
         )
 
-    def _compare(self, job: Job, file: Source, options: JobOptions) -> "_Compared":
+    def _compare(self, job: Job, file: Source | Prepared, options: JobOptions) -> "_Compared":
         problems, same, changed, new = Problems(), 0, 0, 0
         for chunk in chunks(file, self._compiler(options), problems):
             known = self._store.digests(job.id, [request.custom_id for request in chunk])
@@ -234,7 +254,7 @@ class _Compared:
     gone: int
 
 
-def chunks(file: Source, compiler: Compiler, problems: Problems) -> Iterator[list[NewRequest]]:
+def chunks(file: Source | Prepared, compiler: Compiler, problems: Problems) -> Iterator[list[NewRequest]]:
     """Yield a file's requests by the chunk; its bad lines go to ``problems``."""
     chunk: list[NewRequest] = []
     for line in iter_lines(file):
@@ -267,7 +287,7 @@ def _stem(path: str) -> str:
 
 
 def _difference(old: JobOptions, new: JobOptions) -> str:
-    names = ("provider", "endpoint", "model", "settings", "stream", "stream_usage")
+    names = ("provider", "endpoint", "model", "settings", "stream", "stream_usage", "dedupe")
     return ", ".join(
         f"{name} {getattr(old, name)!r}, now {getattr(new, name)!r}"
         for name in names

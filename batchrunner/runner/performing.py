@@ -1,17 +1,17 @@
 """Commands, done: what a command does to the store, whoever holds the database."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import cast
 
-from batchrunner.core.attachments import Attachments
-from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.job import Job, JobState
+from batchrunner.core.job import Job, JobOptions, JobState
+from batchrunner.formats.prepared import Prepared
 from batchrunner.runner import commands
 from batchrunner.runner.commands import Cancel, Done, Load, PauseFact, Resume, Retry, targets
 from batchrunner.runner.loader import Loaded, Loader, refuse_own_files
 from batchrunner.store.base import Loading, Pause, Store
 
+Tags = tuple[tuple[str, str], ...]
 Steps = Generator[None, None, Done]
 """One transaction between two yields: a live run commits in between."""
 
@@ -92,13 +92,19 @@ def refuse_cancelled(job: Job) -> Job:
     return job
 
 
-def load(
-    store: Loading, clock: Clock, command: Load, db: str, attachments: Attachments | None, providers: Collection[str]
-) -> Loaded:
+def load(loader: Loader, command: Load, db: str) -> Loaded:
     """Queue the file of a command, or find the job that it already is. Raises InputError, ConfigurationError."""
     refuse_own_files(command.path, db)
-    loader = Loader(store, clock, attachments, providers)
     done = loader.load(command.path, command.options, name=command.name, tags=command.tags, add=command.add)
+    refuse_cancelled(done.job)
+    return done
+
+
+def load_prepared(
+    loader: Loader, prepared: Prepared, options: JobOptions, *, name: str | None, tags: Tags, add: bool
+) -> Loaded:
+    """Queue what rows and a template make, or find the job that it already is. Raises as ``load``."""
+    done = loader.load_file(prepared, options, name=name, tags=tags, add=add)
     refuse_cancelled(done.job)
     return done
 

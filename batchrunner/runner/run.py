@@ -129,7 +129,7 @@ class Run:
         return take(
             self._lanes,
             self.tally,
-            total=self._total,
+            total=self._total + self.tally.split,
             air=corridor.dispatcher.air if corridor is not None else 0,
             concurrency=self.concurrency,
             clock=self.parts.clock,
@@ -206,12 +206,15 @@ class Run:
 
     def _changed(self, concurrency: int, remaining: int) -> None:
         self.concurrency = concurrency
-        self._total = remaining + self.tally.succeeded + self.tally.failed
+        self._total = remaining + self.tally.succeeded + self.tally.failed - self.tally.split
 
     def _pause_changed(self, halt: Halt) -> None:
         """Have a pause that began, was given up or ended written down, and told."""
         self._heartbeat.changed(halt)
-        self._bell.ring(event_of(halt), pause_facts(halt, left=self._total - self.tally.succeeded - self.tally.failed))
+        self._bell.ring(
+            event_of(halt),
+            pause_facts(halt, left=self._total + self.tally.split - self.tally.succeeded - self.tally.failed),
+        )
 
     def _tick(self) -> None:
         """Do what is due once a second."""

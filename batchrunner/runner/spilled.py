@@ -9,14 +9,14 @@ import msgspec
 
 from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.request import Closing, Continued, Opening, Release, Settled
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed, Verdict
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Split, Stop, Succeed, Verdict
 from batchrunner.core.usage import Usage, UsageFrom
 
 _PREFIX: Final = struct.Struct("<II")
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
-    """A closing as it is written. Of reply and failure one is set, of the five verdicts at most one."""
+    """A closing as it is written. Of reply and failure one is set, of the six verdicts at most one."""
 
     attempt_id: int
     opening: Opening
@@ -36,6 +36,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True):
     sent: bytes | None = None
     again: AskAgain | None = None
     fall_back: FallBack | None = None
+    split: Split | None = None
 
 
 class Record(msgspec.Struct, array_like=True, frozen=True):
@@ -96,6 +97,7 @@ def record_of(closing: Closing) -> Record:
             *(closing.usage, closing.usage_from, closing.cost, closing.ttfb, closing.ttft, closing.sent),
             verdict if isinstance(verdict, AskAgain) else None,
             verdict if isinstance(verdict, FallBack) else None,
+            verdict if isinstance(verdict, Split) else None,
         )
     )
 
@@ -131,7 +133,7 @@ def closing_of(kept: Kept) -> Closing:
     if outcome is None:
         raise ValueError("a spilled attempt brought neither an answer nor a failure")
     verdicts: Iterable[Verdict | None]
-    verdicts = (kept.retry, kept.give_up, kept.stop, kept.again, kept.fall_back, Succeed())
+    verdicts = (kept.retry, kept.give_up, kept.stop, kept.again, kept.fall_back, kept.split, Succeed())
     verdict = next(verdict for verdict in verdicts if verdict is not None)
     return Closing(
         kept.attempt_id,

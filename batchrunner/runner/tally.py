@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from batchrunner.core.attempt import Billing, Failure, Reply, Use
 from batchrunner.core.clock import MINUTE, SECOND
 from batchrunner.core.request import Closing
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Succeed
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Split, Succeed
 from batchrunner.core.usage import UsageFrom
 
 
@@ -21,6 +21,10 @@ class Tally:
     retried: int = 0
     asked_again: int = 0
     """Answers that were put by for a better or a longer one."""
+    split: int = 0
+    """Packs that were halved: each is one request more."""
+    texts: int = 0
+    """Texts whose vectors came, in packs."""
     flagged: int = 0
     """Of those that succeeded, the ones whose answer is flagged."""
     tokens_in: int = 0
@@ -60,10 +64,24 @@ class Tally:
 
     def _add(self, closing: Closing) -> None:
         self.attempts += 1
+        self._add_verdict(closing)
+        if isinstance(closing.outcome, Failure):
+            self.errors[closing.outcome.kind.value] += 1
+        if closing.ttft is not None:
+            self.streams += 1
+            self.ttft += closing.ttft
+        if closing.usage is not None:
+            self.tokens_in += closing.usage.input
+            self.tokens_out += closing.usage.output
+        self._add_money(closing)
+
+    def _add_verdict(self, closing: Closing) -> None:
         verdict = closing.verdict
         if isinstance(verdict, Succeed):
             self.succeeded += 1
-            self.flagged += isinstance(closing.outcome, Reply) and bool(closing.outcome.flags)
+            if isinstance(closing.outcome, Reply):
+                self.flagged += bool(closing.outcome.flags)
+                self.texts += 0 if closing.outcome.vectors is None else closing.outcome.vectors.count
             if self.put_by:
                 self.put_by.pop(closing.opening.head.id, None)
         elif isinstance(verdict, FallBack):
@@ -77,15 +95,8 @@ class Tally:
             self.failed += 1
         elif isinstance(verdict, RetryAt):
             self.retried += 1
-        if isinstance(closing.outcome, Failure):
-            self.errors[closing.outcome.kind.value] += 1
-        if closing.ttft is not None:
-            self.streams += 1
-            self.ttft += closing.ttft
-        if closing.usage is not None:
-            self.tokens_in += closing.usage.input
-            self.tokens_out += closing.usage.output
-        self._add_money(closing)
+        elif isinstance(verdict, Split):
+            self.split += 1
 
     def _take_after_all(self, request_id: int) -> None:
         """Count the answer that a request falls back to as used, as the books do, if it was bought in this run."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from batchrunner.core.attachments import Composed
-from batchrunner.core.attempt import Failure, Outcome, Pending, Reply
+from batchrunner.core.attempt import Failure, FailureKind, Outcome, Pending, Reply
 from batchrunner.core.clock import SECOND, Clock
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.doubles import Doubles
@@ -11,16 +11,17 @@ from batchrunner.core.estimate import deadline
 from batchrunner.core.hints import LimitHints
 from batchrunner.core.http import HttpCall, HttpReply
 from batchrunner.core.request import Head, Opened, Opening
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, RetryPolicy, Stop, Verdict
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, RetryPolicy, Scope, Stop, Verdict
 from batchrunner.core.usage import Usage
 from batchrunner.endpoints.limitheaders import read_limits
 from batchrunner.endpoints.registry import BY_PATH
-from batchrunner.runner.attaching import Attaching, Sendable
+from batchrunner.runner.attaching import Attaching, Sendable, sendable
 from batchrunner.runner.dispatcher import Dispatcher
 from batchrunner.runner.inbox import Inbox
 from batchrunner.runner.judging import Judging
 from batchrunner.runner.lanes import Ready, RunLane, Ticket
 from batchrunner.runner.ledger import Ledger
+from batchrunner.runner.packs import Packs
 from batchrunner.runner.rates import card_of
 from batchrunner.runner.rowages import RowAges
 from batchrunner.runner.settle import close, estimate_usage
@@ -63,6 +64,7 @@ class Workers:
         self._ages = ages
         self._keep_partial = keep_partial
         self._judging = judging or Judging()
+        self._packs = Packs()
 
     async def run(self, inbox: Inbox) -> None:
         """Send what comes in until the inbox is closed and empty."""
@@ -83,6 +85,9 @@ class Workers:
         if opened.composed:
             await self._buy_composed(ready)
             return
+        if opened.pack is not None:
+            await self._buy_pack(ready)
+            return
         reached("send")
         feed = BY_PATH[ticket.opening.head.endpoint].feed(opened.body)
         answer = await ticket.lane.transport.send(self._call(ticket.opening, opened), feed)
@@ -90,6 +95,16 @@ class Workers:
         pending = self._settle(ticket, opened, answer)
         if pending is not None:
             await self._steps.begin(ticket, opened, pending, 0.0 if isinstance(answer, Failure) else answer.ttfb)
+
+    async def _buy_pack(self, ready: Ready) -> None:
+        """Send a pack, asking for vectors in the form that its lane takes."""
+        ticket, opened = ready
+        asked = opened._replace(body=self._packs.body(opened, floats=ticket.lane.floats))
+        sent = None if asked.body == opened.body else sendable(asked.body)
+        reached("send")
+        answer = await ticket.lane.transport.send(self._call(ticket.opening, asked))
+        reached("answered")
+        self._settle(ticket, asked, answer, sent)
 
     async def _buy_composed(self, ready: Ready) -> None:
         """Make what is sent, from the body and the files that it refers to, and send it."""
@@ -113,8 +128,7 @@ class Workers:
         """Judge and record what came; return what goes on later instead of ending."""
         lane, opening, permit = ticket
         head = opening.head
-        endpoint = BY_PATH[head.endpoint]
-        outcome = answer if isinstance(answer, Failure) else endpoint.read(answer, lane.classify)
+        outcome = answer if isinstance(answer, Failure) else self._read(lane, head, opened, answer)
         if isinstance(outcome, Reply):
             outcome = self.doubles.refuse(lane.lane.provider, head, outcome) or outcome
         elif isinstance(outcome, Pending):
@@ -127,9 +141,12 @@ class Workers:
         if isinstance(outcome, Reply) and self._judging.concerns(opened, outcome):
             outcome, again = self._judging.judge(head.endpoint, opened, outcome, now)
         lane.gate.settle(permit, outcome, monotonic, _hints(lane, answer, outcome, monotonic))
-        verdict = again or self._judge(ticket, outcome, now)
+        verdict = again or self._judge(ticket, outcome, now, pack=opened.pack is not None)
         if self._ages is not None:
             verdict = self._ages.judge(opening, outcome, verdict)
+        if opened.pack is not None:
+            verdict, refused = self._packs.judge(head.job_id, opened.body, outcome, verdict, now)
+            lane.floats = lane.floats or refused
         if isinstance(verdict, GiveUp) and opened.answered:
             verdict = FallBack(verdict.kind)
         if isinstance(outcome, Failure) and not (self._keep_partial and isinstance(verdict, GiveUp)):
@@ -148,6 +165,11 @@ class Workers:
         self._ledger.record(closing if sent is None else closing._replace(sent=sent.digest))
         return None
 
+    def _read(self, lane: RunLane, head: Head, opened: Opened, answer: HttpReply) -> Outcome | Pending:
+        if opened.pack is None:
+            return BY_PATH[head.endpoint].read(answer, lane.classify)
+        return self._packs.read(head.job_id, opened.pack, opened.body, answer, lane.classify)
+
     def _call(self, opening: Opening, opened: Opened, composed: Composed | None = None) -> HttpCall:
         head = opening.head
         longest = deadline(head.max_out)
@@ -160,7 +182,7 @@ class Workers:
             return call
         return call._replace(body=composed.body, content_type=composed.content_type)
 
-    def _judge(self, ticket: Ticket, outcome: Outcome, now: int) -> Verdict:
+    def _judge(self, ticket: Ticket, outcome: Outcome, now: int, *, pack: bool = False) -> Verdict:
         lane, opening, permit = ticket
         head = opening.head
         shared = lane.gate.shared(permit) and not lane.blames(outcome, self._clock.monotonic())
@@ -171,6 +193,8 @@ class Workers:
             return verdict
         if not lane.gate.evidence(verdict.kind):
             return self._policy.again(head.attempts, now, self._dice)
+        if pack and verdict.kind is FailureKind.MISCONFIGURED:
+            verdict = verdict._replace(scope=Scope.LANE)  # what packs ask for may be right for another model
         self._stopped(lane, verdict)
         return verdict
 

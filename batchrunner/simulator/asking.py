@@ -11,6 +11,7 @@ from batchrunner.simulator.bill import Units
 from batchrunner.simulator.calls import Call, Endpoint, Reader, paints_by_token, read_call
 from batchrunner.simulator.errors import Refusal
 from batchrunner.simulator.files import TYPES
+from batchrunner.simulator.packs import read_embedding
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import tokens_of
 from batchrunner.simulator.verdicts import Arrival
@@ -122,6 +123,7 @@ def _within(value: Any, low: int, high: int) -> bool:
 
 
 READERS: Final[Mapping[str, Reader]] = {
+    "embeddings": read_embedding,
     "images": read_image,
     "speech": read_speech,
     "videos": read_video,

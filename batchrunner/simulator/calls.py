@@ -21,8 +21,6 @@ Endpoint = Literal[
 ]  # fmt: skip
 Reader = Callable[[str, dict[str, Any], Settings], "Call | Refusal"]
 
-_MAX_TEXTS: Final = 2048
-_MAX_TOKENS_PER_REQUEST: Final = 300_000
 _RERANK_FIELDS: Final = frozenset({"model", "query", "documents", "top_n", "return_documents", "rank_fields"})
 
 
@@ -99,7 +97,7 @@ def _read_chat(model: str, body: dict[str, Any], settings: Settings) -> Call | R
 
 def _read_completion(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
     prompt = body.get("prompt")
-    prompts = _texts(prompt)
+    prompts = texts_of(prompt)
     # Together takes one string, OpenAI also lists of strings and of token numbers.
     if not prompts or (settings.flavour == "together" and not isinstance(prompt, str)):
         return Refusal(400, "'prompt' is missing or of the wrong type", param="prompt")
@@ -108,7 +106,7 @@ def _read_completion(model: str, body: dict[str, Any], settings: Settings) -> Ca
         model=model,
         body=body,
         texts=prompts,
-        input_tokens=sum(map(_text_tokens, prompts)),
+        input_tokens=sum(map(text_tokens, prompts)),
     )
     return _with_sampling(call, settings, default_max=16 if settings.flavour == "openai" else None)
 
@@ -123,11 +121,11 @@ def _with_sampling(call: Call, settings: Settings, *, default_max: int | None) -
     most = default_max if most is None else most
     choices = body.get("n")
     choices = 1 if choices is None else choices
-    if most is not None and (not _is_int(most) or most < 1):
+    if most is not None and (not is_int(most) or most < 1):
         return Refusal(400, "'max_tokens' must be an integer of at least 1", param="max_tokens")
-    if not _is_int(choices) or not 1 <= choices <= 128:
+    if not is_int(choices) or not 1 <= choices <= 128:
         return Refusal(400, "'n' must be an integer from 1 to 128", param="n")
-    context = _context(call.model, settings)
+    context = context_for(call.model, settings)
     if call.input_tokens >= context or call.input_tokens + (most or 0) > context:
         return errors.context_exceeded(settings.flavour, context, call.input_tokens, most or 0)
     return Call(
@@ -142,36 +140,6 @@ def _with_sampling(call: Call, settings: Settings, *, default_max: int | None) -
     )
 
 
-def _read_embedding(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
-    texts = _texts(body.get("input"))
-    if not texts:
-        return Refusal(400, "'input' must be a text or a list of texts that is not empty", param="input")
-    if body.get("encoding_format") not in (None, "float", "base64"):
-        return Refusal(400, "'encoding_format' must be 'float' or 'base64'", param="encoding_format")
-    wanted = body.get("dimensions")
-    if wanted is not None and (not _is_int(wanted) or wanted < 1 or not _may_shorten(model, settings)):
-        return Refusal(400, "This model does not support specifying dimensions.", param="dimensions")
-    lengths = [_text_tokens(text) for text in texts]
-    context = _context(model, settings)
-    if settings.flavour == "openai":
-        if len(texts) > _MAX_TEXTS:
-            return Refusal(400, f"'input' has {len(texts)} items, {_MAX_TEXTS} are allowed", param="input")
-        if not all(lengths):
-            return Refusal(400, "'$.input' is invalid: an empty text cannot be embedded.", param="input")
-        if sum(lengths) > _MAX_TOKENS_PER_REQUEST:
-            return Refusal(400, f"Requested {sum(lengths)} tokens, max {_MAX_TOKENS_PER_REQUEST} tokens per request")
-        if max(lengths) > context:
-            return errors.context_exceeded("openai", context, max(lengths), 0)
-    # Together cuts a text that is too long, silently.
-    return Call(
-        endpoint="embeddings",
-        model=model,
-        body=body,
-        texts=texts,
-        input_tokens=sum(min(length, context) for length in lengths),
-    )
-
-
 def _read_rerank(model: str, body: dict[str, Any], settings: Settings) -> Call | Refusal:
     unknown = body.keys() - _RERANK_FIELDS
     if settings.flavour == "together" and unknown:
@@ -181,7 +149,7 @@ def _read_rerank(model: str, body: dict[str, Any], settings: Settings) -> Call |
         return Refusal(400, "'query' must be a text", param="query")
     if not isinstance(documents, list) or not documents or not all(isinstance(each, str | dict) for each in documents):
         return Refusal(400, "'documents' must be a list of texts or objects", param="documents")
-    if top is not None and (not _is_int(top) or top < 1):
+    if top is not None and (not is_int(top) or top < 1):
         return Refusal(400, "'top_n' must be an integer of at least 1", param="top_n")
     texts = tuple(map(_document_text, documents))
     return Call(
@@ -199,7 +167,7 @@ def _read_response(model: str, body: dict[str, Any], settings: Settings) -> Call
     if not isinstance(given, str | list) or not given:
         return Refusal(400, "Missing required parameter: 'input'.", code="missing_required_parameter", param="input")
     most = body.get("max_output_tokens")
-    if most is not None and (not _is_int(most) or most < 16):
+    if most is not None and (not is_int(most) or most < 16):
         return Refusal(400, "'max_output_tokens' must be an integer of at least 16", param="max_output_tokens")
     items = [{"content": given}] if isinstance(given, str) else given
     call = Call(endpoint="responses", model=model, body=body, texts=(), input_tokens=sum(map(message_tokens, items)))
@@ -226,7 +194,7 @@ def _read_score(model: str, body: dict[str, Any], _: Settings) -> Call | Refusal
     return Call(endpoint="score", model=model, body=body, texts=pairs, input_tokens=tokens)
 
 
-def _texts(value: Any) -> tuple[Any, ...] | None:
+def texts_of(value: Any) -> tuple[Any, ...] | None:
     """One text, texts, token numbers, or lists of token numbers, as a tuple; None if it is nothing of the kind."""
     if isinstance(value, str):
         return (value,)
@@ -234,14 +202,15 @@ def _texts(value: Any) -> tuple[Any, ...] | None:
         return None
     if all(isinstance(each, str) for each in value):
         return tuple(value)
-    if all(map(_is_int, value)):
+    if all(map(is_int, value)):
         return (tuple(value),)
-    if all(isinstance(each, list) and each and all(map(_is_int, each)) for each in value):
+    if all(isinstance(each, list) and each and all(map(is_int, each)) for each in value):
         return tuple(tuple(each) for each in value)
     return None
 
 
-def _text_tokens(text: Any) -> int:
+def text_tokens(text: Any) -> int:
+    """Length of a text, or of a text that came as token numbers."""
     return tokens_of(text) if isinstance(text, str) else len(text)
 
 
@@ -252,22 +221,19 @@ def _document_text(document: str | dict[str, Any]) -> str:
     return text if isinstance(text, str) else msgspec.json.encode(document).decode()
 
 
-def _context(model: str, settings: Settings) -> int:
+def context_for(model: str, settings: Settings) -> int:
+    """How many tokens a model takes."""
     return catalogue.context_of(model) if settings.context_length is None else settings.context_length
 
 
-def _may_shorten(model: str, settings: Settings) -> bool:
-    return settings.flavour == "openai" and "ada-002" not in model
-
-
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> bool:
+    """Whether a JSON value is a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 _READERS: Final[dict[str, Reader]] = {
     "chat": _read_chat,
     "completions": _read_completion,
-    "embeddings": _read_embedding,
     "rerank": _read_rerank,
     "responses": _read_response,
     "moderations": _read_moderation,

@@ -38,7 +38,17 @@ A call that asked for no stream is answered as ever."""
 UNPROCESSED_KINDS: Final = frozenset({"keepalive_race", "refused"})
 """The call is never looked at: nothing is done, nothing is billed, and no byte is answered."""
 
-BODY_KINDS: Final = frozenset(
+VECTOR_KINDS: Final = frozenset(
+    {
+        *("nan_vector", "infinite_vector", "null_vector", "short_vector", "other_dimensions"),
+        *("fewer_vectors", "more_vectors", "wrong_index", "double_index", "shuffled"),
+        *("cut_base64", "half_number"),
+    }
+)
+"""Done and billed; vectors that are none, too few or too many, or not where they belong. `shuffled` is a good answer in
+another order; `cut_base64` and `half_number` harm base64 alone. Whatever is no embedding is answered as ever."""
+
+BODY_KINDS: Final = VECTOR_KINDS | frozenset(
     {
         *("truncated_json", "empty200", "html200", "null200", "array200", "deep200", "no_choices", "no_finish"),
         *("status204", "status205", "status999"),
@@ -125,3 +135,10 @@ def draw_fault(
         if throw < 0:
             return kind
     return None
+
+
+def befalling(fault: str | None, endpoint: str, *, streamed: bool) -> str | None:
+    """The fault, or None where it can't befall such a call: streams and vectors have faults of their own."""
+    if (fault in STREAM_KINDS and not streamed) or (fault in VECTOR_KINDS and endpoint != "embeddings"):
+        return None
+    return fault

@@ -52,6 +52,8 @@ class Entry(msgspec.Struct, kw_only=True):
     cached_tokens: int = 0
     output_tokens: int = 0
     """Tokens really processed and billed; 0 if it is not billed."""
+    texts: int = 0
+    """Texts that it embedded; 0 if it is not billed. A text that comes twice, in one call or in two, counts twice."""
     units: Units | None = None
     """What it took beside its tokens; None if nothing, or if it is not billed."""
     charge: int | None = None
@@ -152,7 +154,7 @@ class Ledger:
     def stats(self) -> dict[str, Any]:
         """Totals as JSON types."""
         repeats = [count - 1 for count in self.duplicates().values()]
-        used = ("input_tokens", "cached_tokens", "output_tokens")
+        used = ("input_tokens", "cached_tokens", "output_tokens", "texts")
         names = ("requests", "processed", "billed", *used, "retries")
         return {
             **{name: self.totals[name] for name in (*names, "written", "unwritten")},
@@ -197,6 +199,7 @@ class Ledger:
             self.totals["input_tokens"] += entry.input_tokens
             self.totals["cached_tokens"] += entry.cached_tokens
             self.totals["output_tokens"] += entry.output_tokens
+            self.totals["texts"] += entry.texts
             self._bill(entry)
 
     def _bill(self, entry: Entry) -> None:

@@ -19,7 +19,7 @@ from batchrunner.simulator import answers, asking, catalogue, errors, neighbours
 from batchrunner.simulator.answers import Work
 from batchrunner.simulator.calls import Call, Endpoint
 from batchrunner.simulator.errors import Refusal
-from batchrunner.simulator.faults import BODY_KINDS, STREAM_KINDS, WIRE_KINDS, check_kind, dice, draw_fault
+from batchrunner.simulator.faults import BODY_KINDS, STREAM_KINDS, WIRE_KINDS, befalling, check_kind, dice, draw_fault
 from batchrunner.simulator.headers import limit_headers, retry_after
 from batchrunner.simulator.ledger import Ledger
 from batchrunner.simulator.limits import Limiter
@@ -264,8 +264,7 @@ class Provider:
         made = self._looks.make(work, settings, arrival, call_id)
         buckets = self._limiter.buckets(work.call.model, arrival.time)
         extra = {"x-request-id": call_id, **limit_headers(buckets, settings, arrival.time)}
-        if fault in STREAM_KINDS and not work.call.streamed:
-            fault = None
+        fault = befalling(fault, endpoint, streamed=work.call.streamed)
         verdict = verdicts.served(work, made.answer, answers.usage_of(work, settings), fault, extra, settings)
         if made.sound is not None:
             verdict = verdicts.as_bytes(verdict, *made.sound)

@@ -14,6 +14,8 @@ from batchrunner.simulator.faults import FaultBy, check_faults, parse_faults
 Flavour = Literal["together", "openai"]
 RetryAfterStyle = Literal["seconds", "decimal", "date", "past_date", "ms", "absurd", "malformed", "negative", "none"]
 LimitType = Literal["model", "dynamic", "account"]
+LongTexts = Literal["cut", "refuse"]
+Base64Vectors = Literal["give", "refuse", "ignore"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,14 @@ class Settings:
     """Context of every model in tokens; None: what the catalogue says, else 131,072."""
     embedding_dimensions: int | None = None
     """Length of every vector; None: what the catalogue says, else 1,024."""
+    max_texts: int | None = None
+    """Most texts that one call may embed; None: 2,048 (openai), any number (together)."""
+    max_request_tokens: int | None = None
+    """Most tokens of all texts of such a call together; None: 300,000 (openai), any number (together)."""
+    long_texts: LongTexts | None = None
+    """A text to embed that is longer than the context: cut silently (together), or its call refused (openai)."""
+    base64_vectors: Base64Vectors = "give"
+    """Where a call asks for vectors as base64: give them so, answer 400, or give numbers all the same."""
     max_body_bytes: int = 32 * 1024 * 1024
     """A longer request is answered with 413."""
     poison: str = ""
@@ -145,8 +155,10 @@ class Settings:
                 raise ValueError(f"{name}: {value} must be at least 0")
         if self.tokens_per_second is not None and self.tokens_per_second <= 0:
             raise ValueError(f"tokens_per_second: {self.tokens_per_second} must be more than 0")
-        if self.embedding_dimensions is not None and self.embedding_dimensions < 1:
-            raise ValueError(f"embedding_dimensions: {self.embedding_dimensions} must be at least 1")
+        for name in ("embedding_dimensions", "max_texts", "max_request_tokens"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: {value} must be at least 1")
 
     def patched(self, patch: Mapping[str, Any]) -> Settings:
         """A copy with the fields of `patch` (JSON types; `faults` also as text). ValueError names what is wrong."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from batchrunner.simulator.faults import VECTOR_KINDS
+from batchrunner.simulator.oddvectors import breaks_json, spoil_vectors
+
 SAME_ID: Final = "the-same-id-for-everybody"
 _DEEP: Final = 100_000
 
@@ -40,11 +43,11 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
     elif fault == "no_choices":
         answer[items] = []
     elif fault == "no_finish":
-        for item in answer[items]:
-            if isinstance(item, dict):
-                item.pop("finish_reason", None)
+        _forget_the_finish(answer[items])
     elif fault == "same_id":
         answer["id"] = SAME_ID
+    elif fault in VECTOR_KINDS:
+        spoil_vectors(answer[items], fault)
     if fault in ("no_usage", "null_usage"):
         answer |= {"usage": None} if fault == "null_usage" else {}
         return None
@@ -53,7 +56,13 @@ def spoil(answer: dict[str, Any], usage: dict[str, Any] | None, fault: str | Non
         return None
     if usage is not None:
         answer["usage"] = usage
-    return usage
+    return None if breaks_json(answer, fault) else usage
+
+
+def _forget_the_finish(items: Any) -> None:
+    for item in items:
+        if isinstance(item, dict):
+            item.pop("finish_reason", None)
 
 
 def _write_badly(answer: dict[str, Any], key: str, fault: str) -> None:

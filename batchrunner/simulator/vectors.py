@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
+import math
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from batchrunner.simulator import catalogue
 from batchrunner.simulator.answers import Work
+from batchrunner.simulator.packs import dimensions_for
 from batchrunner.simulator.settings import Settings
 from batchrunner.simulator.text import digest_of, fraction
 
@@ -18,15 +20,13 @@ from batchrunner.simulator.text import digest_of, fraction
 def embedding_answer(work: Work, settings: Settings) -> dict[str, Any]:
     """Embeddings without usage, in the order of the input; base64 of little-endian float32 if the call asks for it."""
     call = work.call
-    size = (
-        catalogue.dimensions_of(call.model) if settings.embedding_dimensions is None else settings.embedding_dimensions
-    )
-    size = min(size, call.body.get("dimensions") or size)
-    packed = call.body.get("encoding_format") == "base64"
-    data = []
-    for index, text in enumerate(call.texts):
-        vector = vector_of(call.model, text, size)
-        data.append({"object": "embedding", "index": index, "embedding": pack(vector) if packed else vector})
+    size = call.body.get("dimensions") or dimensions_for(call.model, settings)
+    asked = call.body.get("encoding_format") == "base64" and settings.base64_vectors == "give"
+    write = packed if asked else written
+    data = [
+        {"object": "embedding", "index": index, "embedding": write(call.model, text, size)}
+        for index, text in enumerate(call.texts)
+    ]
     return {"object": "list", "model": call.model, "data": data}
 
 
@@ -53,17 +53,60 @@ def rerank_answer(work: Work, settings: Settings, *, call_id: str) -> dict[str, 
 def vector_of(model: str, text: Any, size: int) -> list[float]:
     """A vector of length 1 (to seven digits) for a text or a tuple of token numbers.
 
-    Eight decimals: the same float32 results from the JSON numbers and from base64.
+    Eight decimals: the same float32 results from the JSON numbers and from base64. Two numbers at a time are a point on
+    a circle that the text's hash chooses, so that a shorter vector (of an even size) is the beginning of a longer one,
+    made as long as 1 again.
     """
-    marks = hashlib.shake_256(msgspec.json.encode([model, text])).digest(size)
-    scale = sum((mark - 127.5) ** 2 for mark in marks) ** -0.5
-    table = [round((mark - 127.5) * scale, 8) for mark in range(256)]
-    return [table[mark] for mark in marks]
+    (pairs, _, _), (last, _, _) = _turns((size + 1) // 2)
+    marks = _marks(model, text, size)
+    points = [*map(pairs.__getitem__, marks[: size // 2]), *map(last.__getitem__, marks[size // 2 :])]
+    return [value for point in points for value in point]
 
 
-def pack(vector: list[float]) -> str:
-    """Base64 of consecutive little-endian IEEE-754 float32."""
-    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode("ascii")
+def written(model: str, text: Any, size: int) -> msgspec.Raw:
+    """The same vector as a JSON list."""
+    (_, pairs, _), (_, last, _) = _turns((size + 1) // 2)
+    marks = _marks(model, text, size)
+    return msgspec.Raw(b"[%b]" % b",".join(_chosen(pairs, last, marks, size)))
+
+
+def packed(model: str, text: Any, size: int) -> str:
+    """The same vector as base64 of consecutive little-endian IEEE-754 float32."""
+    (_, _, pairs), (_, _, last) = _turns((size + 1) // 2)
+    marks = _marks(model, text, size)
+    return base64.b64encode(b"".join(_chosen(pairs, last, marks, size))).decode("ascii")
+
+
+class _Turn(NamedTuple):
+    """Two numbers of a vector, or a single last one, in every form: one for each byte of the hash."""
+
+    values: list[tuple[float, ...]]
+    texts: list[bytes]
+    numbers: list[bytes]
+
+
+def _marks(model: str, text: Any, size: int) -> bytes:
+    return hashlib.shake_128(msgspec.json.encode([model, text])).digest((size + 1) // 2)
+
+
+def _chosen(pairs: list[bytes], last: list[bytes], marks: bytes, size: int) -> list[bytes]:
+    half = size // 2
+    return [*map(pairs.__getitem__, marks[:half]), *map(last.__getitem__, marks[half:])]
+
+
+@functools.lru_cache(maxsize=64)
+def _turns(marks: int) -> tuple[_Turn, _Turn]:
+    """What each byte of a hash of this length stands for: a point on a circle, and a single number."""
+    scale = marks**-0.5
+    circle = [math.tau * (mark + 0.5) / 256 for mark in range(256)]
+    pairs = _turn([(scale * math.cos(angle), scale * math.sin(angle)) for angle in circle])
+    return pairs, _turn([(scale if mark < 128 else -scale,) for mark in range(256)])
+
+
+def _turn(points: list[tuple[float, ...]]) -> _Turn:
+    values = [tuple(round(value, 8) for value in point) for point in points]
+    texts = [msgspec.json.encode(point)[1:-1] for point in values]
+    return _Turn(values, texts, [struct.pack(f"<{len(point)}f", *point) for point in values])
 
 
 def score_of(model: str, query: str, text: str) -> float:

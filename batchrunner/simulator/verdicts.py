@@ -225,6 +225,7 @@ def entry_of(arrival: Arrival, verdict: Verdict) -> Entry:
         entry.input_tokens = work.input_tokens
         entry.cached_tokens = work.cached_tokens
         entry.output_tokens = work.output_tokens
+        entry.texts = len(work.call.texts) if work.call.endpoint == "embeddings" else 0
         entry.units = work.units
         tokens = (work.input_tokens, work.cached_tokens, work.output_tokens)
         entry.charge = charge(work.call.model, tokens, work.units)

@@ -36,7 +36,8 @@ _SETTLE = """UPDATE requests SET state = 'succeeded', not_before = 0, attempt_id
 _FLAGGED = """SELECT r.id, r.attempt_id, r.model_id FROM attempts AS a INDEXED BY attempts_flagged
  CROSS JOIN requests AS r ON r.id = a.request_id AND r.attempt_id = a.id
  WHERE a.job_id = ? AND a.flags IS NOT NULL AND a.use = 'used' AND r.state = 'succeeded'"""
-_NAMED = " AND r.custom_id IN (SELECT value FROM json_each(?))"
+_NAMED = """ AND r.id IN (SELECT coalesce(n.copy_of, n.id) FROM requests AS n WHERE n.job_id = a.job_id
+ AND n.custom_id IN (SELECT value FROM json_each(?)))"""
 _PUT_BY = """INSERT OR REPLACE INTO discards (attempt_id, crc, codec, body)
  SELECT attempt_id, crc, codec, body FROM responses WHERE request_id IN (SELECT value FROM json_each(?))"""
 _EMPTY = "DELETE FROM responses WHERE request_id IN (SELECT value FROM json_each(?))"

@@ -3,7 +3,7 @@
 Everything here is synchronous; the runner calls the writer's methods in its one database thread.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -11,6 +11,8 @@ from batchrunner.core.errors import DatabaseError, DiskFullError
 from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
+from batchrunner.store.corpusbase import Corpora, Corpus, CorpusReader, Embedded, Missing, Seen
+from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
@@ -33,9 +35,10 @@ from batchrunner.store.values import (
 )  # fmt: skip
 
 __all__ = [
-    "ALL", "BY_HAND", "BucketLevel", "CostRow", "Counts", "Disk", "DuplicateIds", "FailureGroup", "LaneRow",
-    "LaneWork", "Loading", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Selection",
-    "Store", "TakenIn", "Target", "Verbs", "Workload",
+    "ALL", "BY_HAND", "BucketLevel", "Corpora", "Corpus", "CorpusReader", "CostRow", "Counts", "Disk",
+    "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading", "Missing", "Pause", "Queue",
+    "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen", "Selection", "Store", "TakenIn",
+    "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 
@@ -188,8 +191,13 @@ class Loading(Protocol):
     ) -> Job:
         """Create a job in state ``loading``; a name already taken is made unique with ``-2``, ``-3``, ..."""
 
-    def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
-        """Queue requests, all or none, in one transaction. Raises DuplicateIds."""
+    def add(self, job_id: int, requests: Sequence[NewRequest], *, copies: Sequence[str] = ()) -> None:
+        """Queue requests, all or none, in one transaction; ``copies``: the endpoints at which those become copies that
+        have the body of an earlier one. Raises DuplicateIds.
+        """
+
+    def mark_copies(self, job_id: int, endpoints: Sequence[str]) -> int:
+        """Make copies of those rows of a loading job that have the body of an earlier one; return how many."""
 
     def seal(self, job_id: int, source: JobSource, key: str) -> Job:
         """Open a loading job (or end an ``--add``): its rows are whole now; keeps source and key as they are now."""
@@ -246,49 +254,5 @@ class Verbs(Protocol):
         """Queue some cancelled rows of a job again; return how many, 0 once none is left."""
 
 
-class Store(Queue, Loading, Verbs, Protocol):
+class Store(Queue, Loading, Verbs, Corpora, Protocol):
     """Everything that the one writer of a database can do."""
-
-
-class Reader(Protocol):
-    """Reads only: safe beside a live run."""
-
-    @property
-    def path(self) -> str:
-        """The database's real path."""
-
-    def pauses(self) -> list[Pause]:
-        """Return the pauses that have not ended, oldest first."""
-
-    def jobs(self) -> list[Job]:
-        """Return all jobs, oldest first."""
-
-    def job(self, ref: str) -> Job:
-        """Find a job by number, name or path. Raises ConfigurationError that lists what there is."""
-
-    def counts(self, job_id: int, now: int) -> Counts:
-        """Return a job's requests by state."""
-
-    def results(self, job_id: int) -> Iterator[ResultRow]:
-        """Yield every request of a job in input order, in short read transactions."""
-
-    def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
-        """Yield the ids of queued requests in input order."""
-
-    def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued and held back by no person, by lane."""
-
-    def failures(self, job_id: int) -> list[FailureGroup]:
-        """Return a job's failed requests by kind and status, most frequent first."""
-
-    def costs(self, by: Sequence[str], job_id: int | None = None) -> list[CostRow]:
-        """Return cost slices by any of ``model, job, day, endpoint, provider, account``; no ``by``: one row."""
-
-    def lanes(self, job_id: int | None = None) -> list[LaneRow]:
-        """Return the lanes and what they wait for."""
-
-    def runner(self) -> RunnerRow | None:
-        """Return the newest runner."""
-
-    def close(self) -> None:
-        """Close the connection."""

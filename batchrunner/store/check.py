@@ -19,14 +19,30 @@ from batchrunner.store.sqlite import Session, reader_engine, recognise
 MOST_FINDINGS = 20
 """Findings of one kind that are listed; the rest is counted."""
 
-_ANSWERS = "SELECT request_id, crc, body FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
-_DISCARDED = "SELECT attempt_id, crc, body FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+_ANSWERS = "SELECT request_id, crc, body, request_id FROM responses WHERE request_id > ? ORDER BY request_id LIMIT 1000"
+_DISCARDED = (
+    "SELECT attempt_id, crc, body, attempt_id FROM discards WHERE attempt_id > ? ORDER BY attempt_id LIMIT 1000"
+)
 _ASTRAY = """SELECT count(*) FROM continuations AS c JOIN requests AS r ON r.id = c.request_id
  LEFT JOIN attempts AS a ON a.id = c.attempt_id AND a.request_id = c.request_id
  WHERE a.id IS NULL OR (a.ended IS NULL) <> (r.state IN ('queued', 'running'))
  OR r.state NOT IN ('queued', 'running', 'cancelled')"""
+_VECTORS = "SELECT rowid, crc, data, request_id FROM vectors WHERE rowid > ? ORDER BY rowid LIMIT 500"
 _UNANSWERED = """SELECT count(*) FROM requests AS r LEFT JOIN responses AS p ON p.request_id = r.id
- WHERE (r.state = 'succeeded') <> (p.request_id IS NOT NULL)"""
+ LEFT JOIN vectors AS v ON v.request_id = r.id AND v.first = 0
+ LEFT JOIN corpora AS c ON c.job_id = r.job_id AND c.keep <> 1
+ WHERE CASE WHEN c.id IS NOT NULL THEN r.state <> 'succeeded' AND v.request_id IS NOT NULL
+ ELSE (r.state = 'succeeded' AND r.copy_of IS NULL) <> (p.request_id IS NOT NULL OR v.request_id IS NOT NULL) END"""
+_UNLIKE = """SELECT count(*) FROM requests AS c INDEXED BY requests_copies LEFT JOIN requests AS o ON o.id = c.copy_of
+ WHERE c.copy_of IS NOT NULL AND (o.id IS NULL OR o.copy_of IS NOT NULL OR o.job_id <> c.job_id OR o.id > c.id
+ OR o.digest <> c.digest OR c.attempts > 0 OR (c.state <> o.state AND c.state <> 'cancelled'
+ AND NOT (c.state = 'queued' AND o.state = 'running')) OR (c.state = 'cancelled' AND o.state = 'succeeded'))"""
+_MISFIT = """SELECT count(*) FROM (SELECT v.request_id AS pack, sum(v.count) AS n, max(v.first + v.count) AS ends,
+ max(c.dimensions IS NOT v.dim OR length(v.data) <> 4 * v.dim * v.count) AS odd
+ FROM vectors AS v JOIN requests AS r ON r.id = v.request_id LEFT JOIN corpora AS c ON c.job_id = r.job_id GROUP BY 1)
+ WHERE odd OR n <> ends OR n <= (SELECT ifnull(max(pos), -1) FROM items AS i WHERE i.request_id = pack)"""
+_TEXTS = """SELECT count(*) FROM corpora AS c WHERE c.version > 0 AND c.texts <>
+ (SELECT count(*) FROM items AS i WHERE i.corpus_id = c.id AND i.version = c.version AND i.part = 0)"""
 
 
 def check(path: str | os.PathLike[str]) -> list[str]:
@@ -41,6 +57,7 @@ def check(path: str | os.PathLike[str]) -> list[str]:
             *_pages(session),
             *_damaged(session, _ANSWERS, "the answer of request"),
             *_damaged(session, _DISCARDED, "the discarded answer of attempt"),
+            *_damaged(session, _VECTORS, "the pack of vectors of request"),
             *_shortened(list(findings(session))),
             *_consistency(session),
         ]
@@ -105,7 +122,7 @@ def _damaged(session: Session, pages: str, what: str) -> list[str]:
         with session.read() as connection:
             page = connection.exec_driver_sql(pages, (after,)).all()
         found.extend(
-            f"{what} {key} is damaged: its checksum differs" for key, crc, body in page if zlib.crc32(body) != crc
+            f"{what} {name} is damaged: its checksum differs" for _, crc, body, name in page if zlib.crc32(body) != crc
         )
         if not page:
             return _shortened(found)
@@ -116,9 +133,15 @@ def _consistency(session: Session) -> list[str]:
     with session.read() as connection:
         (odd,) = connection.exec_driver_sql(_UNANSWERED).one()
         (astray,) = connection.exec_driver_sql(_ASTRAY).one()
+        (unlike,) = connection.exec_driver_sql(_UNLIKE).one()
+        (misfit,) = connection.exec_driver_sql(_MISFIT).one()
+        (torn,) = connection.exec_driver_sql(_TEXTS).one()
         return [
             *([f"{odd} requests are succeeded without an answer, or answered without being succeeded"] if odd else []),
             *([f"{astray} continuations belong to no request that could go on with them"] if astray else []),
+            *([f"{unlike} copies are not as the requests that they are copies of"] if unlike else []),
+            *([f"the vectors of {misfit} packs are not as many, or as long, as their texts need"] if misfit else []),
+            *([f"{torn} corpora do not hold as many texts as were loaded"] if torn else []),
             *_differences(connection, "counts", rollups.STORED_COUNTS, rollups.RECOUNT_COUNTS),
             *_differences(connection, "totals", rollups.STORED_TOTALS, rollups.RECOUNT_TOTALS),
         ]

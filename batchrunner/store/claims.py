@@ -32,9 +32,10 @@ _DUE_HEAD: tuple[ColumnElement[Any], ...] = (
 )
 _IN_ORDER = (requests.c.priority, requests.c.id)
 _OF_LANE = (requests.c.job_id == bindparam("job_id"), requests.c.model_id == bindparam("lane_id"))
+_ITSELF = requests.c.copy_of.is_(None)
 _FRESH = (
     select(*_HEAD)
-    .where(text("state = 'queued' AND not_before = 0"), *_OF_LANE)
+    .where(text("state = 'queued' AND not_before = 0"), *_OF_LANE, _ITSELF)
     .order_by(*_IN_ORDER)
     .limit(bindparam("limit"))
 )
@@ -45,6 +46,7 @@ _FRESH_CHOSEN = (
     .where(
         text("state = 'queued' AND not_before = 0"),
         CHOSEN,
+        _ITSELF,
         literal_column("+requests.job_id") == bindparam("job_id"),
         literal_column("+requests.model_id") == bindparam("lane_id"),
         tuple_(*_IN_ORDER) > tuple_(bindparam("priority"), bindparam("id")),

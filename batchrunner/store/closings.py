@@ -4,6 +4,7 @@ A part of the hot path, as ``ledger`` is: statements take a group at once.
 """
 
 import json
+import sqlite3
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +15,15 @@ from sqlalchemy import Connection
 from batchrunner.core.attempt import Billing, Failure, Outcome, Reply
 from batchrunner.core.clock import DAY
 from batchrunner.core.request import Closing
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Stop, Succeed
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, RetryAt, Split, Stop, Succeed
 from batchrunner.core.usage import OTHERS, TOKENS, Usage
 from batchrunner.store.again import ask_again, fall_back
+from batchrunner.store.copies import any_copies, follow
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, Totals, add_closed, add_counts, add_totals, take_closed, tally
 from batchrunner.store.rows import id_list, storable
+from batchrunner.store.splitting import split
+from batchrunner.store.vectors import Vectored, keep_vectors
 
 KEPT_OF_A_REFUSAL = 16 * 1024
 """Bytes of a refusal's body that are kept."""
@@ -93,6 +97,8 @@ class _Group:
         self._sent: list[Row] = []
         self._again: list[Row] = []
         self._fallen: list[int] = []
+        self._split: list[tuple[Split, int]] = []
+        self._vectors: list[Vectored] = []
         self._counts: Counts = defaultdict(int)
         self._totals: Totals = {}
 
@@ -130,14 +136,20 @@ class _Group:
     def _succeed(self, closing: Closing, request_id: int, state: str) -> None:
         if type(closing.outcome) is not Reply:
             raise TypeError(f"attempt {closing.attempt_id}: only a reply can succeed")
-        body = closing.outcome.body
-        self._responses += request_id, closing.attempt_id, zlib.crc32(body), body
+        if closing.outcome.vectors is None:
+            body = closing.outcome.body
+            self._responses += request_id, closing.attempt_id, zlib.crc32(body), body
+        else:
+            self._vectors.append((request_id, closing.opening.head.job_id, closing.attempt_id, closing.outcome.vectors))
         self._successes += request_id, closing.attempt_id
         self._count(closing, request_id, state, "succeeded")
 
-    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop | AskAgain) -> None:
+    def _move(self, closing: Closing, request_id: int, verdict: RetryAt | GiveUp | Stop | AskAgain | Split) -> None:
         if isinstance(verdict, AskAgain):
             self._again.append((verdict, request_id))
+        elif isinstance(verdict, Split):
+            self._split.append((verdict, request_id))
+            self._counts[closing.opening.head.job_id, closing.opening.head.lane_id, "queued"] += 1
         to, not_before, tries, settles, failure = _follow(verdict, self._now)
         self._moves.append((to, not_before, tries, closing.attempt_id if settles else None, failure, request_id))
         self._count(closing, request_id, "running", to)
@@ -197,12 +209,11 @@ class _Group:
             cursor.executemany(_SENT, self._sent)
         if self._units:
             cursor.executemany(_UNITS, self._units)
-        if self._moves:
-            cursor.executemany(_MOVE, self._moves)
-        if self._again:
-            ask_again(cursor, self._again)
+        self._write_moves(cursor)
         _SUCCEED.execute(cursor, self._successes)  # after the moves, which it may overrule and never the reverse
         _RESPONSE.execute(cursor, self._responses)
+        if self._vectors:
+            keep_vectors(cursor, self._vectors)
         if self._discards:
             cursor.executemany(_DISCARD, self._discards)
         add_counts(connection, self._counts)
@@ -211,14 +222,24 @@ class _Group:
             add_closed(connection, self._late)  # as their rows say, which another runner opened
         if self._fallen:
             fall_back(connection, self._fallen)
+        if any_copies(connection):
+            follow(connection, list(self._states))
+
+    def _write_moves(self, cursor: sqlite3.Cursor) -> None:
+        if self._moves:
+            cursor.executemany(_MOVE, self._moves)
+        if self._again:
+            ask_again(cursor, self._again)
+        if self._split:
+            split(cursor, self._split)
 
 
-def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain, now: int) -> tuple[str, int, int, bool, str | None]:
+def _follow(verdict: RetryAt | GiveUp | Stop | AskAgain | Split, now: int) -> tuple[str, int, int, bool, str | None]:
     """Return state, not_before, tries to add, whether this attempt settles the request, and its failure."""
     match verdict:
         case RetryAt(not_before, counts):
             return "queued", max(1, not_before), int(counts), False, None
-        case AskAgain(not_before):
+        case AskAgain(not_before) | Split(not_before):
             return "queued", max(1, not_before), 0, False, None
         case GiveUp(kind):
             return "failed", 0, 0, True, kind.value

@@ -8,6 +8,7 @@ from batchrunner.core.clock import Clock
 from batchrunner.core.errors import ConfigurationError, DatabaseError
 from batchrunner.store import schema
 from batchrunner.store.artifacts import Unnamed, unnamed
+from batchrunner.store.corpora import SqliteCorpora
 from batchrunner.store.filesystem import mount_at
 from batchrunner.store.health import refuse_damaged, refuse_older
 from batchrunner.store.jobs import SqliteJobs
@@ -42,15 +43,16 @@ class Care(NamedTuple):
     """Write to a file that belongs to another user."""
 
 
-class SqliteStore(SqliteQueue, SqliteJobs):
-    """The one writer of a database: ``Queue`` and ``Loading`` over one connection. Holds the lock until closed.
+class SqliteStore(SqliteQueue, SqliteJobs, SqliteCorpora):
+    """The one writer of a database: ``Queue``, ``Loading`` and ``Corpora`` over one connection.
 
-    It may be used from any thread, by one thread at a time.
+    Holds the lock until closed. It may be used from any thread, by one thread at a time.
     """
 
     def __init__(self, session: Session, held: Held) -> None:
         SqliteQueue.__init__(self, session, held)
         SqliteJobs.__init__(self, session)
+        SqliteCorpora.__init__(self, session)
         self._resources = ExitStack()
 
     def own(self, resources: ExitStack) -> None:

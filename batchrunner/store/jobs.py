@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
 from batchrunner.core.job import Job, JobOptions, JobSource, JobState
@@ -14,9 +14,11 @@ from batchrunner.core.request import NewRequest
 from batchrunner.core.usage import units_text
 from batchrunner.store.again import retry_flagged
 from batchrunner.store.base import DuplicateIds
+from batchrunner.store.copies import follow_job, mark, mark_added, ranges
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.moneytables import counts
-from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.retrying import retry
+from batchrunner.store.rollups import add_counts
 from batchrunner.store.rows import (
     COMPOSED,
     WITH_FILES,
@@ -85,16 +87,20 @@ class SqliteJobs:
         assert created is not None  # noqa: S101 - for the type checker: it was written one line above
         return created
 
-    def add(self, job_id: int, requests: Sequence[NewRequest]) -> None:
+    def add(self, job_id: int, requests: Sequence[NewRequest], *, copies: Sequence[str] = ()) -> None:
         """Queue requests, all or none, in one transaction. Raises DuplicateIds.
 
-        Ids ascend in the order given: that is the input order.
+        Ids ascend in the order given: that is the input order. ``copies``: the endpoints at which those become copies
+        that have the body of an earlier one. That reads all of the job: a whole file has ``mark_copies`` instead.
         """
         if not requests:
             return
         try:
             with self._session.write() as connection:
                 self._add(connection, job_id, requests)
+                if copies:
+                    first = connection.execute(select(jobs.c.first_id).where(jobs.c.id == job_id)).scalar_one()
+                    mark_added(connection, job_id, (first, self._next_request), requests, copies)
         except sqlite3.IntegrityError:
             self._forget()
             found = self._duplicates(job_id, requests)
@@ -107,7 +113,8 @@ class SqliteJobs:
         self._next_request += len(requests)
 
     def _add(self, connection: Connection, job_id: int, new: Sequence[NewRequest]) -> None:
-        first = self._next_request
+        newest = connection.execute(select(func.max(requests.c.id))).scalar_one() or 0
+        first = self._next_request = max(self._next_request, newest + 1)  # packs come on other ways, too
         provider = connection.execute(select(jobs.c.provider).where(jobs.c.id == job_id)).scalar_one()
         rows: list[Any] = []
         data: list[Any] = []
@@ -158,6 +165,17 @@ class SqliteJobs:
         tag_set_id: int = connection.execute(known).scalar_one()
         self._tag_sets[tags] = tag_set_id
         return tag_set_id
+
+    def mark_copies(self, job_id: int, endpoints: Sequence[str]) -> int:
+        """Make copies of those rows of a loading job that have the body of an earlier one; return how many."""
+        with self._session.read() as connection:
+            ends = select(jobs.c.first_id, jobs.c.last_id, jobs.c.lines).where(jobs.c.id == job_id)
+            first, last, lines = connection.execute(ends).one()
+        copies = 0
+        for digests in ranges(lines) if lines else ():
+            with self._session.write() as connection:
+                copies += mark(connection, job_id, (first, last), digests, endpoints)
+        return copies
 
     def _forget(self) -> None:
         """Forget names whose rows went away with a transaction that failed."""
@@ -243,32 +261,16 @@ class SqliteJobs:
         if flagged:
             return self._retry_flagged(job_id, text_list(custom_ids) if custom_ids else None, now)
         state = "quarantined" if quarantined else "failed"
-        failed = select(requests.c.id).where(requests.c.job_id == job_id, text(f"state = '{state}'"))
-        values: dict[str, Any] = {}
-        if kinds:
-            failed = failed.where(requests.c.failure.in_(list(kinds)))
-        if custom_ids:
-            failed = failed.where(_NAMED)
-            values["texts"] = text_list(custom_ids)
-        per_lane = select(requests.c.model_id, func.count()).where(requests.c.id.in_(failed))
-        queue = update(requests).where(requests.c.id.in_(failed))
-        queue = queue.values(state="queued", not_before=max(1, now), tries=0, crashes=0, failure=None, attempt_id=None)
         with self._session.write() as connection:
-            moved = connection.execute(per_lane.group_by(requests.c.model_id), values).all()
-            again = update(bodies).where(bodies.c.again.is_not(None), bodies.c.request_id.in_(failed))
-            connection.execute(again.values(again=None, repairs=0, raises=0), values)
-            connection.execute(queue, values)
-            moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
-            moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
-            add_counts(connection, moves)
-        return sum(n for _, n in moved)
+            moved = retry(connection, job_id, state, list(kinds), list(custom_ids), now)
+            return moved + follow_job(connection, job_id)
 
     def _retry_flagged(self, job_id: int, custom_ids: str | None, now: int) -> int:
         queued = 0
         while True:
             with self._session.write() as connection:
                 moved = retry_flagged(connection, job_id, custom_ids, now)
-            queued += moved
+                queued += moved + follow_job(connection, job_id)
             if not moved:
                 return queued
 

@@ -13,10 +13,11 @@ from sqlalchemy import Connection
 
 from batchrunner.core.request import Head, Opened, Opening, Release, Resumption
 from batchrunner.store.again import with_bodies_of_their_own
+from batchrunner.store.asked import with_what_is_asked
 from batchrunner.store.continuing import give_back, resume_attempts
 from batchrunner.store.driver import ManyRows, driver
 from batchrunner.store.rollups import Counts, add_counts
-from batchrunner.store.rows import id_list, storable
+from batchrunner.store.rows import PACK, id_list, storable
 
 _ATTEMPT = ManyRows(
     """INSERT INTO attempts (id, request_id, n, runner_id, job_id, model_id, tag_set_id, endpoint, account, class,
@@ -73,9 +74,11 @@ def open_attempts(
     asked = [opening.head.id for opening in openings]
     bodies = {row[0]: row for row in cursor.execute(_BODIES, (id_list(asked),))}
     every = [
-        Opened(attempt_id, body, codec != 0)
+        Opened(attempt_id, body, 0 < codec < PACK)
         for attempt_id, (_, codec, body) in enumerate(map(bodies.__getitem__, asked), first_id)
     ]
+    if packs := [place for place, key in enumerate(asked) if bodies[key][1] == PACK]:
+        every = with_what_is_asked(cursor, every, packs, [openings[place].head.job_id for place in packs])
     if tried := [request_id for made, ids in fresh.items() if made for request_id in ids]:
         every = with_bodies_of_their_own(connection, every, asked, tried)
     return _resumed(every, resumed, going_on) if resumed else every

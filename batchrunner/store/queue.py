@@ -13,6 +13,7 @@ from batchrunner.store import claims
 from batchrunner.store.base import ALL, BY_HAND, BucketLevel, LaneWork, Pause, Rescue, RunnerInfo, Selection, TakenIn
 from batchrunner.store.closings import record_attempts
 from batchrunner.store.continuing import keep_continued, settle
+from batchrunner.store.copies import waiting
 from batchrunner.store.driver import driver
 from batchrunner.store.health import mark_of
 from batchrunner.store.ledger import open_attempts, release_attempts
@@ -97,10 +98,11 @@ class SqliteQueue(SqliteVerbs):
         found: dict[Lane, list[tuple[int, int]]] = {}
         with self._session.read() as connection:
             is_held = held(connection)
-            for lane_id, provider, model, job_id, n in connection.execute(queued).all():
-                if is_held(job_id, provider, model):
-                    continue
-                found.setdefault(Lane(lane_id, provider, model), []).append((job_id, n))
+            copies = waiting(connection)
+            for lane_id, provider, model, job_id, every in connection.execute(queued).all():
+                n = every - copies.get((job_id, lane_id), 0)
+                if n and not is_held(job_id, provider, model):
+                    found.setdefault(Lane(lane_id, provider, model), []).append((job_id, n))
         return [
             LaneWork(lane, tuple(job_id for job_id, _ in parts), sum(n for _, n in parts))
             for lane, parts in found.items()
@@ -113,18 +115,24 @@ class SqliteQueue(SqliteVerbs):
             return any(claims.refers_to_files(connection, job_id) for job_id in chosen)
 
     def remaining(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> tuple[int, int]:
-        """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed."""
+        """Return how many requests of these jobs (or of every open job) are queued or running, and how many failed.
+
+        Copies that are queued are not among them: nobody has to send them.
+        """
         conditions, values = selected(selection)
         if conditions:
             states = select(requests.c.state, func.count()).join(job_table, job_table.c.id == requests.c.job_id)
-            states = states.where(*conditions)
+            states = states.where(*conditions, text("(copy_of IS NULL OR requests.state <> 'queued')"))
         else:
             states = select(counts.c.state, func.sum(counts.c.n)).join(job_table, job_table.c.id == counts.c.job_id)
         with self._session.read() as connection:
             found: dict[str, int] = dict(
                 connection.execute(states.where(of_jobs(jobs)).group_by(text("1")), values).all()
             )
-        return found.get("queued", 0) + found.get("running", 0), found.get("failed", 0)
+            copies = {} if conditions else waiting(connection)
+            chosen = set(connection.execute(select(job_table.c.id).where(of_jobs(jobs))).scalars()) if copies else ()
+        found["queued"] = found.get("queued", 0) - sum(n for (job_id, _), n in copies.items() if job_id in chosen)
+        return found["queued"] + found.get("running", 0), found.get("failed", 0)
 
     def claim(
         self, job_id: int, lane_id: int, after: tuple[int, int] | None, limit: int, selection: Selection = ALL

@@ -23,6 +23,7 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
+from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.costs import costs
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import held, standing
@@ -51,6 +52,7 @@ def _at(place: tuple[str, str], *columns: ColumnElement[Any]) -> Select[Any]:
             text(f"state = 'queued' AND {waits}"),
             requests.c.job_id == bindparam("job_id"),
             requests.c.model_id == bindparam("lane_id"),
+            requests.c.copy_of.is_(None),
         )
     )
 
@@ -76,12 +78,12 @@ _UNITS = tuple(
     .group_by(told("pixel_steps").op("/")(told("pixels")))  # steps: whole numbers, so there are few groups
     for place in _PLACES
 )
-_QUEUED = select(requests.c.id).where(text("state = 'queued'")).order_by(requests.c.id).limit(PAGE)
+_QUEUED = select(requests.c.id).where(text("state = 'queued' AND copy_of IS NULL")).order_by(requests.c.id).limit(PAGE)
 _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL AND use = 'used'"
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader:
+class SqliteReader(CorpusReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:
@@ -151,6 +153,10 @@ class SqliteReader:
         Raises DatabaseError that names the request whose answer is damaged.
         """
         return results.results(self._session, job_id)
+
+    def extras(self, job_id: int) -> Iterator[bytes]:
+        """Yield what a job's lines have beside their bodies, in input order, in short read transactions."""
+        return results.extras(self._session, job_id)
 
     def queued_ids(self, jobs: Sequence[int] | None) -> Iterator[int]:
         """Yield the ids of queued requests of these jobs (or of every open job) in input order."""

@@ -9,6 +9,7 @@ from batchrunner.core.crashpoint import reached
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.base import BY_HAND, Rescue, RunnerInfo
 from batchrunner.store.continuing import come_back
+from batchrunner.store.copies import any_copies, follow
 from batchrunner.store.rollups import Counts, add_closed, add_counts
 from batchrunner.store.rows import id_list
 from batchrunner.store.selecting import listed
@@ -122,6 +123,8 @@ def _quarantine(connection: Connection, request_ids: str, lost: int) -> int:
         moved[row.job_id, row.model_id, "queued"] -= 1
         moved[row.job_id, row.model_id, "quarantined"] += 1
     add_counts(connection, moved)
+    if any_copies(connection):
+        follow(connection, [row.id for row in guilty])
     return len(guilty)
 
 

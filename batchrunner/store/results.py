@@ -23,12 +23,14 @@ PAGE = 1_000
 
 _PAGE = """SELECT r.id, r.line, r.custom_id, r.state, r.endpoint, r.model_id, r.attempts, r.failure, r.attempt_id,
  a.status, a.error, a.provider_request_id, a.echoed_model, a.opened, a.ended, a.tin, a.tcached, a.tout, a.treason,
- a.usage_from, a.billing, a.cost, a.ttft, a.flags, p.body, p.crc
+ a.usage_from, a.billing, a.cost, a.ttft, a.flags, r.copy_of, p.body, p.crc
  FROM requests AS r NOT INDEXED
  LEFT JOIN attempts AS a ON a.id = r.attempt_id
- LEFT JOIN responses AS p ON p.request_id = r.id
+ LEFT JOIN responses AS p ON p.request_id = coalesce(r.copy_of, r.id)
  WHERE r.id > ? AND r.id <= ? AND r.job_id = ? ORDER BY r.id LIMIT ?"""
 _EXTRAS = "SELECT request_id, extras FROM bodies WHERE request_id BETWEEN ? AND ? AND extras IS NOT NULL"
+_JOB_EXTRAS = """SELECT r.id, b.extras FROM requests AS r NOT INDEXED JOIN bodies AS b ON b.request_id = r.id
+ WHERE r.id > ? AND r.id <= ? AND r.job_id = ? ORDER BY r.id LIMIT ?"""
 _REFUSALS = """SELECT d.attempt_id, d.body, d.crc, d.partial
  FROM json_each(?) AS j CROSS JOIN discards AS d ON d.attempt_id = j.value"""
 _COSTS = """SELECT a.request_id, sum(a.cost) FROM json_each(?) AS j CROSS JOIN attempts AS a ON a.request_id = j.value
@@ -38,6 +40,7 @@ _UNITS = f"""SELECT u.attempt_id, {", ".join(f"u.{name}" for name in OTHERS)}, u
  FROM json_each(?) AS j CROSS JOIN units AS u ON u.attempt_id = j.value"""  # noqa: S608 - made of constants
 _ARTIFACTS = """SELECT request_id, place, sha256, type, size, name FROM artifacts
  WHERE request_id BETWEEN ? AND ? ORDER BY request_id, n"""
+_ORIGINALS = "SELECT r.id, r.custom_id FROM json_each(?) AS j CROSS JOIN requests AS r ON r.id = j.value"
 _LANES = "SELECT id, provider, model FROM models"
 _RANGE = "SELECT first_id, last_id, extras FROM jobs WHERE id = ?"
 
@@ -69,6 +72,20 @@ def results(session: Session, job_id: int) -> Iterator[ResultRow]:
         after = page.rows[-1][0]
 
 
+def extras(session: Session, job_id: int) -> Iterator[bytes]:
+    """Yield what a job's lines have beside their bodies, in input order, in short read transactions."""
+    with session.read() as connection:
+        first, last, some = connection.exec_driver_sql(_RANGE, (job_id,)).one()
+    after = -1 if first is None else first - 1
+    while some and first is not None and after < last:
+        with session.read() as connection:
+            page = driver(connection).execute(_JOB_EXTRAS, (after, last, job_id, PAGE)).fetchall()
+        yield from (found for _, found in page if isinstance(found, bytes))
+        if len(page) < PAGE:
+            return
+        after = page[-1][0]
+
+
 class _Page:
     """Some rows, and what only a few of them have."""
 
@@ -95,6 +112,10 @@ class _Page:
         if cursor.execute(_ANY_UNITS).fetchone() is not None:
             settled = id_list([row[8] for row in self.rows if row[8] is not None])
             self._units = {row[0]: _checked(row[1:], _AMOUNTS, path) for row in cursor.execute(_UNITS, (settled,))}
+        copied = {row[24] for row in self.rows if row[24] is not None}
+        self._originals: dict[int, str] = {}
+        if copied:
+            self._originals = dict(cursor.execute(_ORIGINALS, (id_list(list(copied)),)))
         repeated = [row[0] for row in self.rows if row[6] > (row[8] is not None)]
         self._costs: dict[int, int | None] = {}
         if repeated:
@@ -105,7 +126,7 @@ class _Page:
         (
             request_id, line, custom_id, state, endpoint, lane_id, attempts, failure, attempt_id, status, message,
             provider_id, echoed, opened, ended, tin, cached, tout, reason, usage_from, billing, cost, ttft, flags,
-            body, crc,
+            copy_of, body, crc,
         ) = row
         # fmt: on
         partial = False
@@ -117,7 +138,7 @@ class _Page:
                 hint="run `batchrunner db check`, and look at the disk",
             )
         provider, model = self._lanes[lane_id]
-        return ResultRow(
+        result = ResultRow(
             request_id,
             line,
             custom_id,
@@ -146,6 +167,15 @@ class _Page:
             self._artifacts.get(request_id, ()),
             () if flags is None else tuple(map(str, json.loads(flags))),
         )
+        return result if copy_of is None else self._copy(result, copy_of)
+
+    def _copy(self, result: ResultRow, copy_of: int) -> ResultRow:
+        """Return a result without what its original has bought: a copy has the answer, and is free."""
+        mine = result._replace(
+            opened=None, ended=None, usage=None, usage_from=None, billing=None, cost=0, ttft=None,
+            copy_of=str(self._originals.get(copy_of, copy_of)),
+        )  # fmt: skip
+        return mine if result.attempt_id is not None else mine._replace(cost=None)
 
 
 def _checked(values: Sequence[Any], kinds: Sequence[type | UnionType], path: str) -> Row:

@@ -12,6 +12,8 @@ from batchrunner.core.usage import OTHERS, Usage
 
 COMPOSED, WITH_FILES = 1, 2
 """The ``codec`` of a body that is not what is sent, but what that is made of at send time; 0: it is sent as it is."""
+PACK = 3
+"""The ``codec`` of a body that is a pack of a corpus: it is sent as it is, and its answer is read as vectors."""
 
 MOST_MONEY = 2**56
 """Pico-dollars, 72,000 dollars: a call that would cost more has no known cost. A sum holds 9.2 million dollars."""

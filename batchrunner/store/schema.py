@@ -4,7 +4,6 @@ A new file gets its tables from the metadata and is stamped; an older one is upg
 same schema, byte for byte. Alembic is imported only where there is something to upgrade.
 """
 
-import importlib.metadata
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from sqlalchemy.schema import CreateIndex
 
 from batchrunner.core.crashpoint import reached
 from batchrunner.core.errors import DatabaseError, NewerDatabaseError
+from batchrunner.core.version import program_version
 from batchrunner.store.columns import AddColumn, added_columns, added_indexes
 from batchrunner.store.filesystem import sync
 from batchrunner.store.sqlite import Session, private, uri
@@ -28,7 +28,7 @@ from batchrunner.store.views import VIEWS
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0007"
 """The newest revision: what ``tables.py`` describes."""
 
 _VERSION_TABLE = (
@@ -138,7 +138,7 @@ def _is_older(found: str | None) -> bool:
 
 
 def _sign(connection: Connection) -> None:
-    version = _own_version()
+    version = program_version()
     row = insert(meta)
     connection.execute(
         row.on_conflict_do_nothing(),
@@ -152,13 +152,6 @@ def _sign(connection: Connection) -> None:
         row.on_conflict_do_update(index_elements=["key"], set_={"value": row.excluded.value}),
         {"key": "version", "value": version},
     )
-
-
-def _own_version() -> str:
-    try:
-        return importlib.metadata.version("batchrunner")
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree that was never installed
-        return "unknown"
 
 
 def _has_jobs(session: Session) -> bool:

@@ -8,7 +8,8 @@ A foreign key is declared only where its child column leads an index, so that no
 
 from sqlalchemy import REAL, CheckConstraint, Column, ForeignKey, Index, LargeBinary, Text, UniqueConstraint, text
 
-import batchrunner.store.moneytables  # noqa: F401 - its tables are of this schema, too
+import batchrunner.store.corpustables
+import batchrunner.store.moneytables  # noqa: F401 - their tables are of this schema, too
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.columns import (
     Whole,
@@ -122,6 +123,7 @@ requests = table(
     maybe_whole("attempt_id"),  # the attempt that settled it
     maybe_words("failure"),
     added(maybe_words("units")),  # what its body tells of other units than tokens, as JSON
+    added(maybe_whole("copy_of")),  # the earlier request of its job that is sent for both
     UniqueConstraint("job_id", "custom_id"),
     among("state", *STATES),
     CheckConstraint("not_before >= 0", name="not_before"),
@@ -143,6 +145,7 @@ Index(
     sqlite_where=text("state = 'queued' AND not_before > 0"),
 )
 Index("requests_failed", requests.c.job_id, requests.c.failure, sqlite_where=text("state = 'failed'"))
+added_index(Index("requests_copies", requests.c.copy_of, sqlite_where=text("copy_of IS NOT NULL")))
 
 bodies = table(
     "bodies",

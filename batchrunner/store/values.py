@@ -166,6 +166,8 @@ class ResultRow(NamedTuple):
     """Files that the answer brought, in its order."""
     flags: tuple[str, ...] = ()
     """What is odd about the answer."""
+    copy_of: str | None = None
+    """The custom_id of the earlier request whose outcome this one has, as their bodies are the same: it is free."""
 
 
 class FailureGroup(NamedTuple):

@@ -9,6 +9,7 @@ from batchrunner.store.base import BY_HAND, Pause, Target
 from batchrunner.store.continuing import abandon, regain
 from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import standing
+from batchrunner.store.pruning import cancel_unneeded
 from batchrunner.store.rollups import Counts, add_counts
 from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import jobs, pauses, requests
@@ -103,6 +104,7 @@ class SqliteVerbs:
             values = {"state": "queued", "not_before": func.iif(requests.c.attempts == 0, 0, max(1, now)), "tries": 0}
             moved = _move(connection, back.values(values), "cancelled", "queued")
             regain(connection, moved)
+            cancel_unneeded(connection, job_id)
         if moved:
             self._taken_back[job_id] = max(moved) + 1
         return len(moved)

@@ -11,14 +11,16 @@ SELECT r.id, j.name AS job, r.line, r.custom_id, r.state, r.endpoint, m.provider
   FROM requests AS r JOIN jobs AS j ON j.id = r.job_id JOIN models AS m ON m.id = r.model_id"""
 
 V_RESULTS = """CREATE VIEW v_results AS
-SELECT r.id, j.name AS job, r.line, r.custom_id, r.state, m.provider, m.model, a.status, r.failure, a.error,
+SELECT r.id, j.name AS job, r.line, r.custom_id, r.state, m.provider, m.model, s.status, r.failure, s.error,
        CAST(p.body AS TEXT) AS body, a.tin AS input_tokens, a.tout AS output_tokens, a.usage_from,
        a.cost AS cost_pico_usd, round(a.cost / 1e12, 6) AS cost_usd,
        strftime('%Y-%m-%dT%H:%M:%SZ', a.opened / 1000000, 'unixepoch') AS opened,
-       (a.ended - a.opened) / 1000 AS milliseconds
+       (a.ended - a.opened) / 1000 AS milliseconds, o.custom_id AS copy_of
   FROM requests AS r JOIN jobs AS j ON j.id = r.job_id JOIN models AS m ON m.id = r.model_id
-  LEFT JOIN attempts AS a ON a.id = r.attempt_id
-  LEFT JOIN responses AS p ON p.request_id = r.id"""
+  LEFT JOIN requests AS o ON o.id = r.copy_of
+  LEFT JOIN attempts AS s ON s.id = r.attempt_id
+  LEFT JOIN attempts AS a ON a.id = r.attempt_id AND a.request_id = r.id
+  LEFT JOIN responses AS p ON p.request_id = coalesce(r.copy_of, r.id)"""
 
 V_COSTS_DAILY = """CREATE VIEW v_costs_daily AS
 SELECT date(t.day * 86400, 'unixepoch') AS day, j.name AS job, m.provider, m.model,

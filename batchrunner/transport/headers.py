@@ -1,10 +1,10 @@
 """Header fields: those that every call carries, and those that answers bring."""
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 import httpx
 
+from batchrunner.core.version import UNKNOWN, program_version
 from batchrunner.transport.secret import Secret
 
 JSON = "application/json"
@@ -28,10 +28,8 @@ def constant_headers(host: str, key: Secret | None) -> httpx.Headers:
 
 def user_agent() -> str:
     """Return the program and its version."""
-    try:
-        return f"batchrunner/{version('batchrunner')}"
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "batchrunner"
+    found = program_version()
+    return "batchrunner" if found == UNKNOWN else f"batchrunner/{found}"
 
 
 def first_values(fields: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -1,6 +1,8 @@
 """What a run says before it spends: known units are priced, and what nobody can know is said to be unknown."""
 
 from batchrunner.api.estimate import estimate
+from batchrunner.cli.confirm import describe
+from batchrunner.core.estimate import Calibration
 from batchrunner.core.pricing import Price, PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.usage import Usage
@@ -57,3 +59,36 @@ def test_the_units_of_all_lanes_are_added_up():
     found = estimated(work(units=[PICTURES, Usage(characters=5)]), work(units=[Usage(images=1)], model="n"), image=7)
     assert (found.units.images, found.units.characters) == (11, 5)
     assert found.unpriced == ("n",)
+
+
+def taught(*, answers=20, real_in=30, real_out=10, bound=40):
+    lane = Calibration()
+    for _ in range(answers):
+        lane.observe(20, bound, Usage(input=real_in, output=real_out))
+    return {1: lane.learned()}
+
+
+def test_what_answers_used_corrects_the_estimate_and_the_cost():
+    book = PriceBook([Price(provider="p", names=("m",), input=2, output=100)])
+    found = estimate([work(est_in=2_000, max_out=400)], book, 0, taught())
+    assert (found.input_tokens, found.output_tokens) == (3_000, 100)
+    assert (found.likely, found.high, found.calibrated) == (2 * 3_000 + 100 * 100, 2 * 3_000 + 100 * 400, ("m",))
+    assert estimate([work(unbounded=3)], book, 0, taught(bound=None)).output_tokens == 30
+
+
+def test_too_few_answers_and_those_of_other_models_correct_nothing():
+    book = PriceBook([])
+    for learned in (taught(answers=19), {2: taught()[1]}, {}):
+        found = estimate([work(est_in=2_000, max_out=400)], book, 0, learned)
+        assert (found.input_tokens, found.output_tokens, found.calibrated) == (2_000, 100, ())
+
+
+def test_what_a_tokenizer_counted_is_not_corrected():
+    found = estimate([work(est_in=2_000, max_out=400)], PriceBook([]), 0, taught(), counted=True)
+    assert (found.input_tokens, found.output_tokens) == (2_000, 100)
+
+
+def test_it_is_said_that_an_estimate_is_by_what_answers_used():
+    book = PriceBook([])
+    assert "by what answers used so far" in describe(estimate([work(est_in=9)], book, 0, taught()))
+    assert "answers" not in describe(estimate([work(est_in=9)], book, 0))

@@ -137,3 +137,45 @@ async def test_rows_that_refer_to_files_are_run_by_the_python_face_too(served: S
         assert (await queue.run(job)).tally.succeeded == 1
     (entry,) = served.provider.ledger.entries
     assert (entry.usage or {})["prompt_tokens"] == 1604
+
+
+EMBED = "BAAI/bge-base-en-v1.5"
+
+
+def docs(folder: Path, *texts: str) -> Path:
+    path = folder / "docs.csv"
+    path.write_text("isbn,body,year\n" + "".join(f"{n},{text},{1900 + n}\n" for n, text in enumerate(texts)))
+    return path
+
+
+async def test_a_corpus_is_embedded_in_four_lines(served: Served, tmp_path: Path) -> None:
+    source, out = docs(tmp_path, "one", "two", "one"), tmp_path / "vectors.jsonl"
+
+    async with batchrunner.open(tmp_path / "q.db") as queue:
+        job = await queue.embed(source, model=EMBED, text="body", id_column="isbn", keep=["year"])
+        await queue.run(job)
+        summary = await queue.export(job, out)
+
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert (job.name, summary.succeeded) == ("docs", 3)
+    assert [(line["id"], line["year"], len(line["embedding"])) for line in lines] == [
+        ("0", "1900", 768),
+        ("1", "1901", 768),
+        ("2", "1902", 768),
+    ]
+    assert lines[0]["embedding"] == lines[2]["embedding"] != lines[1]["embedding"]
+
+
+def test_programs_that_do_not_await_embed_as_well_and_a_corpus_grows(served: Served, tmp_path: Path) -> None:
+    with batchrunner.open_blocking(tmp_path / "q.db", model=EMBED) as queue:
+        queue.run(queue.embed(docs(tmp_path, "one", "two"), text="body", name="books"))
+        job = queue.embed(docs(tmp_path, "one", "two", "three"), text="body", name="books")
+        assert queue.status(job).counts.queued == 1
+        queue.run(job)
+        assert queue.export(job, tmp_path / "vectors.jsonl").succeeded == 3
+
+
+async def test_a_corpus_without_a_model_is_refused(served: Served, tmp_path: Path) -> None:
+    async with batchrunner.open(tmp_path / "q.db") as queue:
+        with pytest.raises(batchrunner.ConfigurationError, match="no model"):
+            await queue.embed(docs(tmp_path, "one"), text="body")

@@ -97,6 +97,8 @@ def test_a_providers_own_code_says_more_than_its_status(status, code, kind):
         "Requested tokens exceed context_length",
         "The context length has been exceeded",
         "The prompt is longer than the maximum model length of 4096",
+        "Input validation error: `inputs` must have less than 512 tokens. Given: 515",
+        "the request exceeds the available context size, try increasing it",
         "prompt is too long: 210000 tokens > 200000 maximum",
     ],
 )

@@ -59,6 +59,7 @@ class Made(NamedTuple):
     partial: bool = False
     artifacts: tuple[Artifact, ...] = ()
     flags: tuple[str, ...] = ()
+    copy_of: str | None = None
 
 
 def text_of(endpoint: str, body: bytes) -> tuple[str, str | None]:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 
+import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,16 +181,25 @@ def test_other_units_than_tokens_are_in_the_usage_of_the_lines_that_have_them(tm
 # ------------------------------------------------------------------------------------------------------------------ CSV
 
 
+def test_tables_say_whose_copy_a_row_is(tmp_path):
+    rows = [Made(), Made(custom_id="b", line=2, copy_of="a")]
+    written(rows, tmp_path / "out.csv")
+    written(rows, tmp_path / "out.parquet")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["copy_of"] for row in csv.DictReader(file)] == ["", "a"]
+    assert pyarrow.parquet.read_table(tmp_path / "out.parquet")["copy_of"].to_pylist() == [None, "a"]
+
+
 def test_csv_has_one_row_for_every_finished_request(tmp_path):
     summary = written([Made(custom_id='x,"y"\nz'), refusal(), never_sent()], tmp_path / "out.csv")
     assert summary.errors is None
     assert (tmp_path / "out.csv").read_text(encoding="utf-8") == (
         ",".join(COLUMNS) + "\n"
         '"x,""y""\nz",1,succeeded,yes,,stop,openai/gpt-oss-20b,/v1/chat/completions,10,4,3,1,,,,,,provider,0.0000011,'
-        "123,2,,,,,,demo,de6af9f995527c51\n"
-        "b,2,failed,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,,,invalid_request,BadRequestError,no,"
+        "123,2,,,,,,,demo,de6af9f995527c51\n"
+        "b,2,failed,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,none,,123,1,,,,invalid_request,BadRequestError,no,"
         "demo,de6af9f995527c51\n"
-        "c,3,cancelled,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,,,,demo,de6af9f995527c51\n"
+        "c,3,cancelled,,,,openai/gpt-oss-20b,/v1/chat/completions,,,,,,,,,,,,,0,,,,,,,demo,de6af9f995527c51\n"
     )
 
 
@@ -251,7 +261,7 @@ def test_the_format_can_be_named_for_standard_output():
     assert out.getvalue().startswith(b"custom_id,line,")
 
 
-@pytest.mark.parametrize("out", ["out", "out.parquet", "batchrunner.db", "out.json"])
+@pytest.mark.parametrize("out", ["out", "out.feather", "batchrunner.db", "out.json"])
 def test_a_suffix_that_names_no_format_is_refused(out):
     with pytest.raises(ConfigurationError, match="names no format") as caught:
         exporter(out)

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from batchrunner.core.attempt import Billing, Failure, FailureKind, Reply, Use
 from batchrunner.core.continuation import Artifact, Continuation, Step
+from batchrunner.core.corpus import Half, Vectors
 from batchrunner.core.request import Closing, Continued, Head, Opening, Release, Settled
-from batchrunner.core.retry import AskAgain, FallBack, GiveUp, GoOn, RetryAt, Scope, Stop, Succeed
+from batchrunner.core.retry import AskAgain, FallBack, GiveUp, GoOn, RetryAt, Scope, Split, Stop, Succeed
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.runner import spill
 from batchrunner.runner.spill import MAGIC, Spill
@@ -27,18 +28,21 @@ WORDS = st.none() | st.text(max_size=8)
 AMOUNTS = [st.integers(0, 10**9)] * (len(Usage._fields) - 1)
 USAGES = st.none() | st.tuples(*AMOUNTS, st.none() | NUMBERS).map(Usage._make)
 REPLIES = st.builds(
-    Reply, st.integers(200, 299), st.binary(max_size=64), USAGES, st.none() | st.binary(max_size=9), WORDS, WORDS, WORDS
-)
+    Reply, st.integers(200, 299), st.binary(max_size=64), USAGES, st.none() | st.binary(max_size=9), WORDS, WORDS,
+    WORDS, vectors=st.none() | st.builds(Vectors, st.binary(max_size=64), NUMBERS, NUMBERS),
+)  # fmt: skip
 FAILURES = st.builds(
     Failure, st.sampled_from(FailureKind), st.text(max_size=8), st.sampled_from(Billing), st.none() | NUMBERS,
     st.binary(max_size=64), st.none() | st.floats(0, 1e6), USAGES, st.none() | st.binary(max_size=9), WORDS, WORDS,
     st.none() | st.binary(max_size=9),
 )  # fmt: skip
+HALVES = st.builds(Half, st.binary(max_size=8), NUMBERS, NUMBERS)
 VERDICTS = st.one_of(
     st.builds(RetryAt, NUMBERS, st.booleans()),
     st.builds(GiveUp, st.sampled_from(FailureKind)),
     st.builds(AskAgain, NUMBERS, st.binary(max_size=8), NUMBERS, st.none() | NUMBERS, st.booleans()),
     st.builds(FallBack, st.sampled_from(FailureKind)),
+    st.builds(Split, NUMBERS, HALVES, HALVES),
     st.builds(Stop, st.sampled_from(Scope), st.sampled_from(FailureKind), st.text(max_size=8)),
 )
 ENDS = st.one_of(st.tuples(REPLIES, st.just(Succeed())), st.tuples(FAILURES, VERDICTS))

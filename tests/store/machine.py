@@ -1,17 +1,34 @@
-"""Any order of load, claim, open, record, crash, rescue, retry and late answers, held against a simple model."""
+"""Any order of load, claim, open, record, split, crash, rescue, retry and late answers, held against a simple model."""
+
+import json
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from sqlalchemy import text
 
-from batchrunner.core.attempt import Billing, FailureKind
+from batchrunner.core.attempt import Billing, FailureKind, Reply
+from batchrunner.core.corpus import Half, Item, Pack, Vectors
 from batchrunner.core.request import Release
-from batchrunner.core.retry import RetryAt, Succeed
+from batchrunner.core.retry import RetryAt, Split, Succeed
 from batchrunner.core.usage import Usage
 from batchrunner.store import rollups
 from batchrunner.store.base import DuplicateIds
-from tests.store.making import ACCOUNTS, INFO, NOW, close, give_up, line, load, refusal, reply, start_calls, stop
+from tests.store.making import (
+    ACCOUNTS,
+    INFO,
+    NOW,
+    close,
+    create,
+    give_up,
+    line,
+    load,
+    refusal,
+    reply,
+    source,
+    start_calls,
+    stop,
+)
 
 COSTS = st.one_of(st.none(), st.integers(0, 10**9))
 TOKENS = st.integers(0, 1_000)
@@ -29,6 +46,15 @@ class Row:
         self.answer = None
         self.open = None
         self.crashes = 0
+        self.pack = False
+
+
+def texts_of(call):
+    return json.loads(call[0].body)["input"]
+
+
+def half(texts):
+    return Half(json.dumps({"input": texts}).encode(), len(texts), len(texts))
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -74,9 +100,28 @@ class QueueMachine(RuleBasedStateMachine):
         for n in range(len(lines)):
             self.rows[first + n] = Row(job.id, n + 1)
 
+    @rule(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=3))
+    def load_corpus(self, sizes):
+        job = create(self.store, f"job{len(self.jobs)}")
+        corpus = self.store.create_corpus(job.id, "m", b"p", normalize=False)
+        packs, items = [], []
+        for n, size in enumerate(sizes):
+            request_id = self.store.next_request() + n
+            texts = [f"{request_id}.{pos}" for pos in range(size)]
+            packs.append(Pack(request_id, half(texts).body, size, size))
+            items += [
+                Item(seq, 0, text, text.encode(), request_id, pos, 0, b"{}", None)
+                for pos, (seq, text) in enumerate(enumerate(texts, len(items)))
+            ]
+            self.rows[request_id] = Row(job.id, n + 1)
+            self.rows[request_id].pack = True
+        self.store.add_packs(corpus, 1, packs, items)
+        self.store.seal_corpus(corpus, 1, source(), len(items))
+        self.jobs.append(job)
+
     @rule()
     def load_what_is_there_already(self):
-        if self.jobs:
+        if self.jobs and not any(row.pack and row.job == self.jobs[-1].id for row in self.rows.values()):
             with pytest.raises(DuplicateIds) as caught:
                 self.store.add(self.jobs[-1].id, [line(90), line(1)])
             assert list(caught.value.found) == [(1, "id-1", 1)]
@@ -110,7 +155,29 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(call=consumes(calls), text=st.binary(max_size=20), cost=COSTS, tokens=st.tuples(TOKENS, TOKENS))
     def answer(self, call, text, cost, tokens):
         usage = Usage(tokens[0], 0, tokens[1], 0)
-        self.record(close(call, reply(text, usage), Succeed(), cost=cost), "succeeded")
+        self.record(close(call, self.reply_to(call, text, usage), Succeed(), cost=cost), "succeeded")
+
+    def reply_to(self, call, text, usage=None):
+        if not self.rows[call[1].head.id].pack:
+            return reply(text, usage)
+        texts = texts_of(call)
+        vectors = Vectors(b"".join(text.encode().ljust(8, b"\0") for text in texts), 2, len(texts))
+        return Reply(200, b"", usage, vectors=vectors)
+
+    @rule(call=consumes(calls))
+    def split(self, call):
+        row = self.rows[call[1].head.id]
+        if not row.pack or len(texts_of(call)) < 2:
+            self.record(give_up(call), "failed")
+            return
+        texts = texts_of(call)
+        middle = len(texts) // 2
+        splits = row.open == call[0].attempt_id and row.state == "running"
+        verdict = Split(self.time + 1, half(texts[:middle]), half(texts[middle:]))
+        self.record(close(call, refusal(), verdict), "queued")
+        if splits:
+            child = self.rows[len(self.rows) + 1] = Row(row.job, row.n)
+            child.pack, row.crashes = True, 0
 
     @rule(call=consumes(calls), wait=st.integers(0, 3), counts=st.booleans(), billing=st.sampled_from(Billing))
     def retry_later(self, call, wait, counts, billing):
@@ -142,7 +209,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(call=consumes(lost), good=st.booleans())
     def late(self, call, good):
         if good:
-            self.record(close(call, reply(b"late"), Succeed()), "succeeded")
+            self.record(close(call, self.reply_to(call, b"late"), Succeed()), "succeeded")
         else:
             self.record(give_up(call), "failed")
 
@@ -205,8 +272,25 @@ class QueueMachine(RuleBasedStateMachine):
             found = seen[request_id]
             assert (found.state.value, found.attempts, found.line) == (row.state, row.attempts, row.n)
             assert (found.body if row.state == "succeeded" else None) == (
-                row.answer if row.state == "succeeded" else None
+                row.answer if row.state == "succeeded" and not row.pack else None
             )
+
+    @invariant()
+    def every_text_is_in_one_pack_and_has_its_own_vector_once_that_is_answered(self):
+        if not hasattr(self, "store"):
+            return
+        with self.reader._session.read() as connection:
+            rows = connection.exec_driver_sql(
+                "SELECT i.ext_id, i.pos, b.data, r.id, r.state, substr(v.data, 1 + i.pos * 8, 8) FROM items AS i"
+                " JOIN requests AS r ON r.id = i.request_id JOIN bodies AS b ON b.request_id = r.id"
+                " LEFT JOIN vectors AS v ON v.request_id = r.id"
+            ).all()
+        packed = {}
+        for name, pos, body, request_id, state, vector in rows:
+            assert json.loads(body)["input"][pos] == name
+            assert vector == (name.encode().ljust(8, b"\0") if state == "succeeded" else None)
+            packed[request_id] = packed.get(request_id, 0) + 1
+        assert packed.keys() == {key for key, row in self.rows.items() if row.pack}
 
     @invariant()
     def the_rollups_are_what_the_rows_add_up_to(self):

@@ -1,0 +1,14 @@
+"""Vectors on their way out."""
+
+from typing import NamedTuple
+
+
+class VectorBatch(NamedTuple):
+    """Some texts and their vectors, in input order."""
+
+    ids: list[str]
+    vectors: bytes
+    """``len(ids)`` times ``dimensions`` float32, little-endian."""
+    dimensions: int
+    kept: list[bytes]
+    """For each text the columns that were kept, as a compact JSON object."""
