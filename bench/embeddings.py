@@ -1,9 +1,9 @@
 """A corpus through `batchrunner embed`, beside a bare loop with the same packs and the official SDKs' pattern.
 
-One process each, pinned to one core, against one server on another core. batchrunner alone also loads the corpus into
-its queue, commits every call and every vector to the disk, and writes the Parquet file. Rates count every row of the
-corpus; batchrunner and the bare loop send each distinct text once, the SDKs' pattern knows no such thing. Afterwards
-every vector of the Parquet file is compared with the server's, bit for bit, and the packs are counted there.
+One process each, on all cores, against one server that is pinned to one of them. batchrunner alone also loads the
+corpus into its queue, commits every call and every vector to the disk, and writes the Parquet file. Rates count every
+row of the corpus; batchrunner and the bare loop send each distinct text once, the SDKs' pattern knows no such thing.
+Afterwards every vector of the Parquet file is compared with the server's, bit for bit, and the packs are counted there.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from urllib.request import Request, urlopen
 from corpus import distinct, write_corpus
 from embedclients import BARE, CLIENTS
 from measure import (
+    CORES,
     MIB,
     SERVER_CORE,
     Child,
@@ -112,7 +113,7 @@ def run_client(client: str, server: Server, texts: int, asked: Asked) -> Child:
         options = ["--url", server.url, "--corpus", str(source), "--model", asked.model, "--output", str(output)]
         options += ["--pack", str(asked.pack), "--concurrency", str(asked.concurrency)]
         env = product_env(f"{server.url}/v1", folder)
-        child = run([sys.executable, script, client, *options], env=env, cwd=folder, patience=PATIENCE)
+        child = run([sys.executable, script, client, *options], env=env, cwd=folder, patience=PATIENCE, cores=CORES)
         if client not in BARE and lines_in(output) != texts:
             raise ChildFailed(f"{client} wrote {lines_in(output)} of {texts} vectors:\n{child.said}")
         return child
@@ -126,7 +127,7 @@ def run_product(server: Server, texts: int, asked: Asked, *, check: bool) -> tup
         command += ["--id", "id", "--db", "q.db", "--yes", "--concurrency", str(asked.concurrency)]
         before = counted(server)
         env = product_env(f"{server.url}/v1", folder)
-        child = run(product(*command, *asked.options), env=env, cwd=folder, patience=PATIENCE)
+        child = run(product(*command, *asked.options), env=env, cwd=folder, patience=PATIENCE, cores=CORES)
         calls, sent = (now - then for now, then in zip(counted(server), before, strict=True))
         vectors = sum(path.stat().st_size for path in folder.rglob("*.parquet"))
         if check:
@@ -183,9 +184,11 @@ def measure(server: Server, clients: Sequence[str], asked: Asked) -> tuple[dict[
                 print(f"  {client} failed: {failure.shortly()}", flush=True)
                 del measured[client]
                 continue
+            served = (server.cpu() - before) / child.seconds
+            child = child._replace(others=max(0.0, child.others - served / len(CORES)))
             measured[client].runs.append(child)
             kept = found or kept
-            busy = f"server {(server.cpu() - before) / child.seconds:.0%} busy, others {child.others:.0%}"
+            busy = f"server {served:.0%} busy, others {child.others:.0%}"
             print(f"  {client}: {rate:,.0f} texts/s net, {child.seconds:.1f} s, {busy}", flush=True)
     return measured, kept
 
@@ -242,11 +245,11 @@ def main() -> None:
     parser.add_argument("--sdk-texts", type=int, default=20_000, help="for the SDKs, which hold every vector in memory")
     parser.add_argument("--pack", type=int, default=100, help="texts of a call")
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--latency", type=float, default=0.05, help="seconds")
+    parser.add_argument("--latency", type=float, default=0.2, help="seconds")
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--model", default=MODEL)
     parser.add_argument("--clients", default=",".join((PRODUCT, *CLIENTS)), help="comma-separated; default: all")
-    parser.add_argument("--server", choices=SERVERS, default="raw")
+    parser.add_argument("--server", choices=SERVERS, default="simulator")
     parser.add_argument("--embed-options", default="", help="further options of `batchrunner embed`, in one argument")
     given = parser.parse_args()
     allow_connections(1024)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from batchrunner.api.tuning import tuned
+from batchrunner.api.tuning import COLLECT_LOADING, tuned
 from batchrunner.config import Settings, packs_for
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
@@ -45,7 +45,7 @@ class Embeds:
             reading.append(counter.sha256)
         digest = hashlib.sha256(json.dumps(reading).encode()).hexdigest()
         source = JobSource(path=texts.path, sha256=digest, size=texts.size, mtime_ns=0)
-        with tuned():
+        with tuned(COLLECT_LOADING):
             return load_corpus(self._store, SystemClock(), texts, options, source)
 
     def check_output(self, texts: Texts, options: CorpusOptions, out: str, *, force: bool = False) -> None:
@@ -67,7 +67,7 @@ class Embeds:
         corpus = self._store.corpus(job.id)
         if corpus is None:
             raise ConfigurationError(f"job {job.name} is no corpus")
-        with tuned():
+        with tuned(COLLECT_LOADING):
             summary = leave_vectors(self._reader, self._store, job, corpus, out, force=force)
         after = self._store.corpus(job.id)
         return summary, after is not None and not after.keep

@@ -10,9 +10,12 @@ SWITCH_INTERVAL = 0.0005
 COLLECT_AFTER = 20_000
 """New objects after which the collector looks for cycles; the interpreter's 700 are a few rows of a run."""
 
+COLLECT_LOADING = 1_000_000
+"""The same while a corpus is loaded: a chunk of it is a hundred thousand new objects, and none of them in a cycle."""
+
 
 @contextmanager
-def tuned() -> Iterator[None]:
+def tuned(collect_after: int = COLLECT_AFTER) -> Iterator[None]:
     """Threads give way sooner, and the collector looks less often: rows make few cycles, and each look costs.
 
     Measured with ``bench/whole_job.py`` and ``bench/load_export.py``: a sixth of the CPU of a row of a run, and a fifth
@@ -21,7 +24,7 @@ def tuned() -> Iterator[None]:
     interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.freeze()  # what is there already is not looked at again
-    gc.set_threshold(COLLECT_AFTER, *thresholds[1:])
+    gc.set_threshold(collect_after, *thresholds[1:])
     try:
         yield
     finally:

@@ -21,7 +21,7 @@ from batchrunner.store.leaving import gone, places
 from batchrunner.store.sqlite import Session
 from batchrunner.store.vectors import FLOAT, in_a_row
 
-PAGE = 4 << 20
+PAGE = 2 << 20
 """Bytes of vectors in a batch, about."""
 LOOKED_AT = 20_000
 """Texts that one transaction looks at in search of those without a vector."""

@@ -254,7 +254,10 @@ async def test_vectors_of_two_kinds_do_not_come_into_one_corpus(folder, other):
         load(held, ["a"], **other)
 
 
-async def test_a_load_that_is_cut_short_leaves_nothing_or_what_was_there(folder):
+async def test_a_load_that_is_cut_short_leaves_nothing_or_what_was_there(folder, monkeypatch):
+    for module in ("corpusfill", "corpusgather"):
+        monkeypatch.setattr(f"batchrunner.runner.{module}.CHUNK", 2_000)
+
     def broken_source(texts):
         yield from texts
         raise InputError("a bad line")
@@ -263,7 +266,7 @@ async def test_a_load_that_is_cut_short_leaves_nothing_or_what_was_there(folder)
     for n, before in enumerate([[], ["a", "b"]]):
         if before:
             await world.embed(before)
-        many = broken_source(Text(str(n), f"new {n}") for n in range(30_000))
+        many = broken_source(Text(str(n), f"new {n}") for n in range(12_000))
         with session(world.loaded()) as held, pytest.raises(InputError):
             load_corpus(held._store, SystemClock(), many, options(), JobSource(path="-", sha256="", size=0, mtime_ns=0))
         with session(world.loaded()) as held:
