@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from batchrunner.api import ExportSummary, Job, Session, session
+from batchrunner.api import ExportSummary, Job, JobStatus, Session, session
 from batchrunner.api.corpora import corpus_options, open_texts
 from batchrunner.api.room import vector_room
 from batchrunner.cli.hangup import Hangup
@@ -129,9 +129,9 @@ def command(
             talk(f"dropped {dropped}, and all texts that are gone from {source}", quiet=loaded.settings.quiet)
         report = work(held, [job], hangup)
         outputs = _export(held, corpus, output, force=force, keep=keep_vectors == "yes")
-        tell_outcome(held, [job], report, outputs, output)
+        (status,) = tell_outcome(held, [job], report, outputs, output)
         code = report.exit_code if report is not None else ExitCode.OK
-        return standing_of_texts(held, job) if code in (ExitCode.OK, ExitCode.SOME_FAILED) else code
+        return standing_of_texts(status) if code in (ExitCode.OK, ExitCode.SOME_FAILED) else code
 
 
 def _export(held: Session, corpus: CorpusLoaded, output: str, *, force: bool, keep: bool) -> list[ExportSummary]:
@@ -152,13 +152,13 @@ def _export(held: Session, corpus: CorpusLoaded, output: str, *, force: bool, ke
     return [written]
 
 
-def standing_of_texts(held: Session, job: Job) -> ExitCode:
+def standing_of_texts(status: JobStatus) -> ExitCode:
     """Return the exit code by what became of the texts that are in the source now.
 
     One that the model can't take is a failure too, though nothing was sent; one that was refused is none any more once
     it was mended or is gone from the source.
     """
-    texts = held.with_texts(held.status(job)).texts
+    texts = status.texts
     return ExitCode.SOME_FAILED if texts is not None and texts.failed + texts.too_long else ExitCode.OK
 
 

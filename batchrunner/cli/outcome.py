@@ -75,8 +75,8 @@ def tell_outcome(
     report: RunReport | None,
     outputs: Sequence[ExportSummary],
     output: str | None,
-) -> None:
-    """Say how it ended and what comes next."""
+) -> list[JobStatus]:
+    """Say how it ended and what comes next; return where the jobs stand."""
     quiet = held.settings.quiet
     if report is None:
         talk("nothing is left to do", quiet=quiet)
@@ -84,7 +84,8 @@ def tell_outcome(
         tell_report(report, quiet=quiet)
     for exported in outputs:
         _tell_exported(exported, quiet=quiet)
-    for status in map(held.with_texts, held.statuses(jobs)):
+    standing = [held.with_texts(status) for status in held.statuses(jobs)]
+    for status in standing:
         talk(_standing(status), quiet=quiet)
         if status.counts.flagged:
             talk(f"  flagged: {_command('results --flagged', status.job.name, held)}", quiet=quiet)
@@ -94,6 +95,7 @@ def tell_outcome(
     if report is not None and report.left:
         talk(_left_text(report))
         tell_held(held, jobs)
+    return standing
 
 
 def _left_text(report: RunReport) -> str:

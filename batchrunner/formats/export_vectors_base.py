@@ -13,7 +13,7 @@ from batchrunner.formats.export_vectors_columns import KeptColumn
 
 FLOAT = 4
 """Bytes of a float32."""
-GROUP = 8 << 20
+GROUP = 6 << 20
 """Bytes of vectors, ids and kept columns that are written at once: what memory is bounded by."""
 OVERHEAD = 64
 """Bytes that an id and an object of kept columns weigh in memory beside their text, about."""

@@ -137,7 +137,7 @@ def _told(
     reader: CorpusReader, job: Job, corpus: Corpus, among: Embedded, out: str, vectors: VectorSummary
 ) -> ExportSummary:
     """Write the texts without a vector beside the vectors, and sum up."""
-    missing = reader.missing(corpus.id)
+    missing = reader.missing(corpus.id) if among.texts < corpus.texts else iter(())
     mark = mark_of(job)
     told = print_unembedded(missing, mark) if out == STDOUT else UnembeddedFile(Path(out), mark).write(missing)
     return ExportSummary(

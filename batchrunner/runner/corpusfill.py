@@ -16,7 +16,7 @@ from batchrunner.store.base import Corpus
 Spot = tuple[int | None, int, bool]
 """Where a text is: its pack (None: it is not sent), its place in it, and whether this load had it before."""
 NOWHERE: Final[Spot] = (None, 0, False)
-CHUNK = 20_000
+CHUNK = 10_000
 """Texts that are looked up, and items that are stored, at a time."""
 MOST_HELD = 50_000
 """Items that wait for the open pack at most: then it is closed, full or not."""

@@ -3,10 +3,11 @@
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, select
 
@@ -55,6 +56,9 @@ _NOT_SENT = {
     TOO_LONG: "it is longer than the model takes, and was not sent: --too-long truncate or chunk sends it",
 }
 Row = tuple[Any, ...]
+Bounds = tuple[int, int, int, int]
+"""Corpus, version, first text, and the one behind the last."""
+T = TypeVar("T")
 
 
 class CorpusReads:
@@ -84,12 +88,7 @@ class CorpusReads:
 
     def kept(self, corpus_id: int) -> Iterator[bytes]:
         """Yield the kept columns of all texts that have some, as JSON objects."""
-        corpus = self._corpus(corpus_id)
-        for first in range(0, corpus.texts, LOOKED_AT):
-            with self._session.read() as connection:
-                self._refuse_another(connection, corpus)
-                bounds = (corpus.id, corpus.version, first, first + LOOKED_AT)
-                rows = driver(connection).execute(_KEPT, bounds).fetchall()
+        for rows in self._pages(self._corpus(corpus_id), LOOKED_AT, partial(_rows, _KEPT)):
             yield from (row[0] for row in rows)
 
     def vectors(self, corpus_id: int, among: Embedded, first: int = 0) -> Iterator[VectorBatch]:
@@ -101,14 +100,8 @@ class CorpusReads:
         corpus = self._corpus(corpus_id)
         if corpus.dimensions is None:
             return
-        page = max(1, PAGE // (corpus.dimensions * FLOAT))
-        for start in range(first, corpus.texts, page):
-            with self._session.read() as connection:
-                self._refuse_another(connection, corpus)
-                bounds = (corpus.id, corpus.version, start, start + page)
-                rows = driver(connection).execute(_PAGE, bounds).fetchall()
-                found = _Vectors(connection, self._session.path, rows, among, corpus.dimensions)
-                batch = _batch(rows, found, corpus)
+        look = partial(_found, self._session.path, corpus, among)
+        for batch in self._pages(corpus, max(1, PAGE // (corpus.dimensions * FLOAT)), look, first):
             if batch.ids:
                 yield batch
 
@@ -122,12 +115,7 @@ class CorpusReads:
 
     def missing(self, corpus_id: int) -> Iterator[Missing]:
         """Yield the texts that have no vector, in the order of the source, and why."""
-        corpus = self._corpus(corpus_id)
-        for first in range(0, corpus.texts, LOOKED_AT):
-            with self._session.read() as connection:
-                self._refuse_another(connection, corpus)
-                bounds = (corpus.id, corpus.version, first, first + LOOKED_AT)
-                rows = driver(connection).execute(_MISSING, bounds).fetchall()
+        for rows in self._pages(self._corpus(corpus_id), LOOKED_AT, partial(_rows, _MISSING)):
             for _, parts in groupby(rows, itemgetter(0)):
                 yield _missing(list(parts))
 
@@ -144,12 +132,32 @@ class CorpusReads:
         assert corpus is not None  # noqa: S101 - for the type checker: it was found one line above
         return corpus
 
+    def _pages(self, corpus: Corpus, size: int, look: Callable[[Connection, Bounds], T], first: int = 0) -> Iterator[T]:
+        """Yield what is found of so many texts at a time, each in a read of its own that has ended by then.
+
+        Raises DatabaseError where the corpus was loaded anew meanwhile.
+        """
+        for start in range(first, corpus.texts, size):
+            with self._session.read() as connection:
+                self._refuse_another(connection, corpus)
+                found = look(connection, (corpus.id, corpus.version, start, start + size))
+            yield found
+
     def _refuse_another(self, connection: Connection, corpus: Corpus) -> None:
         version = connection.execute(select(corpora.c.version).where(corpora.c.id == corpus.id)).scalar_one()
         if version != corpus.version:
             raise DatabaseError(
                 f"{self._session.path}: the corpus was loaded anew while it was read", hint="run the same command again"
             )
+
+
+def _rows(statement: str, connection: Connection, bounds: Bounds) -> list[Row]:
+    return driver(connection).execute(statement, bounds).fetchall()
+
+
+def _found(path: str, corpus: Corpus, among: Embedded, connection: Connection, bounds: Bounds) -> VectorBatch:
+    rows = _rows(_PAGE, connection, bounds)
+    return _batch(rows, _Vectors(connection, path, rows, among, corpus.dimensions or 0), corpus)
 
 
 class _Vectors:

@@ -36,6 +36,7 @@ def test_errors_names_the_texts_at_fault_and_retry_takes_them_by_name(here: Path
     assert ids == [f"d{n}" for n in range(12) if n not in (3, 6)]
 
 
+@pytest.mark.slow
 def test_the_room_for_vectors_is_told_before_anything_is_sent(here: Path) -> None:
     texts = [f"text {n}" for n in range(2_000)]
     with provider() as env:
@@ -44,6 +45,7 @@ def test_the_room_for_vectors_is_told_before_anything_is_sent(here: Path) -> Non
     assert "GiB free" in done.stderr
 
 
+@pytest.mark.slow
 def test_doctor_tells_of_vectors_that_are_waited_for(here: Path) -> None:
     with provider(poison="text") as env:
         embed(here, [f"text {n}" for n in range(2_000)], env=env)

@@ -3,6 +3,7 @@
 import itertools
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from batchrunner.core.packing import PackBounds, Packer, PackLimits, cut, limits, vector_size
@@ -42,6 +43,7 @@ def test_a_pack_is_closed_only_by_a_text_that_does_not_fit(sizes, bounds):
         assert len(more) > bounds.texts or size > bounds.bytes or tokens > (bounds.tokens or tokens)
 
 
+@pytest.mark.slow
 @given(st.integers(1, 50), st.lists(st.integers(-2, 2), min_size=2_000, max_size=2_000))
 def test_texts_of_about_one_size_fill_packs_to_95_percent(size, jitter):
     bounds = PackLimits(2_048, 5_000, None)

@@ -191,6 +191,7 @@ async def test_a_message_that_quotes_a_text_does_not_blame_the_corpus(folder):
     assert world.missing() == [(texts[333], "invalid_request"), (texts[390], "invalid_request")]
 
 
+@pytest.mark.slow
 async def test_a_text_that_breaks_its_server_each_time_is_found_as_well(folder):
     def refuse(body):
         return refused(500, "Out of range float values") if "bad" in body["input"] else None
@@ -214,6 +215,7 @@ async def test_identical_texts_are_sent_once_and_empty_ones_never(folder):
     world.check()
 
 
+@pytest.mark.slow
 async def test_a_second_run_sends_exactly_what_is_new_or_changed(folder):
     world = Corpora(folder)
     texts = [Text(str(n), f"text {n}") for n in range(1_000)]
@@ -254,6 +256,7 @@ async def test_vectors_of_two_kinds_do_not_come_into_one_corpus(folder, other):
         load(held, ["a"], **other)
 
 
+@pytest.mark.slow
 async def test_a_load_that_is_cut_short_leaves_nothing_or_what_was_there(folder, monkeypatch):
     for module in ("corpusfill", "corpusgather"):
         monkeypatch.setattr(f"batchrunner.runner.{module}.CHUNK", 2_000)

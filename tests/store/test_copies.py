@@ -104,6 +104,7 @@ def test_endpoints_that_make_files_have_no_copies(engine, store):
     assert copies(engine) == {1: None, 2: None}
 
 
+@pytest.mark.slow
 def test_ranges_of_digests_meet_each_digest_once():
     for lines in (1, AT_ONCE, 10 * AT_ONCE + 1, 10**11):
         found = ranges(lines)
