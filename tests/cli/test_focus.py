@@ -1,6 +1,6 @@
-"""The rules of FOCUS 1.3 that a file of costs can be held to; the official validator knows older versions only.
+"""Rules of FOCUS 1.3 that a file of costs is held to, as far as we know them; no official validator of 1.3 was at hand.
 
-Written from the specification's column definitions: presence, nulls, types, allowed values, and arithmetic.
+Presence, nulls, types, allowed values, and arithmetic. This list is ours and may lack rules of the specification.
 """
 
 import csv
