@@ -83,6 +83,9 @@ limit_options = _stack(
     click.option("--max-response", type=SIZE, help="Bytes that an answer may have: 8MiB.  [default: 32MiB]"),
 )
 
+DATA = click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"])
+"""What data is read as, where its name does not tell."""
+
 recipe_options = _stack(
     click.option("--system", metavar="TEXT|@FILE", help="With a template: the system prompt of every request."),
     click.option("--schema", metavar="FILE", help="With a template: a JSON schema that answers are asked to follow."),
@@ -93,7 +96,7 @@ recipe_options = _stack(
     click.option(
         "--format",
         "form",
-        type=click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"]),
+        type=DATA,
         help="With a template: what the data is, where its name does not tell.",
     ),
 )
