@@ -12,8 +12,7 @@ from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job, JobSource
 from batchrunner.core.packing import NOTHING_SAID, PackBounds, limits
-from batchrunner.formats.base import ExportSummary
-from batchrunner.formats.export_vectors import STDOUT
+from batchrunner.formats.base import STDOUT, ExportSummary
 from batchrunner.formats.records import open_records
 from batchrunner.formats.texts import TextFields, Texts
 from batchrunner.runner.corpus import load_corpus

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from batchrunner.config import Settings
 from batchrunner.core.errors import ConfigurationError, InputError, Problem
 from batchrunner.core.request import NewRequest
+from batchrunner.formats.base import STDOUT
 from batchrunner.formats.jobfile import Line, parse_line
 from batchrunner.formats.prepared import ALL, Made, Prepared, Shape, read_schema, text_or_file
 from batchrunner.formats.records import open_records
@@ -20,8 +21,6 @@ from batchrunner.wiring import attachments
 
 if TYPE_CHECKING:
     from batchrunner.formats.templates import Template
-
-STDOUT = "-"
 JOB_FILES = (".jsonl", ".ndjson")
 """Suffixes of what is written: it is never compressed, and no table."""
 

@@ -8,12 +8,11 @@ from batchrunner.api.reads import Reads
 from batchrunner.config import Settings, packs_for
 from batchrunner.core.job import Job
 from batchrunner.core.packing import NOTHING_SAID, vector_size
+from batchrunner.core.vectors import FLOAT
+from batchrunner.formats.export_vectors import AS_TEXT
 
-FLOAT: Final = 4
-"""Bytes of a float32."""
 FLOAT_AS_TEXT: Final = 12
 """Bytes of one in JSON, about."""
-_LINES: Final = (".jsonl", ".ndjson")
 
 
 class VectorRoom(NamedTuple):
@@ -38,7 +37,7 @@ def vector_room(reads: Reads, settings: Settings, job: Job, out: str | None = No
     numbers = corpus.texts * (corpus.dimensions or vector_size(corpus.model, said=said))
     counts = reads.status(job).counts
     share = counts.queued + counts.running
-    size = FLOAT_AS_TEXT if out is not None and Path(out).suffix.lower() in _LINES else FLOAT
+    size = FLOAT_AS_TEXT if out is not None and Path(out).suffix.lower() in AS_TEXT else FLOAT
     return VectorRoom(FLOAT * numbers * share // max(1, counts.total), 0 if out == "-" else size * numbers)
 
 

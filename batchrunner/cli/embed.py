@@ -10,6 +10,7 @@ from batchrunner.api.corpora import corpus_options, open_texts
 from batchrunner.api.room import vector_room
 from batchrunner.cli.hangup import Hangup
 from batchrunner.cli.options import (
+    DATA,
     interactive,
     limit_options,
     money_options,
@@ -47,7 +48,7 @@ from batchrunner.store.disk import Disk
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"]),
+    type=DATA,
     help="What SRC is, where its name does not tell.",
 )
 @click.option("--name", metavar="NAME", help="Name of the corpus: the same one grows.  [default: OUT's]")
@@ -121,7 +122,7 @@ def command(
             held.check_output(texts, options, output, force=force)
             corpus = held.embed(texts, options)
         job = corpus.job
-        held.check_target(job, output, force=force)
+        held.check_target(job, output, force=force)  # again: only now it is known how many shards there will be
         _tell_loaded(loaded, corpus)
         _refuse_without_room(held, job, output)
         if prune:

@@ -95,6 +95,10 @@ money_options = _stack(
     click.option("--assume-output", type=COUNT, help="For budgets: tokens of an answer that nothing bounds, at most."),
 )
 
+DATA = click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"])
+"""What data is read as, where its name does not tell."""
+
+
 recipe_options = _stack(
     click.option("--system", metavar="TEXT|@FILE", help="With a template: the system prompt of every request."),
     click.option("--schema", metavar="FILE", help="With a template: a JSON schema that answers are asked to follow."),
@@ -105,7 +109,7 @@ recipe_options = _stack(
     click.option(
         "--format",
         "form",
-        type=click.Choice(["jsonl", "csv", "tsv", "parquet", "txt"]),
+        type=DATA,
         help="With a template: what the data is, where its name does not tell.",
     ),
 )

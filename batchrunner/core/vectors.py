@@ -1,6 +1,9 @@
 """Vectors on their way out."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+FLOAT: Final = 4
+"""Bytes of a float32."""
 
 
 class VectorBatch(NamedTuple):

@@ -13,6 +13,7 @@ from batchrunner.core.attempt import Failure, FailureKind, Outcome, Reply
 from batchrunner.core.corpus import Half, Vectors
 from batchrunner.core.estimate import tokens
 from batchrunner.core.http import HttpReply
+from batchrunner.core.vectors import FLOAT
 from batchrunner.endpoints.answers import Answer, Form, Misshapen, read_answer
 from batchrunner.endpoints.base import Classifier
 from batchrunner.endpoints.usage import Counted, consumed
@@ -20,8 +21,6 @@ from batchrunner.endpoints.usage import Counted, consumed
 PATH: Final = "/v1/embeddings"
 _INPUT: Final = b'"input":['
 _BASE64: Final = b'"encoding_format":"base64",'
-_FLOAT: Final = 4
-"""Bytes of a float32."""
 _ABOUT_BASE64: Final = re.compile(r"encoding_format|base64", re.IGNORECASE)
 _DIMENSIONS: Final = b'"dimensions":'
 _ABOUT_DIMENSIONS: Final = re.compile(r"\bdimensions?\b|matryoshka", re.IGNORECASE)
@@ -170,15 +169,15 @@ def _vectors(data: Sequence[_Vector], texts: int, dimensions: int | None) -> Vec
         raise Misshapen(f"it holds {len(data)} vectors for {texts} texts")
     parts = [_floats(item.embedding) for item in _in_order(data)]
     size = len(parts[0])
-    wanted = size if dimensions is None else dimensions * _FLOAT
+    wanted = size if dimensions is None else dimensions * FLOAT
     odd = next((part for part in parts if len(part) != wanted), None)
     if odd is not None or not size:
-        length = len(odd or b"") // _FLOAT
-        raise Misshapen(f"a vector has {length} dimensions, and {wanted // _FLOAT or 'more'} are expected")
+        length = len(odd or b"") // FLOAT
+        raise Misshapen(f"a vector has {length} dimensions, and {wanted // FLOAT or 'more'} are expected")
     joined = b"".join(parts)
     if not _is_finite(joined):
         raise Misshapen("a vector holds NaN or infinity")
-    return Vectors(joined, size // _FLOAT, texts)
+    return Vectors(joined, size // FLOAT, texts)
 
 
 def _in_order(data: Sequence[_Vector]) -> list[_Vector]:
@@ -196,7 +195,7 @@ def _in_order(data: Sequence[_Vector]) -> list[_Vector]:
 def _floats(embedding: bytes | list[float]) -> bytes:
     """Return one vector as float32, little-endian."""
     if isinstance(embedding, bytes):
-        if len(embedding) % _FLOAT:
+        if len(embedding) % FLOAT:
             raise Misshapen("a vector in base64 is not made of float32")
         return embedding
     try:
@@ -214,7 +213,7 @@ def _is_finite(data: bytes) -> bool:
     highest = data[3::4]
     if not any(byte in highest for byte in _HUGE):
         return True
-    return all(map(math.isfinite, struct.unpack(f"<{len(data) // _FLOAT}f", data)))
+    return all(map(math.isfinite, struct.unpack(f"<{len(data) // FLOAT}f", data)))
 
 
 def normalized(data: bytes, dimensions: int) -> bytes:
@@ -223,7 +222,7 @@ def normalized(data: bytes, dimensions: int) -> bytes:
     if numpy is None:
         return b"".join(
             _unit(struct.unpack_from(f"<{dimensions}f", data, start))
-            for start in range(0, len(data), dimensions * _FLOAT)
+            for start in range(0, len(data), dimensions * FLOAT)
         )
     vectors = numpy.frombuffer(data, "<f4").reshape(-1, dimensions).astype("f8")
     lengths = numpy.sqrt((vectors * vectors).sum(axis=1, keepdims=True))

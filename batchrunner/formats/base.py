@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from batchrunner.core.continuation import Artifact
 from batchrunner.core.pricing import PICO
 from batchrunner.core.request import RequestState
 from batchrunner.core.usage import Usage
 
+STDOUT: Final = "-"
+"""As a path: standard output."""
 FINISHED = frozenset({RequestState.SUCCEEDED, RequestState.FAILED, RequestState.CANCELLED, RequestState.QUARANTINED})
 
 

@@ -6,6 +6,7 @@ from typing import BinaryIO, Final
 
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.vectors import VectorBatch
+from batchrunner.formats.base import STDOUT
 from batchrunner.formats.export_vectors_arrow import ArrowWriter
 from batchrunner.formats.export_vectors_base import (
     Shard,
@@ -21,8 +22,8 @@ from batchrunner.formats.export_vectors_plain import LINES, JsonlWriter, NpyWrit
 from batchrunner.formats.terminal import Shown
 
 TABLES: Final = (".parquet", ".arrow", ".feather")
-SUFFIXES: Final = (*TABLES, ".npy", ".jsonl", ".ndjson")
-STDOUT: Final = "-"
+AS_TEXT: Final = (".jsonl", ".ndjson")
+SUFFIXES: Final = (*TABLES, ".npy", *AS_TEXT)
 
 
 def check_form(out: str) -> None:

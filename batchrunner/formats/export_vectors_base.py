@@ -7,12 +7,10 @@ from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from batchrunner.core.errors import ConfigurationError, DatabaseError
-from batchrunner.core.readahead import read_ahead
-from batchrunner.core.vectors import VectorBatch
+from batchrunner.core.vectors import FLOAT, VectorBatch
 from batchrunner.formats.export_vectors_columns import KeptColumn
+from batchrunner.formats.readahead import read_ahead
 
-FLOAT = 4
-"""Bytes of a float32."""
 GROUP = 6 << 20
 """Bytes of vectors, ids and kept columns that are written at once: what memory is bounded by."""
 OVERHEAD = 64

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchrunner.core.vectors import VectorBatch
+from batchrunner.core.vectors import FLOAT, VectorBatch
 from batchrunner.formats.export_vectors_arrow import JOB, Batches
 from batchrunner.formats.export_vectors_base import (
-    FLOAT,
     Shard,
     VectorFacts,
     VectorSummary,

@@ -39,6 +39,14 @@ def name_of(record: Record, column: str, what: str) -> str:
     return name
 
 
+def own_name(record: Record, plain: str = "{}") -> str:
+    """Return the name of a row that no column names: of a folder's file its path, else its number put into ``plain``.
+
+    No two rows of a source have the same.
+    """
+    return str(record.fields["path"]) if record.whole else plain.format(record.number)
+
+
 def refused_row(record: Record, reason: str) -> InputError:
     """Return the error for a bad row."""
     return refused(record.source, record.number, 1, reason)

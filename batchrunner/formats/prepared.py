@@ -12,7 +12,7 @@ import msgspec
 
 from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.core.job import JobSource
-from batchrunner.formats.naming import Repeats, name_of, value_of
+from batchrunner.formats.naming import Repeats, name_of, own_name, value_of
 from batchrunner.formats.records import Record, Records
 from batchrunner.formats.source import BOM
 
@@ -85,7 +85,6 @@ class Prepared:
         self._records = records
         self._template = template
         self._shape = shape
-        self._by_path = records.columns is not None and records.size == 0 and "path" in records.columns
         self.path = records.path
         self.size = records.size
         self.mtime_ns = 0
@@ -160,7 +159,7 @@ class Prepared:
     def _name(self, record: Record) -> str:
         column = self._shape.id
         if column is None:
-            return str(record.fields["path"]) if self._by_path else f"row-{record.number}"
+            return own_name(record, "row-{}")
         return name_of(record, column, "custom_id")
 
     def _kept(self, record: Record) -> bytes | None:

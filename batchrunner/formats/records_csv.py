@@ -6,15 +6,15 @@ from contextlib import closing
 from typing import BinaryIO, Final
 
 from batchrunner.core.errors import InputError
-from batchrunner.formats.records import Record, no_rows, shown
-from batchrunner.formats.records_lines import refused, utf8
+from batchrunner.formats.records import Record, no_rows
+from batchrunner.formats.records_lines import FileRecords, refused, utf8
 from batchrunner.formats.screen import LineProblem
-from batchrunner.formats.source import MAX_LINE, open_source
+from batchrunner.formats.source import MAX_LINE
 
 NAMES: Final = {",": "CSV", "\t": "TSV"}
 
 
-class CsvRecords:
+class CsvRecords(FileRecords):
     """A table as text: every value is text, whatever it looks like. Blank lines are no rows.
 
     A byte order mark is skipped; a row with more or fewer fields than there are columns, a quote in the wrong place,
@@ -22,12 +22,8 @@ class CsvRecords:
     """
 
     def __init__(self, source: str, delimiter: str, *, stdin: BinaryIO | None = None) -> None:
-        self._name = shown(source)
+        super().__init__(source, NAMES[delimiter], stdin=stdin)
         self._delimiter = delimiter
-        self._file = open_source(source, stdin=stdin)
-        self._file.form = NAMES[delimiter]
-        self.path = self._file.path
-        self.size = self._file.size
         try:
             with closing(self._rows()) as rows:
                 self._columns = self._checked(next(rows, (1, []))[1])
@@ -39,11 +35,6 @@ class CsvRecords:
     def columns(self) -> tuple[str, ...]:
         """The names in the first line."""
         return self._columns
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the file's bytes."""
-        return self._file.fingerprint().sha256
 
     def __iter__(self) -> Iterator[Record]:
         rows = self._rows()
@@ -57,10 +48,6 @@ class CsvRecords:
             yield Record(number, self._name, dict(zip(columns, row, strict=True)))
         if not found:
             raise no_rows(self._name)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _rows(self) -> Generator[tuple[int, list[str]]]:
         """Yield every row that is not blank, with the line where it begins."""

@@ -18,27 +18,39 @@ TEXT: Final = "text"
 _decode: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 
 
-class _Lines:
-    """What both kinds have in common: a text file, cut at line feeds and nowhere else."""
+class FileRecords:
+    """What all rows that lie in one file have in common."""
 
-    form = ""
-
-    def __init__(self, source: str, *, stdin: BinaryIO | None = None) -> None:
+    def __init__(self, source: str, form: str, *, stdin: BinaryIO | None = None) -> None:
+        """``form`` is what the file is read as, for the words of a refusal."""
         self._name = shown(source)
         self._file = open_source(source, stdin=stdin)
-        self._file.form = self.form
+        self._file.form = form
         self.path = self._file.path
         self.size = self._file.size
-
-    @property
-    def columns(self) -> tuple[str, ...] | None:
-        """The columns that every row has."""
-        return None
 
     @property
     def sha256(self) -> str:
         """Hex digest of the file's bytes."""
         return self._file.fingerprint().sha256
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class _Lines(FileRecords):
+    """What both kinds have in common: a text file, cut at line feeds and nowhere else."""
+
+    form = ""
+
+    def __init__(self, source: str, *, stdin: BinaryIO | None = None) -> None:
+        super().__init__(source, self.form, stdin=stdin)
+
+    @property
+    def columns(self) -> tuple[str, ...] | None:
+        """The columns that every row has."""
+        return None
 
     def __iter__(self) -> Iterator[Record]:
         number, rows = 0, 0
@@ -53,10 +65,6 @@ class _Lines:
             raise refused(self._name, number + 1, MAX_LINE + 1, f"longer than {MAX_LINE:,} bytes") from None
         if not rows:
             raise no_rows(self._name)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _fields(self, raw: bytes) -> dict[str, object]:
         raise NotImplementedError

@@ -9,24 +9,23 @@ from typing import Any, Final
 from batchrunner.core.errors import InputError
 from batchrunner.formats import arrow
 from batchrunner.formats.records import Record, no_rows
-from batchrunner.formats.records_lines import refused
-from batchrunner.formats.source import CHUNK, open_source
+from batchrunner.formats.records_lines import FileRecords, refused
+from batchrunner.formats.source import CHUNK
 
 BATCH: Final = 512
 """Rows that are held at once."""
 _PLAIN: Final = (str, bool, int, float, type(None))
 
 
-class ParquetRecords:
+class ParquetRecords(FileRecords):
     """A Parquet file. Times and dates come as ISO 8601 text, decimals as exact text, bytes as text where UTF-8."""
 
     def __init__(self, source: str, only: Collection[str] | None = None) -> None:
         self._parquet = arrow.parquet()
         self._errors: tuple[type[Exception], ...] = (arrow.pyarrow().ArrowException, OSError)
-        self._name = source
-        self._file = open_source(source)
-        self.path = self._file.path
-        self.size = self._file.size
+        if source == "-":
+            raise InputError("Parquet can't be read from standard input", hint="write it to a file first", path=source)
+        super().__init__(source, "Parquet")
         try:
             self._columns = self._checked(self._open().schema_arrow.names)
         except BaseException:
@@ -38,11 +37,6 @@ class ParquetRecords:
     def columns(self) -> tuple[str, ...]:
         """All columns of the file, also those that are not read."""
         return self._columns
-
-    @property
-    def sha256(self) -> str:
-        """Hex digest of the file's bytes."""
-        return self._file.fingerprint().sha256
 
     def __iter__(self) -> Iterator[Record]:
         number = 0
@@ -60,10 +54,6 @@ class ParquetRecords:
             raise InputError(f"{self._name} changed while it was read", hint="run it again", path=self._name)
         if not number:
             raise no_rows(self._name)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _checked(self, names: list[str]) -> tuple[str, ...]:
         for at, name in enumerate(names):

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.request import RequestState
-from batchrunner.formats.base import FINISHED, Exporter, ExportSummary, Row
+from batchrunner.formats.base import FINISHED, STDOUT, Exporter, ExportSummary, Row
 from batchrunner.formats.export_csv import CsvExporter, Text
 from batchrunner.formats.export_jsonl import JsonlExporter
 from batchrunner.formats.export_parquet import ParquetExporter
@@ -19,7 +19,6 @@ from batchrunner.formats.replace import Replacement, disk_error, is_regular, swe
 from batchrunner.formats.terminal import Shown
 
 FORMATS = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
-STDOUT = "-"
 Sink = BinaryIO | Shown
 
 

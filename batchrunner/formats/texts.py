@@ -11,7 +11,7 @@ import msgspec
 from batchrunner.core.corpus import Text
 from batchrunner.core.errors import ConfigurationError, InputError
 from batchrunner.formats.export_vectors_base import RESERVED
-from batchrunner.formats.naming import Repeats, name_of, refused_row, value_of
+from batchrunner.formats.naming import Repeats, name_of, own_name, refused_row, value_of
 from batchrunner.formats.records import Record, Records
 
 ALL: Final = ("*",)
@@ -52,7 +52,6 @@ class Texts:
         """Raise InputError for a column that no row has."""
         self._records = records
         self._fields = fields
-        self._by_path = records.columns is not None and records.size == 0 and "path" in records.columns
         self.path = records.path
         self.size = records.size
         for column in fields.wanted or (fields.text, fields.id):
@@ -107,7 +106,7 @@ class Texts:
     def _name(self, record: Record) -> str:
         if self._fields.id is not None:
             return name_of(record, self._fields.id, "name")
-        return str(record.fields["path"]) if self._by_path else str(record.number)
+        return own_name(record)
 
     def _kept(self, record: Record) -> bytes:
         fields = self._fields

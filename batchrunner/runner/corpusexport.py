@@ -10,14 +10,13 @@ from typing import Final
 from batchrunner.core.job import Job
 from batchrunner.core.packing import ASSUMED_DIMENSIONS
 from batchrunner.core.version import program_version
-from batchrunner.formats.base import ExportSummary
+from batchrunner.formats.base import STDOUT, ExportSummary
 from batchrunner.formats.export_vectors import check_form, has_columns, is_sharded, print_vectors, vector_writer
 from batchrunner.formats.export_vectors import export_vectors as write_vectors
 from batchrunner.formats.export_vectors_base import Shard, VectorFacts, VectorSummary, VectorWriter
 from batchrunner.formats.export_vectors_columns import KeptColumn, columns_of
 from batchrunner.formats.export_vectors_parquet import SHARD
 from batchrunner.formats.export_vectors_plain import VectorLines
-from batchrunner.formats.results import STDOUT
 from batchrunner.formats.unembedded import UnembeddedFile, print_unembedded
 from batchrunner.runner.corpus import dropped
 from batchrunner.store.base import Corpora, Corpus, CorpusReader, Embedded
@@ -57,7 +56,8 @@ def export_vectors(reader: CorpusReader, job: Job, corpus: Corpus, out: str, *, 
     """
     if not corpus.keep:
         raise dropped(job, leaving=corpus.leaving)
-    check_vectors_target(job, corpus, out, force=force)
+    if out != STDOUT:
+        UnembeddedFile(Path(out), mark_of(job)).check(force=force)
     among = reader.embedded(corpus.id)
     vectors = _write(reader, job, corpus, among, out, force=force) if among.texts else NOTHING
     return _told(reader, job, corpus, among, out, vectors)

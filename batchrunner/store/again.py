@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from batchrunner.core.request import Opened
 from batchrunner.core.retry import AskAgain
 from batchrunner.store.driver import driver
-from batchrunner.store.rollups import Counts, add_closed, add_counts, take_closed
+from batchrunner.store.rollups import add_closed, move_counts, take_closed
 from batchrunner.store.rows import id_list
 
 _AGAIN = """SELECT b.request_id, b.again, b.repairs, b.raises FROM json_each(?) AS j
@@ -120,9 +120,4 @@ def retry_flagged(connection: Connection, job_id: int, custom_ids: str | None, n
     cursor.execute(_QUEUE, (max(1, now), requests))
     cursor.execute(_AS_LOADED, (requests,))
     add_closed(connection, attempts)
-    counts: Counts = {}
-    for _, _, lane_id in rows:
-        for state, n in (("succeeded", -1), ("queued", 1)):
-            counts[job_id, lane_id, state] = counts.get((job_id, lane_id, state), 0) + n
-    add_counts(connection, counts)
-    return len(rows)
+    return move_counts(connection, ((job_id, lane_id, "succeeded", "queued", 1) for _, _, lane_id in rows))

@@ -5,7 +5,6 @@ of the provider's first answer until the commit that closes its attempt.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +15,7 @@ from batchrunner.core.continuation import Artifact, Continuation, Step
 from batchrunner.core.request import Continued, Head, Release, Resumption, Settled
 from batchrunner.core.usage import UsageFrom
 from batchrunner.store.driver import driver
-from batchrunner.store.rollups import Counts, add_closed, add_counts, take_closed
+from batchrunner.store.rollups import add_closed, move_counts, take_closed
 from batchrunner.store.rows import id_list, rate_card
 
 _KEEP = """INSERT OR REPLACE INTO continuations (request_id, attempt_id, step, target, content_type,
@@ -56,14 +55,13 @@ def keep_continued(connection: Connection, continued: Sequence[Continued]) -> No
     ids = [one.attempt_id for one in continued]
     if len(cursor.execute(_OPEN, (id_list(ids),)).fetchall()) != len(set(ids)):
         raise RuntimeError("an attempt that is not open can't be continued")
-    counts: Counts = defaultdict(int)
+    waiting: list[tuple[int, int, str, str, int]] = []
     for attempt_id, opening, continuation, verdict in continued:
         head = opening.head
         cursor.execute(_KEEP, (head.id, attempt_id, *_columns(continuation)))
         if not verdict.stays and cursor.execute(_WAIT, (max(1, verdict.not_before), head.id)).rowcount:
-            counts[head.job_id, head.lane_id, "running"] -= 1
-            counts[head.job_id, head.lane_id, "queued"] += 1
-    add_counts(connection, counts)
+            waiting.append((head.job_id, head.lane_id, "running", "queued", 1))
+    move_counts(connection, waiting)
 
 
 def resume_attempts(connection: Connection, heads: Sequence[Head], runner_id: int) -> dict[int, Resumption]:
@@ -91,11 +89,8 @@ def come_back(connection: Connection, request_ids: Sequence[int], now: int) -> N
 
 
 def _requeue(connection: Connection, statement: str, values: tuple[Any, ...]) -> None:
-    counts: Counts = defaultdict(int)
-    for job_id, lane_id in driver(connection).execute(statement, values).fetchall():
-        counts[job_id, lane_id, "running"] -= 1
-        counts[job_id, lane_id, "queued"] += 1
-    add_counts(connection, counts)
+    moved = driver(connection).execute(statement, values).fetchall()
+    move_counts(connection, ((job_id, lane_id, "running", "queued", 1) for job_id, lane_id in moved))
 
 
 def settle(connection: Connection, settled: Sequence[Settled]) -> None:

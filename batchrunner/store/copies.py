@@ -5,14 +5,13 @@ one it gets the same outcome: state, failure and settling attempt, whose answer 
 second answer on the disk either. A job without copies has nothing in the index that all of this asks first.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
 from batchrunner.core.request import NewRequest
 from batchrunner.store.driver import driver
-from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.rollups import move_counts
 from batchrunner.store.rows import id_list, text_list
 
 AT_ONCE = 250_000
@@ -93,15 +92,9 @@ def follow_job(connection: Connection, job_id: int) -> int:
 
 def _follow(connection: Connection, which: str, value: str | int) -> int:
     cursor = driver(connection)
-    moves: Counts = defaultdict(int)
-    moved = 0
-    for job_id, lane_id, state, to, n in cursor.execute(_COUNT % which, (value,)).fetchall():
-        moves[job_id, lane_id, state] -= n
-        moves[job_id, lane_id, to] += n
-        moved += n
+    moved = move_counts(connection, cursor.execute(_COUNT % which, (value,)).fetchall())
     if moved:
         cursor.execute(_FOLLOW % which, (value,))
-        add_counts(connection, moves)
     return moved
 
 

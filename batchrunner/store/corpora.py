@@ -13,13 +13,14 @@ from batchrunner.core.job import JobSource, JobState
 from batchrunner.store.corpusbase import Corpus
 from batchrunner.store.corpustables import DROPPED, KEPT, LEAVING, corpora, items
 from batchrunner.store.driver import ManyRows, driver
+from batchrunner.store.lanes import lane_of
 from batchrunner.store.leaving import leave
 from batchrunner.store.pruning import cancel_unneeded, prune
 from batchrunner.store.rollups import add_counts
 from batchrunner.store.rows import PACK, source_columns
 from batchrunner.store.seen import SeenTexts
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import jobs, models, requests
+from batchrunner.store.tables import jobs, requests
 
 PATH = "/v1/embeddings"
 REMOVED_AT_ONCE = 50_000
@@ -108,7 +109,7 @@ class SqliteCorpora:
     def _queue(self, connection: Connection, corpus: Corpus, packs: Sequence[Pack]) -> None:
         job_id = corpus.job_id
         provider, lines = connection.execute(select(jobs.c.provider, jobs.c.lines).where(jobs.c.id == job_id)).one()
-        lane_id = _lane(connection, provider, corpus.model)
+        lane_id = lane_of(connection, provider, corpus.model)
         rows: list[Any] = []
         bodies: list[Any] = []
         for line, (request_id, body, est_in, _) in enumerate(packs, lines + 1):
@@ -175,10 +176,3 @@ class SqliteCorpora:
         while dropped:
             with self._session.write() as connection:
                 dropped = driver(connection).execute(_DROP, (corpus.job_id, DROPPED_AT_ONCE)).rowcount
-
-
-def _lane(connection: Connection, provider: str, model: str) -> int:
-    connection.execute(insert(models).on_conflict_do_nothing(), {"provider": provider, "model": model})
-    lane = select(models.c.id).where(models.c.provider == provider, models.c.model == model)
-    lane_id: int = connection.execute(lane).scalar_one()
-    return lane_id

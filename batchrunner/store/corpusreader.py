@@ -13,14 +13,14 @@ from sqlalchemy import Connection, select
 
 from batchrunner.core.corpus import EMPTY, TOO_LONG, TextCounts
 from batchrunner.core.errors import DatabaseError
-from batchrunner.core.vectors import VectorBatch
+from batchrunner.core.vectors import FLOAT, VectorBatch
 from batchrunner.store.corpora import corpus_of
 from batchrunner.store.corpusbase import Corpus, Embedded, Missing
 from batchrunner.store.corpustables import corpora
 from batchrunner.store.driver import driver
 from batchrunner.store.leaving import gone, places
 from batchrunner.store.sqlite import Session
-from batchrunner.store.vectors import FLOAT, in_a_row
+from batchrunner.store.vectors import in_a_row
 
 PAGE = 2 << 20
 """Bytes of vectors in a batch, about."""

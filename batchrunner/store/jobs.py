@@ -16,6 +16,7 @@ from batchrunner.store.again import retry_flagged
 from batchrunner.store.base import DuplicateIds
 from batchrunner.store.copies import follow_job, mark, mark_added, ranges
 from batchrunner.store.driver import ManyRows, driver
+from batchrunner.store.lanes import lane_of
 from batchrunner.store.moneytables import counts
 from batchrunner.store.retrying import retry
 from batchrunner.store.rollups import add_counts
@@ -31,7 +32,7 @@ from batchrunner.store.rows import (
 )
 from batchrunner.store.selecting import listed
 from batchrunner.store.sqlite import Session
-from batchrunner.store.tables import bodies, jobs, models, requests, tag_sets
+from batchrunner.store.tables import bodies, jobs, requests, tag_sets
 
 DISCARDED_AT_ONCE = 10_000
 """Rows that one transaction of ``discard`` deletes."""
@@ -151,10 +152,7 @@ class SqliteJobs:
         )
 
     def _lane(self, connection: Connection, provider: str, model: str) -> int:
-        connection.execute(insert(models).on_conflict_do_nothing(), {"provider": provider, "model": model})
-        lane = select(models.c.id).where(models.c.provider == provider, models.c.model == model)
-        lane_id: int = connection.execute(lane).scalar_one()
-        self._lanes[provider, model] = lane_id
+        lane_id = self._lanes[provider, model] = lane_of(connection, provider, model)
         return lane_id
 
     def _tag_set(self, connection: Connection, tags: Tags) -> int:

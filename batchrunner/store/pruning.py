@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from batchrunner.store.driver import driver
 from batchrunner.store.forgetting import forget_unanswered, keep_texts, move_together, needed
-from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.rollups import move_counts
 from batchrunner.store.rows import id_list
 from batchrunner.store.vectors import keep_some
 
@@ -32,11 +32,7 @@ def cancel_unneeded(connection: Connection, job_id: int) -> None:
     if not rows:
         return
     cursor.execute(_CANCEL, (id_list([row[0] for row in rows]),))
-    counts: Counts = {}
-    for _, lane_id, before in rows:
-        for state, n in ((before, -1), ("cancelled", 1)):
-            counts[job_id, lane_id, state] = counts.get((job_id, lane_id, state), 0) + n
-    add_counts(connection, counts)
+    move_counts(connection, ((job_id, lane_id, before, "cancelled", 1) for _, lane_id, before in rows))
 
 
 def prune(connection: Connection, job_id: int) -> int:

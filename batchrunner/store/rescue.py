@@ -1,7 +1,5 @@
 """Taking over from the dead. Whoever calls this holds the lock, so every earlier runner is gone."""
 
-from collections import defaultdict
-
 from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from batchrunner.core.attempt import Billing, FailureKind, Use
@@ -10,7 +8,7 @@ from batchrunner.core.usage import UsageFrom
 from batchrunner.store.base import BY_HAND, Rescue, RunnerInfo
 from batchrunner.store.continuing import come_back
 from batchrunner.store.copies import any_copies, follow
-from batchrunner.store.rollups import Counts, add_closed, add_counts
+from batchrunner.store.rollups import add_closed, move_counts
 from batchrunner.store.rows import id_list
 from batchrunner.store.selecting import listed
 from batchrunner.store.tables import attempts, continuations, meta, pauses, requests, runners
@@ -94,11 +92,7 @@ def rescue(connection: Connection, now: int) -> Rescue:
     request_ids = id_list([row.request_id for row in lost])
     moved = connection.execute(_BY_LANE, {"ids": request_ids}).all()
     connection.execute(_REQUEUE, {"ids": request_ids, "now": max(1, now)})
-    counts = {}
-    for job_id, model_id, n in moved:
-        counts[job_id, model_id, "running"] = -n
-        counts[job_id, model_id, "queued"] = n
-    add_counts(connection, counts)
+    move_counts(connection, ((job_id, lane_id, "running", "queued", n) for job_id, lane_id, n in moved))
     quarantined = _quarantine(connection, request_ids, len(lost))
     reached("rescue")
     holds = [row.hold for row in lost if row.hold is not None]
@@ -118,11 +112,7 @@ def _quarantine(connection: Connection, request_ids: str, lost: int) -> int:
     if not guilty:
         return 0
     connection.execute(_SET_ASIDE, {"ids": id_list([row.id for row in guilty])})
-    moved: Counts = defaultdict(int)
-    for row in guilty:
-        moved[row.job_id, row.model_id, "queued"] -= 1
-        moved[row.job_id, row.model_id, "quarantined"] += 1
-    add_counts(connection, moved)
+    move_counts(connection, ((row.job_id, row.model_id, "queued", "quarantined", 1) for row in guilty))
     if any_copies(connection):
         follow(connection, [row.id for row in guilty])
     return len(guilty)

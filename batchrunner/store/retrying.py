@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, func, or_, select, text, update
 
 from batchrunner.store.corpustables import corpora, items
-from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.rollups import move_counts
 from batchrunner.store.rows import text_list
 from batchrunner.store.selecting import listed
 from batchrunner.store.tables import bodies, requests
@@ -35,7 +35,4 @@ def retry(connection: Connection, job_id: int, state: str, kinds: Sequence[str],
     queue = update(requests).where(requests.c.id.in_(failed))
     queue = queue.values(state="queued", not_before=max(1, now), tries=0, crashes=0, failure=None, attempt_id=None)
     connection.execute(queue, values)
-    moves: Counts = {(job_id, lane_id, state): -n for lane_id, n in moved}
-    moves |= {(job_id, lane_id, "queued"): n for lane_id, n in moved}
-    add_counts(connection, moves)
-    return sum(n for _, n in moved)
+    return move_counts(connection, ((job_id, lane_id, state, "queued", n) for lane_id, n in moved))

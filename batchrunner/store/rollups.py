@@ -4,7 +4,8 @@ Status, work and costs read these few rows; nothing ever scans the requests or a
 them anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any
 
@@ -69,6 +70,21 @@ def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:
         raise DatabaseError("its counts do not hold a state that requests have just left", hint=DAMAGED)
     if more:
         cursor.executemany(_MORE, more)
+
+
+def move_counts(connection: Connection, moves: Iterable[tuple[int, int, str, str, int]]) -> int:
+    """Move requests from the count of one state to that of another; return how many.
+
+    ``moves`` are job, lane, the state that they leave, the one that they come to, and how many they are.
+    """
+    counts: Counts = defaultdict(int)
+    moved = 0
+    for job_id, lane_id, before, after, n in moves:
+        counts[job_id, lane_id, before] -= n
+        counts[job_id, lane_id, after] += n
+        moved += n
+    add_counts(connection, counts)
+    return moved
 
 
 def tally(

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from batchrunner.core.corpus import Vectors
+from batchrunner.core.vectors import FLOAT
 
-FLOAT: Final = 4
-"""Bytes of a float32."""
 PIECE: Final = 8 << 10
 """Bytes of vectors in a row, about: two pages."""
 

@@ -14,7 +14,7 @@ from batchrunner.store.moneytables import counts
 from batchrunner.store.pausing import standing
 from batchrunner.store.prices import add_prices, read_prices
 from batchrunner.store.pruning import cancel_unneeded
-from batchrunner.store.rollups import Counts, add_counts
+from batchrunner.store.rollups import move_counts
 from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import jobs, pauses, requests
 from batchrunner.store.tagging import Change, retag
@@ -166,10 +166,6 @@ def _sweep_lane(connection: Connection, job_id: int, lane_id: int, waits: str, m
 def _move(connection: Connection, change: Update, before: str, after: str) -> list[int]:
     """Execute a change of requests' states and move their counts along; return the requests' ids."""
     statement = change.returning(requests.c.id, requests.c.job_id, requests.c.model_id)
-    moves: Counts = {}
     rows = connection.execute(statement).all()
-    for _, job_id, lane_id in rows:
-        moves[job_id, lane_id, before] = moves.get((job_id, lane_id, before), 0) - 1
-        moves[job_id, lane_id, after] = moves.get((job_id, lane_id, after), 0) + 1
-    add_counts(connection, moves)
+    move_counts(connection, ((job_id, lane_id, before, after, 1) for _, job_id, lane_id in rows))
     return [request_id for request_id, _, _ in rows]

@@ -188,3 +188,10 @@ def test_any_table_that_the_csv_module_writes_comes_back(tmp_path_factory, rows)
     wanted = [{"x": x, "y": y} for x, y in rows]
     path.write_bytes(as_csv(wanted))
     assert fields(path) == wanted
+
+
+def test_parquet_is_no_stream_and_a_file_of_that_name_is_not_read_instead(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pq.write_table(pa.table({"x": [1]}), "stdin")
+    with pytest.raises(InputError, match="can't be read from standard input"):
+        open_records("-", form="parquet", stdin=io.BytesIO(b""))
