@@ -5,7 +5,6 @@ closed, nothing where it certainly was not billed, and its hold for good where n
 out, it broke off). An attempt belongs to the day and month, in UTC, on which it was opened.
 """
 
-from collections.abc import Iterable
 from datetime import date
 from enum import StrEnum
 from functools import lru_cache
@@ -18,8 +17,6 @@ MOST_MONEY = 9_000_000 * PICO
 """The highest cap; a sum in the database holds a little more."""
 WARN_AT = (80,)
 """Percent of a cap at which people are told, where nobody says otherwise."""
-
-Tags = tuple[tuple[str, str], ...]
 
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -106,7 +103,10 @@ class Spent(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """The rows that a job's or a tag's budget counts. A tag of the line stands above the job's."""
+    """The rows that a job's or a tag's budget counts, by the tags that hold now.
+
+    What was said of all lines of a job afterwards stands above the line's own tag, and that above its job's.
+    """
 
     jobs: frozenset[int] = frozenset()
     """Jobs whose rows it reaches."""
@@ -114,9 +114,15 @@ class Reach(NamedTuple):
     """Sets of line tags that it reaches in any job."""
     others: frozenset[int] = frozenset()
     """Sets of line tags that give the tag another value: not reached, whatever their job says."""
+    always: frozenset[int] = frozenset()
+    """Jobs of which it reaches every row, whatever tags its line brought."""
+    never: frozenset[int] = frozenset()
+    """Jobs of which it reaches none, whatever tags its line brought."""
 
     def holds(self, job_id: int, tag_set_id: int | None) -> bool:
         """Whether such rows count."""
+        if job_id in self.always or job_id in self.never:
+            return job_id in self.always
         if tag_set_id in self.sets:
             return True
         return job_id in self.jobs and tag_set_id not in self.others
@@ -143,16 +149,3 @@ class Sheet(NamedTuple):
     """Attempts with higher ids are not in it yet."""
     newest_tags: int = 0
     """Nothing is known of sets of line tags with higher ids."""
-
-
-def tag_reach(wanted: str, jobs: Iterable[tuple[int, Tags]], sets: Iterable[tuple[int, Tags]]) -> Reach:
-    """Return what a budget of the tag ``key=value`` reaches, by the tags of jobs and the sets of line tags."""
-    key, _, value = wanted.partition("=")
-    reached, others = set[int](), set[int]()
-    for number, tags in sets:
-        given = dict(tags).get(key)
-        if given is not None:
-            (reached if given == value else others).add(number)
-    return Reach(
-        frozenset(number for number, tags in jobs if (key, value) in tags), frozenset(reached), frozenset(others)
-    )

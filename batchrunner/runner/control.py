@@ -18,7 +18,18 @@ from batchrunner.core.errors import BatchrunnerError, ConfigurationError
 from batchrunner.core.estimate import Tokenizer
 from batchrunner.runner import commands
 from batchrunner.runner.across import Across
-from batchrunner.runner.commands import Cancel, Command, Done, Load, Refused, RemoveBudget, SetBudget, SetPrices, Tune
+from batchrunner.runner.commands import (
+    Cancel,
+    Command,
+    Done,
+    Load,
+    Refused,
+    RemoveBudget,
+    Retag,
+    SetBudget,
+    SetPrices,
+    Tune,
+)
 from batchrunner.runner.live import Live
 from batchrunner.runner.loader import Loader
 from batchrunner.runner.mailbox import Mailbox, Taken
@@ -146,7 +157,7 @@ class Control:
             await live.forget(command.job)
         try:
             done = await self._stepwise(live, perform(self._store, command, self._clock.now()))
-            if isinstance(command, SetBudget | RemoveBudget):
+            if isinstance(command, SetBudget | RemoveBudget | Retag):
                 await live.recount()
         finally:
             await live.refresh()

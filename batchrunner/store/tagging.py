@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
+from batchrunner.core.budget import Reach
 from batchrunner.store.moneytables import retags
 from batchrunner.store.tables import jobs, tag_sets
 
@@ -53,6 +54,18 @@ class TagOf:
             return self._later[job_id]
         value = self._lines.get(tag_set_id)
         return self._own.get(job_id) if value is None else value
+
+    def reach(self, wanted: str) -> Reach:
+        """Return the rows for which this value holds: those for which ``of`` returns it."""
+        lines = frozenset(tag_set for tag_set, value in self._lines.items() if value == wanted)
+        always = frozenset(job_id for job_id, value in self._later.items() if value == wanted)
+        return Reach(
+            jobs=frozenset(job_id for job_id, value in self._own.items() if value == wanted),
+            sets=lines,
+            others=frozenset(self._lines) - lines,
+            always=always,
+            never=frozenset(self._later) - always,
+        )
 
 
 def _jobs(connection: Connection) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from batchrunner.core.budget import Budget, Line, Period, Reach, Scope, Sheet, Spent, days_of, period_at, tag_reach
+from batchrunner.core.budget import Budget, Line, Period, Reach, Scope, Sheet, Spent, days_of, period_at
 from batchrunner.core.clock import DAY, SECOND
 from batchrunner.core.purses import Bought, Purses, Word
 
@@ -143,14 +143,18 @@ def test_levels_are_told_once_by_what_is_settled():
     assert one.warnings() == []
 
 
-def test_a_tag_of_the_line_stands_above_that_of_its_job():
-    reach = tag_reach(
-        "team=a=b",
-        [(1, (("team", "a=b"),)), (2, (("team", "x"),)), (3, ())],
-        [(7, (("team", "a=b"),)), (8, (("team", "x"),)), (9, (("other", "a=b"),))],
+def test_what_is_said_of_all_lines_stands_above_the_lines_own_tag_and_that_above_its_jobs():
+    reach = Reach(
+        jobs=frozenset({1, 4, 5}),
+        sets=frozenset({7}),
+        others=frozenset({8}),
+        always=frozenset({4}),
+        never=frozenset({5}),
     )
     assert [reach.holds(1, tags) for tags in (None, 7, 8, 9)] == [True, True, False, True]
     assert [reach.holds(2, tags) for tags in (None, 7, 8, 9)] == [False, True, False, False]
+    assert [reach.holds(4, tags) for tags in (None, 7, 8, 9)] == [True, True, True, True]
+    assert [reach.holds(5, tags) for tags in (None, 7, 8, 9)] == [False, False, False, False]
 
 
 def test_rows_whose_tags_nobody_has_read_yet_are_known_as_such():

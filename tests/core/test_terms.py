@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.core.pricing import Price, PriceBook, RateCard
+from batchrunner.core.tariff import PRICES, TOKEN_PRICES
 from batchrunner.core.terms import WHOLE, Tier
 from batchrunner.core.usage import Usage
 from batchrunner.store.rows import rate_card, rate_columns
@@ -43,6 +44,45 @@ def cards(draw):
 def usages(draw):
     given, made = draw(st.integers(0, 10_000)), draw(st.integers(0, 10_000))
     return Usage(given, draw(st.integers(0, given)), made, draw(st.integers(0, made)))
+
+
+@st.composite
+def whole_cards(draw):
+    """Whatever a card can be made of: every price, tiers of every price per token, steps, and discounts."""
+    some, token = st.none() | picos, dict.fromkeys(TOKEN_PRICES, st.none() | picos)
+    prices = {name: draw(some) for name in PRICES}
+    if prices["image"] is not None:
+        prices["megapixel"] = None
+    return RateCard(
+        provider="p",
+        model="m",
+        valid_from=0,
+        **prices,
+        steps=draw(st.none() | st.integers(1, 60)) if prices["megapixel"] is not None else None,
+        tiers=tuple(
+            Tier(above_tokens=above, **draw(st.fixed_dictionaries(token).filter(lambda own: any_price(own))))
+            for above in draw(lengths)
+        ),
+        discounts=tuple(draw(st.lists(st.integers(1, WHOLE), max_size=2))),
+    )
+
+
+def any_price(own):
+    return any(price is not None for price in own.values())
+
+
+@st.composite
+def told_and_used(draw):
+    """What the body of a call tells of its units, and what the call then used: no more of anything, and any details."""
+    tokens = st.integers(0, 10_000)
+    used = Usage(**{name: draw(tokens) for name in Usage._fields[:-1]})
+    told = Usage(**{name: amount + draw(st.integers(0, 9)) for name, amount in used._asdict().items() if name in UNITS})
+    if draw(st.booleans()):
+        return None, used._replace(**dict.fromkeys(UNITS, 0))
+    return told, used
+
+
+UNITS = ("images", "pixels", "milliseconds", "characters", "searches", "pixel_steps")
 
 
 def card(**more):
@@ -85,6 +125,22 @@ def test_the_tiers_of_other_units_are_no_tiers():
 @given(cards(), usages(), st.integers(0, 5_000))
 def test_a_hold_is_never_below_what_a_call_within_its_bounds_costs_however_long_its_prompt_is(rate, usage, spare):
     assert rate.hold(usage.input + spare, usage.output + spare) >= rate.cost(usage)
+
+
+@given(whole_cards(), told_and_used(), st.integers(0, 5_000))
+def test_whatever_a_card_is_made_of_no_usage_within_the_bounds_costs_more_than_the_hold(rate, call, spare):
+    told, used = call
+    hold, cost = rate.hold(used.input + spare, used.output + spare, told), rate.cost(used)
+    if hold is not None and cost is not None:
+        assert cost <= hold
+
+
+def test_a_hold_takes_the_dearest_of_all_tiers_that_the_true_prompt_could_be_in():
+    falling = card(tiers=(Tier(above_tokens=200, input=500), Tier(above_tokens=500, input=10, output=1)))
+    assert falling.hold(1_000, 10) == 1_000 * 500 + 10 * 400, "longer prompts are cheaper, and this one may be short"
+    assert card(tiers=(Tier(above_tokens=200, input=1),)).hold(300, 10) == 300 * 100 + 10 * 400
+    thinking = card(tiers=(Tier(above_tokens=200, reasoning=900, cached=700),), discounts=(333_333,))
+    assert thinking.hold(300, 10) == -(-(300 * 700 + 10 * 900) * 666_667 // 1_000_000)
 
 
 def test_a_hold_fears_a_tier_that_can_be_reached_and_no_other():

@@ -1,5 +1,7 @@
 """What the store tells of budgets is what the attempts, one by one, come to; and only what was bought is claimed."""
 
+from itertools import product
+
 import pytest
 
 from batchrunner.core.attempt import Billing
@@ -7,6 +9,7 @@ from batchrunner.core.budget import Budget, Period, Scope, Spent
 from batchrunner.core.continuation import Continuation, Step
 from batchrunner.core.request import Beside, Continued
 from batchrunner.core.retry import GoOn
+from batchrunner.store.tagging import TagsOf
 from tests.store.making import (
     ACCOUNTS,
     DAY,
@@ -66,6 +69,40 @@ def test_each_budget_counts_costs_and_holds_of_what_it_reaches_and_nothing_else(
     tomorrow = spent(store, NOW + DAY)
     assert tomorrow["day"] == Spent()
     assert tomorrow["all"].committed == 3_080
+
+
+RETAGS = (
+    (),
+    (("a", False),),
+    (("b", True),),
+    ((None, True),),
+    (("a", True), (None, False)),
+    (("b", True), ("a", True)),
+)
+
+
+def test_a_tags_budget_counts_by_the_tags_that_hold_now_whatever_retag_said(store):
+    """Each attempt is laid to the tag that ``costs`` shows it under, in the sheet as for the rows that a run buys."""
+    rows = [line(n, tags=tags(team)) for n, team in enumerate(("a", "b", None))]
+    for number, (own, said) in enumerate(product(("a", "b", None), RETAGS)):
+        job = load(store, rows, f"job-{number}", tags=tags(own))
+        calls = start_calls(store, heads(store, job), hold=100 * 4**number)
+        store.commit([], [succeed(calls[0], cost=4**number), try_later(calls[1])], [], NOW)
+        for team, lines in said:
+            store.retag(job.id, [("team", team)], lines=lines, now=NOW)
+    for team in ("a", "b"):
+        store.keep_budget(budget(Scope.TAG, f"team={team}"), NOW)
+    with store._session.read() as connection:
+        query = "SELECT job_id, tag_set_id, CASE WHEN billing = 'billed' THEN cost ELSE hold END FROM attempts"
+        bought, known = connection.exec_driver_sql(query).all(), TagsOf(connection)
+    for each in store.sheet(NOW).lines:
+        mine = [known.of(job, own or 0).get("team") == each.budget.ref[-1] for job, own, _ in bought]
+        assert [each.reach.holds(job, own) for job, own, _ in bought] == mine
+        assert each.spent.committed == sum(row[2] for row, counts in zip(bought, mine, strict=True) if counts)
+
+
+def tags(team: str | None) -> tuple[tuple[str, str], ...]:
+    return () if team is None else (("team", team),)
 
 
 def test_attempts_without_a_known_worst_case_are_counted_apart(store):
