@@ -14,7 +14,6 @@ import msgspec
 from batchrunner.api.reads import Reads, reads
 from batchrunner.api.session import session
 from batchrunner.config import Loaded
-from batchrunner.core.budget import WARN_AT, Period
 from batchrunner.core.clock import Clock, SystemClock
 from batchrunner.core.errors import ConfigurationError, DatabaseHeldError
 from batchrunner.core.job import Job
@@ -30,11 +29,9 @@ from batchrunner.runner.commands import (
     Load,
     Pause,
     Refused,
-    RemoveBudget,
     Resume,
     Retag,
     Retry,
-    SetBudget,
     SetPrices,
     Tune,
 )
@@ -176,12 +173,14 @@ def tune(
     concurrency: int | Limit | None = None,
     rpm: float | Limit | None = None,
     tpm: float | Limit | None = None,
+    max_cost: int | None = None,
 ) -> Done:
     """Change limits of the run that is going on, of one model or of all; None leaves one as it is.
 
-    Raises ConfigurationError where no run is going on, or it has no such model.
+    ``max_cost`` (pico-dollars) takes the place of the run's own ``--max-cost``; what it has bought so far counts.
+    Raises ConfigurationError where no run is going on, or it has no such model, or no cap of its own.
     """
-    command = Tune(model=model, concurrency=concurrency, rpm=rpm, tpm=tpm)
+    command = Tune(model=model, concurrency=concurrency, rpm=rpm, tpm=tpm, max_cost=max_cost)
     return ask(loaded, lambda _: command)
 
 
@@ -200,54 +199,6 @@ def set_prices(loaded: Loaded, entries: Sequence[Price], *, wait: bool = False) 
 
 def _as_it_is(command: Command, _: Reads) -> Command:
     return command
-
-
-def set_budget(  # noqa: PLR0913 - whose, how long, how much
-    loaded: Loaded,
-    cap: int,
-    *,
-    job: Ref | None = None,
-    tag: tuple[str, str] | None = None,
-    period: Period = Period.EVER,
-    warn: Sequence[int] = WARN_AT,
-    wait: bool = False,
-) -> Done:
-    """Cap the spending (pico-dollars) of a job, of a tag, or of everything: for good, or anew each day or month (UTC).
-
-    A run that is going on keeps to it from then on. Raises ConfigurationError.
-    """
-
-    def make(read: Reads) -> Command:
-        scope, ref = _capped(read, job, tag)
-        levels = tuple(sorted(set(warn)))
-        return SetBudget(scope=scope, ref=ref, period=period.value, cap=cap, warn=levels)
-
-    return ask(loaded, make, wait=wait)
-
-
-def remove_budget(
-    loaded: Loaded,
-    *,
-    job: Ref | None = None,
-    tag: tuple[str, str] | None = None,
-    period: Period = Period.EVER,
-    wait: bool = False,
-) -> Done:
-    """Remove a cap. Raises ConfigurationError where there is none."""
-
-    def make(read: Reads) -> Command:
-        scope, ref = _capped(read, job, tag)
-        return RemoveBudget(scope=scope, ref=ref, period=period.value)
-
-    return ask(loaded, make, wait=wait)
-
-
-def _capped(read: Reads, job: Ref | None, tag: tuple[str, str] | None) -> tuple[Literal["all", "job", "tag"], str]:
-    if job is not None and tag is not None:
-        raise ConfigurationError("a budget is of a job or of a tag", hint="give --job alone, or --tag alone")
-    if job is not None:
-        return "job", str(read.job(job).id)
-    return ("all", "") if tag is None else ("tag", "=".join(tag))
 
 
 def load(loaded: Loaded, path: str, *, name: str | None = None, add: bool = False, wait: bool = False) -> Done:

@@ -9,6 +9,8 @@ from batchrunner.core.pricing import dollars
 
 _MOST_HOLD = 2**56
 """72,000 dollars: the books do not hold what costs more, so a restart would not count it."""
+_KNOWN_ROWS = 4_096
+"""Pairs of job and line tags of which it is remembered which budgets count them: there may be as many as lines."""
 
 
 class Purse:
@@ -97,6 +99,7 @@ class Purses:
         self._of: dict[tuple[int, int | None], tuple[Purse, ...]] = {}
         self._midnight = (at // DAY + 1) * DAY
         self._freed = False
+        self._begin_periods(at)  # midnight may have passed since the sheet was read
 
     def knows(self, tag_set_id: int | None) -> bool:
         """Whether it is known which budgets count such rows."""
@@ -163,11 +166,7 @@ class Purses:
         if at < self._midnight:
             return False
         self._midnight = (at // DAY + 1) * DAY
-        for purse in self.purses:
-            period = period_at(purse.budget.period, at)
-            if period > purse.period:
-                self._freed = self._freed or purse.refused is not None
-                purse.begin(period)
+        self._begin_periods(at)
         return True
 
     def reopen(self) -> bool:
@@ -189,6 +188,13 @@ class Purses:
                 found.append((purse, level))
         return found
 
+    def _begin_periods(self, at: int) -> None:
+        for purse in self.purses:
+            period = period_at(purse.budget.period, at)
+            if period > purse.period:
+                self._freed = self._freed or purse.refused is not None
+                purse.begin(period)
+
     def _counted(self, call: Bought) -> list[Purse]:
         """Return the purses that count an attempt in the period that they are in."""
         return [
@@ -202,6 +208,8 @@ class Purses:
         key = call.job_id, call.tag_set_id
         found = self._of.get(key)
         if found is None:
+            if len(self._of) >= _KNOWN_ROWS:
+                self._of.clear()
             found = tuple(purse for purse in self.purses if purse.reach is None or purse.reach.holds(*key))
             self._of[key] = found
         return found

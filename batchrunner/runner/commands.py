@@ -62,6 +62,8 @@ class Tune(msgspec.Struct, tag="tune", frozen=True, kw_only=True, forbid_unknown
     concurrency: Count = None
     rpm: Rate = None
     tpm: Rate = None
+    max_cost: Annotated[int, Meta(ge=0, le=MOST_MONEY)] | None = None
+    """Pico-dollars that the whole run may buy for, with what it has bought so far."""
 
 
 class Load(msgspec.Struct, tag="load", frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -145,6 +145,8 @@ class Control:
         if isinstance(command, Tune):
             if isinstance(command.concurrency, int):
                 self._allow(command.concurrency)
+            if command.max_cost is not None:
+                await live.recap(command.max_cost)
             lanes = tuple(live.tune(command))
             return Done(lanes=lanes, concurrency=live.concurrency, air=live.dispatcher.air, live=True)
         if isinstance(command, Load):
@@ -152,6 +154,7 @@ class Control:
         if isinstance(command, SetPrices):
             done = await self._stepwise(live, perform(self._store, command, self._clock.now()))
             await live.reprice()
+            await live.recount()  # a job may have been held back for want of a price
             return msgspec.structs.replace(done, air=live.dispatcher.air, live=True)
         if isinstance(command, Cancel):
             await live.forget(command.job)

@@ -133,6 +133,11 @@ class Corridor:
             self.spending.freeze()
             await self.ledger.look(lambda: self._parts.queue.sheet(self._parts.clock.now()), self.spending.adopt)
 
+    async def recap(self, cap: int) -> None:
+        """Give the run another ``--max-cost``, in pico-dollars. Raises ConfigurationError where it has none."""
+        self.spending.recap(cap)
+        await self.recount()
+
     async def follow_tags(self) -> None:
         """Have the budgets read anew when rows came whose tags they do not know, until cancelled."""
         while True:

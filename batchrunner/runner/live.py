@@ -38,6 +38,8 @@ class Live:
         self._corridor = corridor
         self.recount = corridor.recount
         """Has the budgets read anew."""
+        self.recap = corridor.recap
+        """Gives the run another cap of its own, in pico-dollars. Raises ConfigurationError where it has none."""
         self._remaining = 0
         self._loads = 0
         self._holds = False
@@ -78,8 +80,11 @@ class Live:
                 await self._join(item)
             now, jobs = self.clock.now(), {item.lane.id: item.jobs for item in work}
             held = await self.offload.run(lambda: self._held_lanes(work))
+            short = self._corridor.spending.follow({job for each in jobs.values() for job in each})
             for lane in self.lanes:
-                lane.restart(jobs.get(lane.lane.id, ()), now)
+                mine = jobs.get(lane.lane.id, ())
+                free = [job for job in mine if job not in short]
+                lane.restart(free, now, winding=[job for job in mine if job in short])
                 lane.held = lane.lane.id in held
             self._changed(self.concurrency, self._remaining)
             self._keep_open()

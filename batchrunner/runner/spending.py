@@ -3,13 +3,14 @@
 Without a budget nothing of this costs a row more than one look at ``active``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from batchrunner.core.attempt import Billing
 from batchrunner.core.budget import Budget, Line, Period, Scope, Sheet, Spent
 from batchrunner.core.clock import Clock
+from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import dollars
 from batchrunner.core.purses import Bought, Purse, Purses, Word
 from batchrunner.core.request import Closing, Continued, Head, Opening
@@ -82,7 +83,8 @@ class Spending:
         """What was warned of."""
         self._frozen = False
         self._lanes = lanes
-        self._money = money
+        self._max_cost = money.max_cost
+        self._waits = money.waits
         self._clock = clock
         self._wake = wake
         self._paused = paused
@@ -102,7 +104,7 @@ class Spending:
 
     def adopt(self, sheet: Sheet) -> None:
         """Go by these budgets from here on. What the sheet counts as open and is in the air here can make room."""
-        lines = sheet.lines if self._money.max_cost is None else (*sheet.lines, self._own(self._money.max_cost, sheet))
+        lines = sheet.lines if self._max_cost is None else (*sheet.lines, self._own(self._max_cost, sheet))
         told = {(purse.budget, purse.period): purse.told for purse in self._purses.purses}
         self._purses = Purses(sheet._replace(lines=lines), self._clock.now())
         for purse in self._purses.purses:
@@ -115,12 +117,24 @@ class Spending:
 
     def _own(self, cap: int, sheet: Sheet) -> Line:
         """Return the run's own budget, which no sheet of the database has."""
+        budget = Budget(Scope.RUN, "", Period.EVER, cap)
         known = next((purse for purse in self._purses.purses if purse.budget.scope is Scope.RUN), None)
         if known is None:
-            budget = Budget(Scope.RUN, "", Period.EVER, cap)
             return Line(budget, 0, Spent(), None, sheet.newest_attempt)
         spent = Spent(known.settled, known.possibly, known.open + known.held)
-        return Line(known.budget, 0, spent, None, known.after)
+        return Line(budget, 0, spent, None, known.after)
+
+    def recap(self, cap: int) -> None:
+        """Give the run another cap of its own, in pico-dollars, from the next ``adopt`` on.
+
+        Raises ConfigurationError for a run without one: what it bought so far was not counted.
+        """
+        if self._max_cost is None:
+            raise ConfigurationError(
+                "the run that is going on has no --max-cost",
+                hint="cap what it spends with a budget: batchrunner budget set AMOUNT, with --job JOB for one job",
+            )
+        self._max_cost = cap
 
     def tick(self, now: int) -> None:
         """Begin new days and months; ``now`` is in microseconds UTC."""
@@ -187,7 +201,12 @@ class Spending:
     def waits(self) -> bool:
         """Whether the run is to go on without anything to send, since a budget may be raised, or begin anew."""
         used_up = (purse for purse in self._held.values() if purse is not None)
-        return self._money.waits and any(purse.budget.scope is not Scope.RUN for purse in used_up)
+        return self._waits and any(purse.budget.scope is not Scope.RUN for purse in used_up)
+
+    def follow(self, jobs: Collection[int]) -> Collection[int]:
+        """Hold back no job any more that has nothing to do here: these have. Return which of them are held back."""
+        self._held = {job: purse for job, purse in self._held.items() if job in jobs}
+        return self._held.keys()
 
     def shortages(self) -> tuple[Shortage, ...]:
         """Return what holds jobs back now."""

@@ -123,6 +123,16 @@ def test_a_used_up_day_is_open_again_once_it_has_turned():
     assert one.reserve(call(100, at=20_001 * DAY)) is Word.GO
 
 
+def test_a_sheet_that_was_read_just_before_midnight_counts_nothing_of_the_day_that_has_begun():
+    """Nothing is bought between the read and what goes by it; what was open then belongs to the day before."""
+    one = purses(line(100, period=Period.DAY, spent=Spent(settled=60, open=40)), at=20_001 * DAY)
+    one.take_up(call(40))
+    assert one.reserve(call(100, at=20_001 * DAY)) is Word.GO
+    one.settle(call(40), 40, possibly=False, in_air=True)
+    one.settle(call(100, at=20_001 * DAY), 70, possibly=False, in_air=True)
+    assert (one.purses[0].committed, one.purses[0].held) == (70, 0)
+
+
 def test_a_runs_own_budget_does_not_count_what_an_earlier_run_bought():
     own = Line(Budget(Scope.RUN, "", Period.EVER, 100), 0, Spent(), None, after=10)
     one = purses(own)

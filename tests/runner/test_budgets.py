@@ -11,6 +11,9 @@ import pytest
 
 from batchrunner.core.budget import Budget, Period, Scope
 from batchrunner.core.errors import ConfigurationError, ExitCode
+from batchrunner.runner.commands import Cancel
+from batchrunner.runner.live import Live
+from batchrunner.runner.performing import at_once, perform
 from batchrunner.runner.run import Run
 from batchrunner.simulator import Settings
 from tests.runner.budgeted import OTHER, PICO, BudgetWorld, Priced
@@ -227,6 +230,75 @@ async def test_a_cap_that_is_set_beside_a_run_holds_and_once_raised_the_run_goes
     assert used_up
     assert 0 < calls < 200
     assert (report.exit_code, report.left) == (ExitCode.OK, 0)
+
+
+async def test_the_cap_of_a_run_can_be_changed_beside_it_and_what_it_bought_so_far_counts(folder: Path) -> None:
+    world = plain(folder)
+    path = world.world.file(world.world.chats(200))
+    raised, lowered, seen = PICO, 18 * PICO // 1000, []
+
+    async def beside(run: Run) -> None:
+        live = await alive(run)
+        await anyio.sleep(3.3)
+        await live.recap(raised)
+        seen.append(run.snapshot().budgets[0])
+        await anyio.sleep(3.3)
+        await live.recap(lowered)
+        seen.append(run.snapshot().budgets[0])
+
+    report = await world.world.work(path, beside=beside, **world.flags(max_cost="0.005"))
+    first, second = seen
+    assert (first.cap, second.cap) == (raised, lowered)
+    assert 5 * PICO // 1000 < second.spent < lowered, "the first cap is passed, and what was bought under it counts"
+    assert report.exit_code == ExitCode.NO_MONEY
+    assert lowered - world.worst() < world.committed() <= lowered
+
+    async def without(run: Run) -> None:
+        live = await alive(run)
+        with pytest.raises(ConfigurationError, match="no --max-cost"):
+            await live.recap(raised)
+        seen.append("refused")
+
+    assert (await world.world.work(path, beside=without, **world.flags())).exit_code == ExitCode.OK
+    assert seen[-1] == "refused"
+
+
+async def test_a_run_that_waits_for_a_budget_ends_when_the_job_that_waits_is_cancelled(folder: Path) -> None:
+    world = plain(folder)
+    path = world.world.file(world.world.chats(200))
+    await world.work(path, limit=1)
+    world.budget(Budget(Scope.JOB, "1", Period.EVER, 5 * PICO // 1000))
+    seen: list[Any] = []
+
+    async def beside(run: Run) -> None:
+        live = await alive(run)
+        await anyio.sleep(60)
+        for _ in range(3):
+            await live.refresh()  # as after any command that is about something else
+            await anyio.sleep(2)
+        seen.extend(world.ask("SELECT count(*) FROM pauses WHERE ended IS NULL"))
+        seen.extend(world.ask("SELECT count(*) FROM pauses WHERE reason = 'budget'"))
+        await live.forget(1)
+        at_once(perform(run.parts.queue, Cancel(job=1), live.clock.now()))
+        await live.refresh()
+
+    with anyio.fail_after(3_600):
+        report = await world.world.work(path, beside=beside, **world.flags(on_pause="wait"))
+    assert seen == [(1,), (1,)], "it is told once that the job is held back"
+    assert (report.exit_code, report.left, report.shortages) == (ExitCode.OK, 0, ())
+
+
+async def alive(run: Run) -> Live:
+    """Return what commands reach a run by, once it is at work."""
+    found, there = list[Live](), anyio.Event()
+
+    async def control(live: Live) -> None:
+        found.append(live)
+        there.set()
+
+    run.control = control
+    await there.wait()
+    return found[0]
 
 
 async def test_the_status_of_a_job_says_what_stopped_it_and_levels_are_told(folder: Path) -> None:
