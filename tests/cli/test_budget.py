@@ -44,10 +44,13 @@ def test_a_cap_is_set_shown_replaced_and_removed(queued: Path) -> None:
         (("set", "99M"), "at most"),
         (("set", "5", "--warn", "120"), "percents"),
         (("remove", "--month"), "there is no budget month"),
+        (("tune", "--max-cost", "5", "--model", "m"), "of the whole run"),
+        (("tune", "--max-cost", "99M"), "at most"),
+        (("tune", "--max-cost", "5"), "no run is going on"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_with_what_to_do(queued: Path, words: tuple[str, ...], said: str) -> None:
-    result = run_cli("budget", *words)
+    result = run_cli(*(words if words[0] == "tune" else ("budget", *words)))
     assert result.exit_code == 2
     assert said in result.stderr
 
@@ -59,6 +62,7 @@ def test_a_run_under_a_cap_asks_nothing_ends_with_4_and_says_how_to_go_on(chats:
         assert "stopped by budget --max-cost: " in result.stderr
         assert "committed" in result.stderr
         assert "may cost" in result.stderr
+        assert "nothing more of it will be bought" in run_cli("budget", "set", "0.000001", "--job", "chats").stderr
         run_cli("budget", "set", "0.0001", "--job", "chats")
         result = run_cli("run", "chats", "--yes", "--progress", "none", env=env)
         assert result.exit_code == 4, result.stderr

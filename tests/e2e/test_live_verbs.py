@@ -266,19 +266,25 @@ def test_a_job_cancelled_at_full_speed_ends_as_cleanly_as_a_slow_one(at: Start) 
     assert states["succeeded"] == len(place.box.calls())
 
 
-def test_a_cap_that_is_set_beside_a_run_ends_it_and_a_higher_one_lets_the_next_go_on(at: Start) -> None:
+def test_a_cap_that_is_set_beside_a_run_ends_it_by_the_tags_of_now_and_a_higher_one_lets_the_next_go_on(
+    at: Start,
+) -> None:
     place = at(latency=0.2, latency_jitter=0)
-    child = running(place)
-    said = CliRunner().invoke(main, ["budget", "set", "0.000001", "--job", "job", "--db", str(place.db)])
+    place.file(chats(400))
+    child = place.start(*place.job("--concurrency", "8", "--max-cost", "50"))
+    place.box.await_calls(8)
+    said = CliRunner().invoke(main, ["budget", "set", "0.000001", "--tag", "team=ads", "--db", str(place.db)])
     assert said.exit_code == 0, said.stderr
-    assert "nothing more of it will be bought" in said.stderr
+    assert verb(place, "tune", "--max-cost", "20")["limits"]["max_cost"] == "20"
+    place.box.await_calls(place.box.arrived + 8)  # nothing has this tag yet
+    verb(place, "retag", "job", "--tag", "team=ads")
     arrived = place.box.arrived
     ended = child.end()
     assert ended.code == 4, ended.err
-    assert "stopped by budget job 1: " in ended.err
+    assert "stopped by budget tag team=ads: " in ended.err
     assert place.box.arrived <= arrived + 8, "more was bought than was open already"
     assert place.states()["queued"] > 300
-    assert CliRunner().invoke(main, ["budget", "set", "5", "--job", "job", "--db", str(place.db)]).exit_code == 0
+    assert CliRunner().invoke(main, ["budget", "set", "5", "--tag", "team=ads", "--db", str(place.db)]).exit_code == 0
     place.box.change(latency=0.0)
     again = place.run(*place.job("--concurrency", "8"))
     assert again.code == 0, again.err
