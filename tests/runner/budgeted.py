@@ -16,12 +16,47 @@ PICO = 10**12
 OTHER = "Qwen/Qwen2.5-7B-Instruct-Turbo"
 
 
+THINKER = "MiniMaxAI/MiniMax-M3"
+WHOLE = 1_000_000
+
+
 @dataclass
 class Priced:
-    """Pico-dollars per token, as the price file has them."""
+    """Pico-dollars per token, as the price file has them; what is None costs as ``given`` and ``made`` do."""
 
     given: int
     made: int
+    cached: int | None = None
+    thought: int | None = None
+    above: tuple[tuple[int, "Priced"], ...] = ()
+    """What longer prompts than so many tokens cost, in order: all four prices anew."""
+    off: int = 0
+    """The discount, in millionths."""
+
+    def charge(self, given: int, cached: int, made: int, thought: int) -> int:
+        """What a call costs by these prices, rounded up: ``cached`` is a part of ``given``, ``thought`` of ``made``."""
+        mine = self
+        for tokens, more in self.above:
+            mine = more if given > tokens else mine
+        dear = mine.given if mine.cached is None else mine.cached
+        thinking = mine.made if mine.thought is None else mine.thought
+        sum_ = (given - cached) * mine.given + cached * dear + (made - thought) * mine.made + thought * thinking
+        return -(-sum_ * (WHOLE - self.off) // WHOLE)
+
+    def worst(self, given: int, made: int) -> int:
+        """The most that a call of so many tokens at most may cost, however long its prompt is then."""
+        reached = (self, *(more for tokens, more in self.above if given > tokens))
+        most = max(given * max(p.given, p.cached or 0) + made * max(p.made, p.thought or 0) for p in reached)
+        return -(-most * (WHOLE - self.off) // WHOLE)
+
+    def rows(self) -> list[str]:
+        """The prices as lines of a price file."""
+        named = {"input": self.given, "output": self.made, "cached": self.cached, "reasoning": self.thought}
+        lines = [f'{name} = "{pico / 1e6:.6f}"' for name, pico in named.items() if pico is not None]
+        lines += [f'discount = "{self.off / 1e4:.4f}"'] if self.off else []
+        for tokens, more in self.above:
+            lines += "[[price.above]]", f"tokens = {tokens}", *more.rows()
+        return lines
 
 
 @dataclass
@@ -37,8 +72,7 @@ class BudgetWorld:
     def __post_init__(self) -> None:
         self.world = World(self.folder, self.settings, self.fault_for)
         rows = [
-            f'[[price]]\nprovider = "together"\nnames = ["{model}"]\ninput = "{price.given / 1e6:.6f}"\n'
-            f'output = "{price.made / 1e6:.6f}"\nsource = "test"\n'
+            "\n".join(('[[price]]\nprovider = "together"', f'names = ["{model}"]\nsource = "test"', *price.rows(), ""))
             for model, price in self.prices.items()
         ]
         (self.folder / "prices.toml").write_text("\n".join(rows))
@@ -58,8 +92,9 @@ class BudgetWorld:
         total = 0
         for entry in list(self.world.provider.ledger.entries)[since:]:
             if entry.billed and after <= entry.wall < upto:
-                price = self.prices[entry.model]
-                total += entry.input_tokens * price.given + entry.output_tokens * price.made
+                thought = (entry.usage or {}).get("completion_tokens_details", {}).get("reasoning_tokens", 0)
+                used = (entry.input_tokens, entry.cached_tokens, entry.output_tokens, thought)
+                total += self.prices[entry.model].charge(*used)
         return total
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
@@ -84,4 +119,4 @@ class BudgetWorld:
             "SELECT m.model, r.est_in, r.max_out FROM requests AS r JOIN models AS m ON m.id = r.model_id"
             " WHERE r.state = 'queued'"
         )
-        return max(4 * est * self.prices[model].given + out * self.prices[model].made for model, est, out in rows)
+        return max(self.prices[model].worst(4 * est, out) for model, est, out in rows)
