@@ -103,6 +103,9 @@ def list_command(loaded: Loaded, as_json: bool) -> None:
     if as_json:
         print_json({"schema": "batchrunner.budgets/1", "budgets": [_facts(line) for line in lines]})
         return
+    if not lines:
+        talk("no budget is set: batchrunner budget set AMOUNT sets one", quiet=loaded.settings.quiet)
+        return
     headers = ("budget", "cap", "committed", "spent", "possibly billed", "held", "left")
     table(headers, [_cells(line, jobs) for line in lines], right=range(1, len(headers)))
     unpriced = sum(line.spent.unpriced for line in lines)

@@ -49,7 +49,10 @@ def tell_pauses(loaded: Loaded, pauses: Sequence["AnyPause"], jobs: Iterable["Jo
             talk(f"  go on: {command_line(loaded, 'resume', *_words(pause))}")
         elif pause.reason == REASON:
             talk(f"{name_of(pause, known)} was stopped by {one_line(pause.evidence, 300)}")
-            talk(f"  see: {command_line(loaded, 'budget', 'list')}")
+            if pause.evidence.startswith("budget --max-cost:"):  # of the run that is over: no list has it
+                talk(f"  go on: {command_line(loaded, 'run', pause.ref, '--max-cost', 'USD')}")
+            else:
+                talk(f"  see: {command_line(loaded, 'budget', 'list')}")
 
 
 def _words(pause: "AnyPause") -> tuple[str, ...]:

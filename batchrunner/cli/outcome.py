@@ -19,6 +19,7 @@ from batchrunner.core.pricing import dollars
 from batchrunner.core.retry import Scope as HaltScope
 from batchrunner.runner.spending import Shortage
 from batchrunner.runner.tally import Tally
+from batchrunner.store.base import BY_HAND
 
 ADVICE = {
     FailureKind.AUTH: "the key was refused: check the variable that holds it, then run the same command again",
@@ -242,8 +243,9 @@ def _texts(texts: TextCounts) -> str:
 
 
 def tell_held(held: Session, jobs: Sequence[Job] | None) -> None:
-    """Say what a person holds back of these jobs."""
-    pauses = dict.fromkeys(pause for status in held.statuses(jobs) for pause in status.pauses)
+    """Say what a person holds back of these jobs; what a budget does was told with how the run went."""
+    every = (pause for status in held.statuses(jobs) for pause in status.pauses)
+    pauses = dict.fromkeys(pause for pause in every if pause.reason == BY_HAND)
     tell_pauses(held.loaded, list(pauses), held.jobs(), SystemClock().now())
 
 

@@ -9,6 +9,7 @@ from batchrunner.api import PauseView, Snapshot
 from batchrunner.cli.render import talk
 from batchrunner.cli.text import duration, one_line, plural
 from batchrunner.core.clock import SECOND
+from batchrunner.core.pricing import dollars
 
 LOOK_EVERY = 1.0
 
@@ -26,8 +27,10 @@ CAUSES = {
 async def tell_pauses(snapshot: Callable[[], Snapshot]) -> None:
     """Say when a pause that is waited for begins, and when it is over, until cancelled."""
     told: dict[tuple[str, str, int], PauseView] = {}
+    short = set[str]()
     while True:
         picture = snapshot()
+        short = _tell_budgets(short, picture)
         now = {(view.ref, view.cause, view.since): view for view in picture.pauses if view.waits}
         for key in now.keys() - told.keys():
             talk(pause_text(now[key], picture))
@@ -35,6 +38,18 @@ async def tell_pauses(snapshot: Callable[[], Snapshot]) -> None:
             _tell_resumed(told, now, picture)
         told = now
         await anyio.sleep(LOOK_EVERY)
+
+
+def _tell_budgets(short: set[str], picture: Snapshot) -> set[str]:
+    """Tell of budgets that are used up since the last look, and of those that are not any more."""
+    now = {view.name for view in picture.budgets if view.used_up}
+    for view in picture.budgets:
+        if view.name in now - short:
+            spent = f"{dollars(view.committed)} of {dollars(view.cap)} committed"
+            talk(f"budget {one_line(view.name, 100)} is used up: {spent}; the jobs that it counts are held back")
+        elif view.name in short - now and picture.stopping is None:
+            talk(f"budget {one_line(view.name, 100)}: there is room again")
+    return now
 
 
 def _tell_resumed(

@@ -115,7 +115,7 @@ class Purses:
         for purse in purses:
             if purse.refused is not None or hold > purse.room:
                 self.refusing = purse
-                if purse.held and purse.refused is None:
+                if purse.held:
                     return Word.WAIT
                 purse.refused = purse.refused or hold
                 return Word.NO

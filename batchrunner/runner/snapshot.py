@@ -8,7 +8,7 @@ from batchrunner.core.expected import at_the_end
 from batchrunner.runner.lanes import RunLane
 from batchrunner.runner.looplag import Lag
 from batchrunner.runner.report import Halt
-from batchrunner.runner.spending import BudgetView
+from batchrunner.runner.spending import REASON, BudgetView
 from batchrunner.runner.tail import NO_TAIL, Tail
 from batchrunner.runner.tally import Tally
 from batchrunner.store.base import BY_HAND
@@ -200,6 +200,8 @@ def _bottleneck(lane: RunLane, monotonic: float, now: int) -> tuple[str, float |
             wait = max(0.0, until - monotonic)
             return str(answer.why), wait if wait < float("inf") else None  # type: ignore[union-attr]
         return "concurrency", None
+    if lane.winding and not lane.fresh:
+        return REASON, None
     if lane.next_due is not None and not lane.fresh:
         return "rows due later", max(0.0, (lane.next_due - now) / SECOND)
     return "nothing", None

@@ -79,8 +79,8 @@ class Spending:
         """Whether there is any budget; otherwise nothing has to be asked."""
         self.stale = False
         """Whether rows came whose tags are not known yet: the budgets have to be read anew."""
-        self.notes: list[str] = []
-        """What was warned of."""
+        self._notes: dict[Budget | None, str] = {}
+        """What was warned of last, by budget; None: of a worst case that was none."""
         self._frozen = False
         self._lanes = lanes
         self._max_cost = money.max_cost
@@ -208,6 +208,12 @@ class Spending:
         self._held = {job: purse for job, purse in self._held.items() if job in jobs}
         return self._held.keys()
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was warned of and holds still. What is used up is told as such, and no level of it beside."""
+        over = {None, *(purse.budget for purse in self._purses.purses if purse.refused is None)}
+        return tuple(text for budget, text in self._notes.items() if budget in over)
+
     def shortages(self) -> tuple[Shortage, ...]:
         """Return what holds jobs back now."""
         found: dict[Purse | None, list[int]] = {}
@@ -247,15 +253,15 @@ class Spending:
 
     def _warn(self) -> None:
         for purse, level in self._purses.warnings():
-            self._tell(f"budget {purse.budget.name}: {level} % is used up: {purse.text()}")
+            self._tell(purse.budget, f"budget {purse.budget.name}: {level} % is used up: {purse.text()}")
 
     def _exceeded(self) -> None:
         if not self._beyond:
             self._beyond = True
-            self._tell(_BEYOND)
+            self._tell(None, _BEYOND)
 
-    def _tell(self, text: str) -> None:
-        self.notes.append(text)
+    def _tell(self, budget: Budget | None, text: str) -> None:
+        self._notes[budget] = text
         self._warned(text)
 
 

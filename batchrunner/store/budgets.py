@@ -105,6 +105,6 @@ def _sums(connection: Connection, sums: str, values: dict[str, Any], tagged: Rea
     by_tags = connection.exec_driver_sql(f"SELECT x.job_id, x.tag_set_id, {sums} GROUP BY 1, 2", values)
     found = [0] * (len(by_tags.keys()) - 2)
     for job_id, tag_set, *amounts in by_tags:
-        if tagged.holds(job_id, tag_set or None):
+        if tagged.holds(job_id, tag_set):
             found = list(map(add, found, amounts))
     return found

@@ -47,6 +47,25 @@ def test_with_nothing_in_the_air_a_call_that_does_not_fit_uses_the_budget_up_for
     assert one.reserve(call(101)) is Word.NO
     assert one.refusing is one.purses[0]
     assert one.reserve(call(1)) is Word.NO, "input order is kept: nothing is let through before what was refused"
+    assert one.purses[0].refused == 101
+
+
+def test_a_refusal_is_taken_back_once_there_is_room_for_just_what_was_refused():
+    one = purses(line(100, spent=Spent(open=40)))
+    assert [one.reserve(call(hold)) for hold in (80, 10)] == [Word.NO, Word.NO]
+    one.settle(call(20, attempt=11), 1, possibly=False, in_air=False)
+    assert (one.purses[0].room, one.reopen()) == (79, False), (
+        "there is room for the smaller one: not its turn"
+    )
+    one.settle(call(1, attempt=12), 0, possibly=False, in_air=False)
+    assert (one.purses[0].room, one.reopen()) == (80, True)
+    assert one.reserve(call(80)) is Word.GO
+
+
+def test_a_worst_case_that_the_books_can_not_hold_is_as_good_as_unknown():
+    one = purses(line(2**60))
+    assert one.reserve(call(2**56)) is Word.UNKNOWN
+    assert one.reserve(call(2**56 - 1)) is Word.GO
 
 
 def test_a_call_must_fit_into_every_budget_and_takes_from_none_where_it_does_not():
@@ -59,7 +78,8 @@ def test_a_call_must_fit_into_every_budget_and_takes_from_none_where_it_does_not
 
 
 @pytest.mark.parametrize(
-    ("cost", "possibly", "left"), [(0, False, 100), (20, False, 80), (None, False, 50), (None, True, 50)]
+    ("cost", "possibly", "left"),
+    [(0, False, 100), (20, False, 80), (None, False, 50), (None, True, 50), (20, True, 50)],
 )
 def test_what_is_settled_counts_by_what_is_known_of_it(cost, possibly, left):
     one = purses(line(100))
@@ -67,7 +87,7 @@ def test_what_is_settled_counts_by_what_is_known_of_it(cost, possibly, left):
     one.settle(call(50), cost, possibly=possibly, in_air=True)
     assert one.purses[0].room == left
     assert one.purses[0].held == 0
-    assert (one.purses[0].possibly, one.purses[0].settled) == ((50, 0) if cost is None else (0, cost))
+    assert (one.purses[0].possibly, one.purses[0].settled) == ((50, 0) if left == 50 else (0, cost))
 
 
 def test_what_cost_more_than_its_worst_case_is_counted_as_what_it_cost():
@@ -136,7 +156,7 @@ def test_a_sheet_that_was_read_just_before_midnight_counts_nothing_of_the_day_th
 def test_a_runs_own_budget_does_not_count_what_an_earlier_run_bought():
     own = Line(Budget(Scope.RUN, "", Period.EVER, 100), 0, Spent(), None, after=10)
     one = purses(own)
-    one.settle(call(90, attempt=10), 90, possibly=False, in_air=False)
+    one.settle(call(90, attempt=10), 20, possibly=False, in_air=False)
     assert one.purses[0].committed == 0
     one.reserve(call(90))
     one.put_by(call(90))
@@ -148,9 +168,16 @@ def test_levels_are_told_once_by_what_is_settled():
     one = purses(line(100)._replace(budget=Budget(Scope.EVERYTHING, "", Period.EVER, 100, (50, 80))))
     one.reserve(call(100))
     assert one.warnings() == [], "what is held may come back"
-    one.settle(call(100), 85, possibly=False, in_air=True)
-    assert [level for _, level in one.warnings()] == [80]
+    one.settle(call(100), 80, possibly=False, in_air=True)
+    assert [level for _, level in one.warnings()] == [80], "the highest that is reached, and reached exactly"
     assert one.warnings() == []
+
+
+def test_what_may_have_been_billed_uses_a_budget_up_as_well():
+    one = purses(line(100))
+    one.reserve(call(90))
+    one.settle(call(90), None, possibly=True, in_air=True)
+    assert [level for _, level in one.warnings()] == [80]
 
 
 def test_what_is_said_of_all_lines_stands_above_the_lines_own_tag_and_that_above_its_jobs():

@@ -276,6 +276,7 @@ async def test_a_run_that_waits_for_a_budget_ends_when_the_job_that_waits_is_can
         for _ in range(3):
             await live.refresh()  # as after any command that is about something else
             await anyio.sleep(2)
+        assert run.snapshot().bottleneck == "budget"
         seen.extend(world.ask("SELECT count(*) FROM pauses WHERE ended IS NULL"))
         seen.extend(world.ask("SELECT count(*) FROM pauses WHERE reason = 'budget'"))
         await live.forget(1)
@@ -301,14 +302,24 @@ async def alive(run: Run) -> Live:
     return found[0]
 
 
-async def test_the_status_of_a_job_says_what_stopped_it_and_levels_are_told(folder: Path) -> None:
+async def test_a_level_that_is_reached_is_told_and_of_what_is_used_up_no_level_beside(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(100))
-    report = await world.work(path, max_cost="0.004")
+    assert (await world.work(path, limit=20)).problems == ()
+    world.budget(everything(world.charged() * 5 // 4)._replace(warn=(50, 80, 95)))
+    report = await world.work(path, limit=1)
+    assert [note.split(" used up")[0] for note in report.problems] == ["budget all: 80 % is"]
+    report = await world.work(path)
+    assert (report.exit_code, report.problems) == (ExitCode.NO_MONEY, ())
+
+
+async def test_the_status_of_a_job_says_what_stopped_it(folder: Path) -> None:
+    world = plain(folder)
+    path = world.world.file(world.world.chats(100))
+    await world.work(path, max_cost="0.004")
     ((scope, ref, reason, evidence),) = world.ask("SELECT scope, ref, reason, evidence FROM pauses WHERE ended IS NULL")
     assert (scope, ref, reason) == ("job", "1", "budget")
     assert "of $0.0040 committed" in evidence
-    assert [note for note in report.problems if "80 % is used up" in note]
 
 
 async def crashing(world: BudgetWorld, path: Path, seconds: float | None, **flags: Any) -> ExitCode | None:
@@ -331,7 +342,7 @@ def priced(dice: random.Random) -> Priced:
     if dice.random() < 0.5:
         return some(more=False)
     one = some(more=True)
-    one.above = tuple((tokens, some(more=True)) for tokens in sorted(dice.sample(range(5, 80), dice.randint(0, 3))))
+    one.above = tuple((tokens, some(more=True)) for tokens in sorted(dice.sample(range(1, 16), dice.randint(0, 4))))
     one.above = tuple((tokens, filled(more, one)) for tokens, more in one.above)
     one.off = dice.choice([0, 125_000, 333_333, 999_999])
     return one
