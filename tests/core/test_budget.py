@@ -54,9 +54,7 @@ def test_a_refusal_is_taken_back_once_there_is_room_for_just_what_was_refused():
     one = purses(line(100, spent=Spent(open=40)))
     assert [one.reserve(call(hold)) for hold in (80, 10)] == [Word.NO, Word.NO]
     one.settle(call(20, attempt=11), 1, possibly=False, in_air=False)
-    assert (one.purses[0].room, one.reopen()) == (79, False), (
-        "there is room for the smaller one: not its turn"
-    )
+    assert (one.purses[0].room, one.reopen()) == (79, False), "there is room for the smaller one: not its turn"
     one.settle(call(1, attempt=12), 0, possibly=False, in_air=False)
     assert (one.purses[0].room, one.reopen()) == (80, True)
     assert one.reserve(call(80)) is Word.GO

@@ -394,6 +394,8 @@ async def test_h23_no_cap_is_ever_passed_and_less_than_one_request_is_left_unuse
     kept = dice.random() < 0.5
     period = dice.choice([Period.EVER, Period.MONTH])
     flags: dict[str, Any] = {"concurrency": dice.choice([1, 2, 5, 16, 64]), "give_up_after": "2m"}
+    if dice.random() < 0.3:
+        flags["raise_cap"] = "2x"
     if kept:
         with_rows = await world.work(path, limit=1, max_cost="0")
         assert with_rows.tally.attempts == 0 or world.charged() == 0

@@ -124,6 +124,39 @@ def test_what_a_crash_left_open_stays_committed_at_its_hold(tmp_path):
         assert spent(store) == {"all": Spent(0, 800, 0)}
 
 
+def test_whatever_becomes_of_an_attempt_it_counts_once_and_on_the_day_on_which_it_was_opened(tmp_path):
+    engine = SqliteEngine(tmp_path / "q.db")
+    with engine.open() as store:
+        store.start(INFO, NOW - DAY, ACCOUNTS)
+        job = load(store, 5)
+        calls = start_calls(store, heads(store, job), hold=100, opened=NOW - DAY)
+        later = Continuation(Step.POLL, "video-1", b"{}", "application/json", None, NOW, 0, 0, ())
+        goes_on = Continued(calls[1][0].attempt_id, calls[1][1], later, GoOn(NOW + 10))
+        store.commit([], [succeed(calls[0], cost=7)], [], NOW, beside=Beside([goes_on]))
+    with engine.open() as store:
+        store.start(INFO, NOW, ACCOUNTS)
+        for period in Period:
+            store.keep_budget(budget(Scope.EVERYTHING, period=period), NOW)
+
+        def counted() -> Spent:
+            today, (before, ever) = spent(store), (spent(store, NOW - DAY)[name] for name in ("day", "all"))
+            assert today["day"] == Spent()
+            assert before == ever == today["all"]
+            return before
+
+        assert counted() == Spent(7, 300, 100), "three are lost, and one goes on"
+        store.commit([], [succeed(calls[2], cost=9)], [], NOW)
+        assert counted() == Spent(16, 200, 100), "a late answer costs what it cost, and no longer its hold"
+        store.cancel(job.id)
+        while store.sweep():
+            pass
+        assert counted() == Spent(16, 300, 0), "nobody asks for it any more, and it may be billed"
+        store.reopen(job.id)
+        while store.take_back(job.id, NOW):
+            pass
+        assert counted() == Spent(16, 200, 100)
+
+
 def test_a_budget_is_replaced_by_one_of_the_same_scope_and_period_and_can_be_removed(store):
     for cap, period in ((5, Period.EVER), (7, Period.EVER), (9, Period.DAY)):
         store.keep_budget(budget(Scope.EVERYTHING, period=period, cap=cap)._replace(warn=(50, 95)), NOW)

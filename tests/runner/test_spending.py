@@ -1,0 +1,95 @@
+"""What a run asks before each purchase: the budgets as they were read last, and nothing while they are read anew."""
+
+from typing import Any
+
+import pytest
+
+from batchrunner.core.budget import Budget, Line, Period, Scope, Sheet, Spent
+from batchrunner.core.clock import DAY
+from batchrunner.core.request import Head, Opening
+from batchrunner.runner.spending import Money, Spending
+
+NOON = 20_000 * DAY + DAY // 2
+CAP = 100
+
+
+class Noon:
+    def now(self) -> int:
+        return NOON
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+def sheet(cap: int = CAP, *, tags: int = 5, **spent: int) -> Sheet:
+    everything = Line(Budget(Scope.EVERYTHING, "", Period.EVER, cap), 0, Spent(**spent), None)
+    return Sheet((everything,), newest_attempt=10, newest_tags=tags)
+
+
+def opening(number: int, hold: int, *, tags: int | None = None, continues: int = 0) -> Opening:
+    head = Head(number, 1, 1, "chat", tags, 0, 0, 0, 10, 10, b"", continues=continues)
+    return Opening(head, NOON, 1, hold)
+
+
+@pytest.fixture
+def told() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def spending(told: list[Any]) -> Spending:
+    def paused(job: int, why: str | None) -> None:
+        told.append((job, why is not None))
+
+    return Spending([], Money(), Noon(), wake=lambda: None, paused=paused, warned=lambda _: None)
+
+
+def test_nothing_is_bought_while_the_budgets_are_read(spending: Spending) -> None:
+    assert not spending.active
+    spending.freeze()
+    assert spending.active, "a budget may have been set, and nobody knows it yet"
+    assert not spending.reserve(opening(1, 1))
+    spending.adopt(sheet())
+    assert spending.reserve(opening(1, CAP))
+    spending.freeze()
+    spending.adopt(Sheet())
+    assert not spending.active
+
+
+def test_rows_whose_tags_are_not_known_yet_wait_until_the_budgets_are_read_anew(
+    spending: Spending, told: list[Any]
+) -> None:
+    spending.adopt(sheet(tags=5))
+    assert spending.reserve(opening(1, 1, tags=5))
+    assert not spending.stale
+    assert not spending.reserve(opening(2, 1, tags=6))
+    assert spending.stale
+    assert told == [], "that holds no job back"
+    spending.adopt(sheet(tags=6, open=1))
+    assert spending.reserve(opening(2, 1, tags=6))
+    assert not spending.stale
+
+
+def test_what_is_in_the_air_when_the_budgets_are_read_may_still_make_room(spending: Spending, told: list[Any]) -> None:
+    spending.adopt(sheet())
+    assert spending.reserve(opening(1, 90))
+    spending.adopt(sheet(open=90))
+    assert not spending.reserve(opening(2, 20))
+    assert told == [], "it is asked again when the first has landed"
+    spending.give_back(opening(1, 90).head)
+    assert spending.reserve(opening(2, 20))
+
+
+def test_a_step_of_what_was_bought_before_is_free_and_what_does_not_fit_holds_its_job_back(
+    spending: Spending, told: list[Any]
+) -> None:
+    spending.adopt(sheet(settled=CAP))
+    assert spending.reserve(opening(1, 50, continues=7))
+    assert not spending.reserve(opening(2, 1))
+    assert told == [(1, True)]
+    (shortage,) = spending.shortages()
+    assert (shortage.jobs, shortage.needed, shortage.committed) == ((1,), 1, CAP)
+    assert spending.follow({1, 2}) == {1}
+    spending.adopt(sheet(cap=2 * CAP, settled=CAP))
+    assert told == [(1, True), (1, False)]
+    assert spending.shortages() == ()
