@@ -101,6 +101,24 @@ class Purses:
         self._freed = False
         self._begin_periods(at)  # midnight may have passed since the sheet was read
 
+    def inherit(self, before: "Purses") -> dict[Purse, Purse]:
+        """Go on from the same budgets as they were known before, whatever their caps are now.
+
+        What was told of a cap is not told again, and what was refused, and still has no room, stays refused. Return the
+        purses that refuse so, by those that did before.
+        """
+        mine = {(purse.budget[:3], purse.period): purse for purse in self.purses}
+        heirs = {}
+        for old in before.purses:
+            heir = mine.get((old.budget[:3], old.period))
+            if heir is None:
+                continue
+            heir.told = old.told if heir.budget == old.budget else 0
+            if old.refused is not None and old.refused > heir.room and heir.reach == old.reach:
+                heir.refused = old.refused
+                heirs[old] = heir
+        return heirs
+
     def knows(self, tag_set_id: int | None) -> bool:
         """Whether it is known which budgets count such rows."""
         return tag_set_id is None or tag_set_id <= self._newest_tags

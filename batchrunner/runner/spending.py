@@ -105,15 +105,19 @@ class Spending:
     def adopt(self, sheet: Sheet) -> None:
         """Go by these budgets from here on. What the sheet counts as open and is in the air here can make room."""
         lines = sheet.lines if self._max_cost is None else (*sheet.lines, self._own(self._max_cost, sheet))
-        told = {(purse.budget, purse.period): purse.told for purse in self._purses.purses}
-        self._purses = Purses(sheet._replace(lines=lines), self._clock.now())
-        for purse in self._purses.purses:
-            purse.told = told.get((purse.budget, purse.period), 0)
+        before, self._purses = self._purses, Purses(sheet._replace(lines=lines), self._clock.now())
+        heirs = self._purses.inherit(before)
         for bought in self._air.values():
             self._purses.take_up(bought)
         self.active, self._frozen, self.stale = bool(lines), False, False
         self._warn()
-        self._go_on()
+        free = [job for job, purse in self._held.items() if purse not in heirs]
+        for job, purse in self._held.items():
+            if purse is not None and purse in heirs:
+                self._held[job] = heirs[purse]
+                if heirs[purse].budget != purse.budget:
+                    self._paused(job, _shortage(heirs[purse], (job,)).message)
+        self._go_on(free)
 
     def _own(self, cap: int, sheet: Sheet) -> Line:
         """Return the run's own budget, which no sheet of the database has."""
@@ -239,15 +243,17 @@ class Spending:
     def _ease(self) -> None:
         """Let jobs go on where there is room again."""
         if self._purses.reopen():
-            self._go_on()
+            self._go_on([job for job, purse in self._held.items() if purse is not None and purse.refused is None])
 
-    def _go_on(self) -> None:
-        now, held = self._clock.now(), self._held
-        self._held = {}
+    def _go_on(self, free: Sequence[int]) -> None:
+        now = self._clock.now()
         for lane in self._lanes:
-            if lane.winding:
-                lane.restart(sorted({*lane.jobs, *lane.winding}), now)
-        for job in held:
+            mine = {job for job in lane.winding if job in free}
+            if mine:
+                rest = [job for job in lane.winding if job not in mine]
+                lane.restart(sorted({*lane.jobs, *mine}), now, winding=rest)
+        for job in free:
+            del self._held[job]
             self._paused(job, None)
         self._wake()
 

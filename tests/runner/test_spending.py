@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from batchrunner.core.budget import Budget, Line, Period, Scope, Sheet, Spent
+from batchrunner.core.budget import Budget, Line, Period, Reach, Scope, Sheet, Spent
 from batchrunner.core.clock import DAY
 from batchrunner.core.request import Head, Opening
 from batchrunner.runner.spending import Money, Spending
@@ -93,3 +93,28 @@ def test_a_step_of_what_was_bought_before_is_free_and_what_does_not_fit_holds_it
     spending.adopt(sheet(cap=2 * CAP, settled=CAP))
     assert told == [(1, True), (1, False)]
     assert spending.shortages() == ()
+
+
+def test_a_job_that_is_held_back_goes_on_when_there_is_room_for_what_was_refused_and_is_told_of_nothing_else(
+    spending: Spending, told: list[Any]
+) -> None:
+    spending.adopt(sheet(settled=90))
+    assert not spending.reserve(opening(1, 20))
+    spending.adopt(sheet(settled=90))
+    spending.adopt(sheet(cap=105, settled=90))
+    assert told == [(1, True), (1, True)], "once as it was, and once with the other cap"
+    assert [view.used_up for view in spending.views()] == [True]
+    spending.adopt(sheet(cap=110, settled=90))
+    assert told[2:] == [(1, False)]
+    assert spending.reserve(opening(1, 20))
+
+
+def test_a_job_that_was_tagged_out_of_a_budget_is_not_held_back_by_it_any_more(
+    spending: Spending, told: list[Any]
+) -> None:
+    tagged = Line(Budget(Scope.TAG, "team=a", Period.EVER, 0), 0, Spent(), Reach(frozenset({1})))
+    spending.adopt(Sheet((tagged,), 10, 5))
+    assert not spending.reserve(opening(1, 20))
+    spending.adopt(Sheet((tagged._replace(reach=Reach(frozenset({2}))),), 10, 5))
+    assert told == [(1, True), (1, False)]
+    assert spending.reserve(opening(1, 20))
