@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 
+from batchrunner.core.attempt import Billing, Reply, Use
 from batchrunner.core.budget import Budget, Line, Period, Reach, Scope, Sheet, Spent
 from batchrunner.core.clock import DAY
-from batchrunner.core.request import Head, Opening
+from batchrunner.core.continuation import Continuation, Step
+from batchrunner.core.request import Closing, Continued, Head, Opening
+from batchrunner.core.retry import GoOn, Succeed
+from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.runner.spending import Money, Spending
 
 NOON = 20_000 * DAY + DAY // 2
@@ -118,3 +122,38 @@ def test_a_job_that_was_tagged_out_of_a_budget_is_not_held_back_by_it_any_more(
     spending.adopt(Sheet((tagged._replace(reach=Reach(frozenset({2}))),), 10, 5))
     assert told == [(1, True), (1, False)]
     assert spending.reserve(opening(1, 20))
+
+
+def closing(opened: Opening, cost: int) -> Closing:
+    usage = Usage(1, 0, 1)
+    return Closing(
+        *(11, opened, NOON, Reply(200, b"{}", usage), Succeed(), Billing.BILLED, Use.USED, usage, UsageFrom.PROVIDER),
+        cost=cost,
+        ttfb=0.0,
+    )
+
+
+def test_a_worst_case_that_was_none_is_told_once_and_one_that_was_reached_is_none(spending: Spending) -> None:
+    spending.adopt(sheet(cap=1_000))
+    for number, cost in ((1, 20), (2, 21), (3, 22)):
+        assert spending.reserve(opening(number, 20))
+        spending.settle([closing(opening(number, 20), cost)])
+        assert len(spending.notes) == int(cost > 20)
+    assert "a cap may be passed by as much" in spending.notes[0]
+
+
+def test_the_cap_of_a_run_keeps_what_waits_for_its_end_when_the_budgets_are_read_anew() -> None:
+    spending = Spending(
+        [], Money(max_cost=CAP), Noon(), wake=lambda: None, paused=lambda *_: None, warned=lambda _: None
+    )
+    spending.adopt(Sheet(newest_attempt=10))
+    video, chat = opening(1, 40), opening(2, 30)
+    assert spending.reserve(video)
+    assert spending.reserve(chat)
+    later = Continuation(Step.POLL, "video-1", b"{}", "application/json", None, NOON, 0, 0, ())
+    spending.put_by([Continued(11, video, later, GoOn(NOON + 1))])
+    for _ in range(2):
+        spending.adopt(Sheet(newest_attempt=12))
+        assert spending.views()[0].committed == 70
+    spending.settle([closing(video, 10)])
+    assert spending.views()[0].committed == 40
