@@ -19,7 +19,10 @@ from batchrunner.runner.lanes import RunLane
 REASON = "budget"
 """The reason of a pause that a budget makes: it ends when the cap is raised, with its period, or with the next run."""
 _UNKNOWN = "the price of its next request, or what that costs at worst, is not known, and a budget counts it"
-_BEYOND = "calls cost more than was assumed to be their worst case: a cap may be passed by as much (--assume-output)"
+_BEYOND = (
+    "calls cost more than was held for them, by an output longer than was assumed, by pictures, or by what the provider"
+    " states or adds: a cap may be passed by as much"
+)
 
 
 class Shortage(NamedTuple):

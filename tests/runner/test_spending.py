@@ -113,6 +113,17 @@ def test_a_job_that_is_held_back_goes_on_when_there_is_room_for_what_was_refused
     assert spending.reserve(opening(1, 20))
 
 
+def test_a_job_of_unknown_price_is_asked_again_when_the_budgets_are_read_anew(
+    spending: Spending, told: list[Any]
+) -> None:
+    spending.adopt(sheet())
+    assert not spending.reserve(opening(1, 0)._replace(hold=None))
+    assert [(each.budget, each.jobs) for each in spending.shortages()] == [(None, (1,))]
+    spending.adopt(sheet())
+    assert told == [(1, True), (1, False)]
+    assert spending.reserve(opening(1, 20))
+
+
 def test_a_job_that_was_tagged_out_of_a_budget_is_not_held_back_by_it_any_more(
     spending: Spending, told: list[Any]
 ) -> None:
