@@ -13,6 +13,7 @@ import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from batchrunner.api import verbs
+from batchrunner.api.accounting import Accounting, BlockingAccounting, Ref, ref_of
 from batchrunner.api.embedding import BlockingEmbedding, Embedding
 from batchrunner.api.estimate import Estimate
 from batchrunner.api.reads import reads
@@ -22,20 +23,16 @@ from batchrunner.config import Loaded as LoadedSettings
 from batchrunner.config import load_here
 from batchrunner.core.job import Job
 from batchrunner.formats.base import ExportSummary
-from batchrunner.runner.commands import Done
 from batchrunner.runner.report import RunReport
 from batchrunner.runner.snapshot import Snapshot
-from batchrunner.store.base import CostRow, FailureGroup
+from batchrunner.store.base import FailureGroup
 
 T = TypeVar("T")
 PAGE = 500
 SNAPSHOT_EVERY = 0.5
 
-Ref = str | int | Job
-"""A job, its number, its name, or the path of its file."""
 
-
-class Queue(Embedding):
+class Queue(Embedding, Accounting):
     """One database of jobs. It is held, against other writers, only while something is loaded, run or retried.
 
     While a run holds it, here or in another process, the verbs that write ask that run.
@@ -99,26 +96,26 @@ class Queue(Embedding):
         return how many.
         """
         which = {"kinds": kinds, "custom_ids": custom_ids, "quarantined": quarantined, "flagged": flagged}
-        return (await self._asking(verbs.retry, _ref(job), **which)).rows
+        return (await self._asking(verbs.retry, ref_of(job), **which)).rows
 
     async def pause(
         self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None, reason: str = ""
     ) -> None:
         """Hold back a job, a model or a provider until ``resume``, also of a run that is going on; else every job."""
-        named = None if job is None else _ref(job)
+        named = None if job is None else ref_of(job)
         await self._asking(verbs.pause, named, model=model, provider=provider, reason=reason)
 
     async def resume(self, job: Ref | None = None, *, model: str | None = None, provider: str | None = None) -> None:
         """Go on with what ``pause`` held back; without arguments, with all of it."""
-        await self._asking(verbs.resume, None if job is None else _ref(job), model=model, provider=provider)
+        await self._asking(verbs.resume, None if job is None else ref_of(job), model=model, provider=provider)
 
     async def cancel(self, job: Ref) -> int:
         """Cancel what is queued of a job, return how many; calls in flight land and are kept."""
-        return (await self._asking(verbs.cancel, _ref(job))).rows
+        return (await self._asking(verbs.cancel, ref_of(job))).rows
 
     async def export(self, job: Ref, out: str | PathLike[str], *, force: bool = False) -> ExportSummary:
         """Write a job's results to a JSONL, CSV or Parquet file, its failures beside it."""
-        return await self._reading(lambda read: read.export(_ref(job), str(out), force=force))
+        return await self._reading(lambda read: read.export(ref_of(job), str(out), force=force))
 
     async def jobs(self) -> list[Job]:
         """Return all jobs, oldest first."""
@@ -126,26 +123,22 @@ class Queue(Embedding):
 
     async def status(self, job: Ref) -> JobStatus:
         """Return where a job stands."""
-        return await self._reading(lambda read: read.status(_ref(job)))
+        return await self._reading(lambda read: read.status(ref_of(job)))
 
     async def failures(self, job: Ref) -> list[FailureGroup]:
         """Return a job's failures by kind, most frequent first."""
-        return await self._reading(lambda read: read.failures(_ref(job)))
-
-    async def costs(self, by: Sequence[str] = (), job: Ref | None = None) -> list[CostRow]:
-        """Return the four sums, whole or sliced by model, job, day, endpoint, provider or account."""
-        return await self._reading(lambda read: read.costs(by, None if job is None else _ref(job)))
+        return await self._reading(lambda read: read.failures(ref_of(job)))
 
     async def results(self, job: Ref) -> AsyncIterator[Result]:
         """Yield every request of a job in input order, finished or not, a page at a time."""
         with ExitStack() as stack:
             read = stack.enter_context(reads(self._loaded))
-            rows = read.results(_ref(job))
+            rows = read.results(ref_of(job))
             while page := await anyio.to_thread.run_sync(lambda: list(islice(rows, PAGE))):
                 for result in page:
                     yield result
 
-    async def _asking(self, verb: Callable[..., Done], *given: Any, **named: Any) -> Done:
+    async def _asking(self, verb: Callable[..., T], *given: Any, **named: Any) -> T:
         return await anyio.to_thread.run_sync(partial(verb, self._loaded, *given, **named))
 
     async def _writing(self, act: Callable[[Session], T]) -> T:
@@ -155,7 +148,7 @@ class Queue(Embedding):
         return await anyio.to_thread.run_sync(partial(_within, reads(self._loaded), act))
 
 
-class BlockingQueue(BlockingEmbedding):
+class BlockingQueue(BlockingEmbedding, BlockingAccounting):
     """The same queue for programs that do not await; it works inside Jupyter too.
 
     ::
@@ -168,7 +161,8 @@ class BlockingQueue(BlockingEmbedding):
     """
 
     def __init__(self, queue: Queue) -> None:
-        super().__init__(queue)
+        BlockingEmbedding.__init__(self, queue)
+        BlockingAccounting.__init__(self, queue)
         self._queue = queue
         self._stack = ExitStack()
         self._portal: BlockingPortal | None = None
@@ -240,14 +234,10 @@ class BlockingQueue(BlockingEmbedding):
         """See ``Queue.failures``."""
         return self._wait(partial(self._queue.failures, job))
 
-    def costs(self, by: Sequence[str] = (), job: Ref | None = None) -> list[CostRow]:
-        """See ``Queue.costs``."""
-        return self._wait(partial(self._queue.costs, by, job))
-
     def results(self, job: Ref) -> Iterator[Result]:
         """See ``Queue.results``."""
         with reads(self._queue._loaded) as read:  # noqa: SLF001 - the two faces are one
-            yield from read.results(_ref(job))
+            yield from read.results(ref_of(job))
 
     def _wait(self, call: Callable[[], Awaitable[T]]) -> T:
         if self._portal is None:
@@ -293,8 +283,4 @@ def _within(context: AbstractContextManager[Any], act: Callable[[Any], T]) -> T:
 
 
 def _found(held: Session, jobs: Sequence[Ref]) -> list[Job] | None:
-    return [held.job(_ref(job)) for job in jobs] or None
-
-
-def _ref(job: Ref) -> str | Job:
-    return job if isinstance(job, Job) else str(job)
+    return [held.job(ref_of(job)) for job in jobs] or None

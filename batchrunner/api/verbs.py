@@ -1,126 +1,41 @@
-"""The one door of every verb that writes: the database itself where it is free, else the mailbox of its run.
+"""Every verb that writes, as what it asks of the door: the same here and beside a live run."""
 
-Either way the same things happen, and the caller gets the same answer or the same error.
-"""
-
-import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
 import msgspec
 
-from batchrunner.api.reads import Reads, reads
-from batchrunner.api.session import session
+from batchrunner.api.door import ask
+from batchrunner.api.reads import Reads
 from batchrunner.config import Loaded
-from batchrunner.core.clock import Clock, SystemClock
-from batchrunner.core.errors import ConfigurationError, DatabaseHeldError
+from batchrunner.core.budget import WARN_AT, Period
+from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
 from batchrunner.formats.pricefile import price_entry
-from batchrunner.runner import commands
 from batchrunner.runner.commands import (
     Aim,
-    Answer,
     Cancel,
     Command,
     Done,
     Load,
     Pause,
-    Refused,
+    RemoveBudget,
     Resume,
     Retag,
     Retry,
+    SetBudget,
     SetPrices,
     Tune,
 )
-from batchrunner.runner.mailbox import Letter, Mailbox, Vanished
-from batchrunner.store.lock import hold
 from batchrunner.wiring import attachments_folder
 
-TAKE_WITHIN = 5.0
-"""Seconds in which a run that serves its mailbox takes a command; it looks there five times a second."""
-SILENT_FOR = 30.0
-"""Seconds without a sign of life after which a run that took a command is said to be stuck."""
-POLL = 0.05
 PRICES_AT_ONCE = 500
 """Of one command: it has to fit into a letter."""
 
 Limit = Literal["auto"]
 Ref = str | Job
-
-
-def ask(loaded: Loaded, make: Callable[[Reads], Command], *, wait: bool = False) -> Done:
-    """Do what ``make`` says, here or by the run that holds the database; ``wait`` queues behind that run instead.
-
-    Raises DatabaseHeldError where the holder takes no commands (it is loading, asking, or exporting), and whatever the
-    command is refused for.
-    """
-    clock = SystemClock()
-    while True:
-        try:
-            with session(loaded, wait=wait) as held:
-                return held.do(make(held))
-        except DatabaseHeldError as error:
-            holder = error
-        with reads(loaded) as read:
-            data = commands.encode(_from_anywhere(make(read)))
-        try:
-            with Mailbox.open(loaded.settings.db, clock) as mailbox, mailbox.send(data) as letter:
-                answer = _await(loaded, letter, holder, clock)
-        except Vanished:
-            continue
-        if isinstance(answer, Refused):
-            raise answer.error()
-        if answer is not None:
-            return answer
-
-
-def _await(loaded: Loaded, letter: Letter, holder: DatabaseHeldError, clock: Clock) -> Answer | None:
-    """Wait for the answer; None where the database is free meanwhile: then the command can be done here.
-
-    It was done already if the run died between doing it and answering; doing it twice comes to the same.
-    """
-    until = clock.monotonic() + TAKE_WITHIN
-    while True:
-        data = letter.answer()
-        if data is not None:
-            return commands.answer(data)
-        silent = letter.worked_on()
-        if silent is None and clock.monotonic() > until and letter.withdraw():
-            raise DatabaseHeldError(
-                f"{holder.message}, and did not take the command within {TAKE_WITHIN:g} s: nothing was changed",
-                hint="it may be loading, asking or exporting: try again later, or let the command queue with --wait",
-            )
-        if silent is not None and silent > SILENT_FOR:
-            raise DatabaseHeldError(
-                f"{holder.message}; it took the command, and is silent since {silent:.0f} s: it may still do it",
-                hint="see whether it was stopped, and where the jobs stand: batchrunner status",
-            )
-        if _is_free(loaded):
-            return None
-        time.sleep(POLL)  # noqa: TID251 - for another process: there is no loop here, and nothing else to do
-
-
-def _is_free(loaded: Loaded) -> bool:
-    try:
-        with hold(loaded.settings.db):
-            return True
-    except DatabaseHeldError:
-        return False
-
-
-def _from_anywhere(command: Command) -> Command:
-    """Return the command as another process can do it, whose working folder and standard input are its own."""
-    if not isinstance(command, Load):
-        return command
-    if command.path == "-":
-        raise ConfigurationError(
-            "standard input can't be handed to the run that holds the database",
-            hint="save it to a file and load that, or let the load queue behind the run with --wait",
-        )
-    return msgspec.structs.replace(command, path=os.path.abspath(command.path))  # noqa: PTH100 - any bytes
 
 
 def pause(
@@ -199,6 +114,54 @@ def set_prices(loaded: Loaded, entries: Sequence[Price], *, wait: bool = False) 
 
 def _as_it_is(command: Command, _: Reads) -> Command:
     return command
+
+
+def set_budget(  # noqa: PLR0913 - whose, how long, how much
+    loaded: Loaded,
+    cap: int,
+    *,
+    job: Ref | None = None,
+    tag: tuple[str, str] | None = None,
+    period: Period = Period.EVER,
+    warn: Sequence[int] = WARN_AT,
+    wait: bool = False,
+) -> Done:
+    """Cap the spending (pico-dollars) of a job, of a tag, or of everything: for good, or anew each day or month (UTC).
+
+    A run that is going on keeps to it from then on. Raises ConfigurationError.
+    """
+
+    def make(read: Reads) -> Command:
+        scope, ref = _capped(read, job, tag)
+        levels = tuple(sorted(set(warn)))
+        return SetBudget(scope=scope, ref=ref, period=period.value, cap=cap, warn=levels)
+
+    return ask(loaded, make, wait=wait)
+
+
+def remove_budget(
+    loaded: Loaded,
+    *,
+    job: Ref | None = None,
+    tag: tuple[str, str] | None = None,
+    period: Period = Period.EVER,
+    wait: bool = False,
+) -> Done:
+    """Remove a cap. Raises ConfigurationError where there is none."""
+
+    def make(read: Reads) -> Command:
+        scope, ref = _capped(read, job, tag)
+        return RemoveBudget(scope=scope, ref=ref, period=period.value)
+
+    return ask(loaded, make, wait=wait)
+
+
+def _capped(read: Reads, job: Ref | None, tag: tuple[str, str] | None) -> tuple[Literal["all", "job", "tag"], str]:
+    if job is not None and tag is not None:
+        raise ConfigurationError("a budget is of a job or of a tag", hint="give --job alone, or --tag alone")
+    if job is not None:
+        return "job", str(read.job(job).id)
+    return ("all", "") if tag is None else ("tag", "=".join(tag))
 
 
 def load(loaded: Loaded, path: str, *, name: str | None = None, add: bool = False, wait: bool = False) -> Done:

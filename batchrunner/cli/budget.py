@@ -55,13 +55,13 @@ def set_command(loaded: Loaded, *, amount: int, warn: str, wait: bool, **whose: 
       batchrunner budget set 12.50 --job nightly --warn 50,90
       batchrunner budget set 5 --tag team=search --day
     """
-    from batchrunner.api import caps
+    from batchrunner.api import verbs
     from batchrunner.core.budget import MOST_MONEY
 
     if amount > MOST_MONEY:
         raise click.BadParameter(f"a budget is at most {MOST_MONEY // PICO:,} dollars", param_hint="AMOUNT")
     job, tag, period = _meant(**whose)
-    caps.set_budget(loaded, amount, job=job, tag=tag, period=period, warn=_levels(warn), wait=wait)
+    verbs.set_budget(loaded, amount, job=job, tag=tag, period=period, warn=_levels(warn), wait=wait)
     _tell(loaded)
 
 
@@ -76,10 +76,10 @@ def remove_command(loaded: Loaded, *, wait: bool, **whose: Any) -> None:
       batchrunner budget remove --month
       batchrunner budget remove --job nightly
     """
-    from batchrunner.api import caps
+    from batchrunner.api import verbs
 
     job, tag, period = _meant(**whose)
-    caps.remove_budget(loaded, job=job, tag=tag, period=period, wait=wait)
+    verbs.remove_budget(loaded, job=job, tag=tag, period=period, wait=wait)
     _tell(loaded)
 
 

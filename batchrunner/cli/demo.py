@@ -39,6 +39,7 @@ PATIENCE: Final = 60.0
 """Seconds within which the first run must get there."""
 LOOK_EVERY: Final = 0.02
 KEY: Final = "demo-no-real-key"
+BILL: Final = "bill.html"
 
 
 class Stage(NamedTuple):
@@ -211,6 +212,7 @@ def _settings(stage: Stage) -> Loaded:
 def _bill(loaded: Loaded, stage: Stage) -> None:
     if not loaded.settings.quiet:
         _finish(_batchrunner(loaded, stage, "costs", "--by", "model", quiet=True))
+    _finish(_batchrunner(loaded, stage, "report", "-o", BILL))
 
 
 def _audit(loaded: Loaded, stage: Stage, ledger: "Ledger", rows: int, killed: Killed) -> bool:
@@ -228,7 +230,7 @@ def _audit(loaded: Loaded, stage: Stage, ledger: "Ledger", rows: int, killed: Ki
 
 def _farewell(loaded: Loaded, stage: Stage) -> None:
     quiet = loaded.settings.quiet
-    talk(f"\nEverything is in {stage.folder}: {stage.out.name} holds the answers.", quiet=quiet)
+    talk(f"\nAll is in {stage.folder}: {stage.out.name} has the answers, {BILL} the bill as a page.", quiet=quiet)
     talk("With a key of your own, the real thing is:", quiet=quiet)
     for line in (
         "export TOGETHER_API_KEY=...",

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from batchrunner.cli.params import Parsed
+from batchrunner.core import slices
 from batchrunner.core.clock import DAY, SystemClock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.slices import Within, known_zone, period
+from batchrunner.core.slices import Within, period
 
 Period = tuple[int, int]
 Tag = tuple[str, str | None]
@@ -44,9 +45,4 @@ def within(
     if month is not None and (since is not None or until is not None):
         raise ConfigurationError("--month is a period of its own", hint="leave --since and --until out")
     first, last = month or (since and since[0], until and until[1])
-    if first is not None and last is not None and last < first:
-        raise ConfigurationError("the period ends before it begins", hint="--until is its last day")
-    if zone is not None:
-        known_zone(zone)
-    utc = zone is None or zone in ("UTC", "Etc/UTC")
-    return Within(first, last, tuple(tags), "UTC" if utc else zone or "UTC")
+    return slices.within(first, last, tags, zone or "UTC")

@@ -7,7 +7,7 @@ from batchrunner.cli.render import talk
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
 from batchrunner.core.clock import DAY, SystemClock
-from batchrunner.core.slices import Within, period
+from batchrunner.core.slices import period, within
 
 
 @verb(several=True)
@@ -37,7 +37,7 @@ def command(
     today = SystemClock().now() // DAY
     since = None if first is None else _day("--since", first, today)[0]
     until = None if last is None else _day("--until", last, today)[1]
-    written = write_report(loaded, output, more=more, within=Within(since, until, (), zone), force=force)
+    written = write_report(loaded, output, more=more, within=within(since, until, tz=zone), force=force)
     size = f"{plural(written.calls, 'call')}, {written.size / 1000:,.0f} kB"
     talk(f"{written.out}: {size}" if written.out != "-" else size, quiet=loaded.settings.quiet)
 

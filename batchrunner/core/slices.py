@@ -100,6 +100,16 @@ def before(within: Within) -> Within:
     return within._replace(since=since, until=within.since - 1)
 
 
+def within(first: int | None, last: int | None, tags: Sequence[tuple[str, str | None]] = (), tz: str = "UTC") -> Within:
+    """Return what is counted of these days, both ends included. Raises ConfigurationError for a period that ends before
+    it begins, and for a time zone that does not exist.
+    """
+    if first is not None and last is not None and last < first:
+        raise ConfigurationError("the period ends before it begins", hint="its last day is counted too")
+    known_zone(tz)
+    return Within(first, last, tuple(tags), "UTC" if tz == "Etc/UTC" else tz)
+
+
 def known_zone(name: str) -> ZoneInfo:
     """Return a time zone by its name in the database of IANA. Raises ConfigurationError for one it does not have."""
     try:

@@ -81,19 +81,7 @@ class Corridor:
         )
         self.halts = Halts(lanes, parts.patience, parts.clock, wake=wake, changed=herald.pause)
         self.judging = Judging(parts.wishes)
-        self._workers = Workers(
-            ledger=self.ledger,
-            dispatcher=self.dispatcher,
-            policy=parts.policy,
-            clock=parts.clock,
-            dice=parts.dice,
-            stopped=self.halts.stop,
-            attaching=Attaching(parts.attachments, parts.file_offload or parts.offload),
-            steps=self._steps(faulted),
-            judging=self.judging,
-            ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
-            keep_partial=parts.keep_partial,
-        )
+        self._workers = self._crew(faulted)
         self.doubles = self._workers.doubles
 
     def _spending(self, herald: Herald) -> Spending:
@@ -105,6 +93,22 @@ class Corridor:
             wake=lambda: self.claimer.wake(),  # which is made after it
             paused=herald.budget,
             warned=herald.warning,
+        )
+
+    def _crew(self, faulted: Callable[[DatabaseError | None], None]) -> Workers:
+        parts = self._parts
+        return Workers(
+            ledger=self.ledger,
+            dispatcher=self.dispatcher,
+            policy=parts.policy,
+            clock=parts.clock,
+            dice=parts.dice,
+            stopped=self.halts.stop,
+            attaching=Attaching(parts.attachments, parts.file_offload or parts.offload),
+            steps=self._steps(faulted),
+            judging=self.judging,
+            ages=None if parts.patience.row_timeout is None else RowAges(parts.patience.row_timeout),
+            keep_partial=parts.keep_partial,
         )
 
     def _steps(self, faulted: Callable[[DatabaseError | None], None]) -> Steps:

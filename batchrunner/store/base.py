@@ -13,21 +13,17 @@ from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import Price, RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.corpusbase import Corpora, Corpus, CorpusReader, Embedded, Missing, Seen
+from batchrunner.store.moneyvalues import Billed, ChargeRow, CostRow, DrawnRow, Pace, Workload
 from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
-    Billed,
     BucketLevel,
-    ChargeRow,
-    CostRow,
     Counts,
-    DrawnRow,
     DuplicateIds,
     FailureGroup,
     LaneRow,
     LaneWork,
-    Pace,
     Pause,
     Rescue,
     ResultRow,
@@ -36,8 +32,7 @@ from batchrunner.store.values import (
     Selection,
     TakenIn,
     Target,
-    Workload,
-)  # fmt: skip
+)
 
 __all__ = [
     "ALL", "BY_HAND", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 from batchrunner.core.clock import DAY
 from batchrunner.core.usage import OTHERS, Usage
+from batchrunner.store.moneyvalues import Billed
 from batchrunner.store.sqlite import Session
-from batchrunner.store.values import Billed
 
 PAGE = 20_000
 """Attempts that one transaction reads: a run beside it is never held up by more."""

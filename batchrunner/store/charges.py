@@ -7,9 +7,9 @@ from sqlalchemy import Connection, select
 from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.core.usage import OTHERS, Usage
 from batchrunner.store.costs import grouped, rate_cards
+from batchrunner.store.moneyvalues import ChargeRow
 from batchrunner.store.tables import jobs, models
 from batchrunner.store.tagging import TagsOf
-from batchrunner.store.values import ChargeRow
 
 _BY = (
     *("day", "job_id", "model_id", "endpoint", "tag_set_id", "rate_id", "account", "class"),

@@ -8,23 +8,9 @@ from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
 from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.corpusbase import CorpusReader
+from batchrunner.store.moneyvalues import Billed, ChargeRow, CostRow, DrawnRow, Pace, Workload
 from batchrunner.store.reportbase import ReportReader
-from batchrunner.store.values import (
-    ALL,
-    Billed,
-    ChargeRow,
-    CostRow,
-    Counts,
-    DrawnRow,
-    FailureGroup,
-    LaneRow,
-    Pace,
-    Pause,
-    ResultRow,
-    RunnerRow,
-    Selection,
-    Workload,
-)
+from batchrunner.store.values import ALL, Counts, FailureGroup, LaneRow, Pause, ResultRow, RunnerRow, Selection
 
 
 class EstimateReader(Protocol):

@@ -96,6 +96,9 @@ def test_the_demo_works_twice_in_a_row_and_leaves_its_answers(here: Path) -> Non
         assert "total" in shown.stdout
         lines = (here / folder / "out.jsonl").read_bytes().splitlines()
         assert len({json.loads(line)["custom_id"] for line in lines}) == len(lines) == 200
+        recorded = shown.stdout.splitlines()[-1].split()[6]
+        assert recorded.startswith("$0.005")
+        assert f">{recorded}<" in (here / folder / "bill.html").read_text()
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchrunner.api import verbs
+from batchrunner.api import door
 from batchrunner.cli.errors import ADVICE
 from batchrunner.core.attempt import FailureKind
 from batchrunner.store.lock import hold
@@ -83,7 +83,7 @@ def test_a_kind_that_does_not_exist_is_a_usage_error_that_lists_them(worked: Pat
 
 
 def test_retry_is_refused_while_somebody_else_writes(worked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "TAKE_WITHIN", 0.2)
+    monkeypatch.setattr(door, "TAKE_WITHIN", 0.2)
     with hold(worked / "batchrunner.db"):
         result = run_cli("retry", "mixed")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from batchrunner.api import verbs
+from batchrunner.api import door
 from batchrunner.cli import main
 from batchrunner.store.check import check
 from tests.e2e.conftest import Start
@@ -225,7 +225,7 @@ def test_what_a_killed_runner_left_in_its_mailbox_is_cleaned_and_the_verb_does_i
 
 
 def test_a_run_that_does_not_answer_is_named_and_nothing_is_changed(at: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verbs, "TAKE_WITHIN", 0.5)
+    monkeypatch.setattr(door, "TAKE_WITHIN", 0.5)
     place = at(latency=0.2, latency_jitter=0)
     child = running(place, 60)
     child.signal(signal.SIGSTOP)

@@ -112,18 +112,18 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_h_hostile_schema_ends_in_a_flag_within_a_second(schemas, name):
     schema, value = HOSTILE[name]
-    began = time.monotonic()
+    began = time.process_time()
     found = schemas.problem(json.dumps(schema).encode(), value, 200)
     assert found.startswith("unchecked: its schema can't be used: "), found
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1, "of the processor, whoever else is at work here"
     assert len(found) < 350
 
 
 def test_a_pattern_that_would_take_ages_elsewhere_takes_no_time(schemas):
-    began = time.monotonic()
+    began = time.process_time()
     found = schemas.problem(b'{"pattern": "^(a+)+$"}', "a" * 100_000 + "b", 1)
     assert found.startswith("schema: $: ")
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1, "of the processor, whoever else is at work here"
 
 
 def test_schemas_that_refer_to_themselves_are_checked_where_the_answer_is_no_tower(schemas):

@@ -1,0 +1,150 @@
+"""What the books bring through the store's seam: values, each a plain tuple. Import them from ``store.base``."""
+
+from typing import NamedTuple
+
+from batchrunner.core.pricing import RateCard
+from batchrunner.core.request import Lane, RequestState
+from batchrunner.core.usage import Usage
+
+
+class CostRow(NamedTuple):
+    """The four sums of one slice, in pico-dollars, and what they are made of. They are never mixed."""
+
+    key: tuple[str | None, ...]
+    """Its part of each slice; None of a tag: what has no such tag, which is nobody's."""
+    attempts: int
+    succeeded: int
+    input: int
+    cached: int
+    output: int
+    reasoning: int
+    recorded: int
+    """Used answers, priced by the provider's own usage."""
+    estimated: int
+    """Used answers without usage, priced by our estimate."""
+    possibly_billed: int
+    """The holds of attempts that may have been billed: timeouts, resets after sending, 5xx, lost attempts."""
+    wasted: int
+    """Billed attempts whose answer was not used."""
+    unpriced: int
+    """Billed or possibly billed attempts without a known cost: their model has no price, or no worst case."""
+    images: int = 0
+    """Pictures made; this and what follows is what else was counted beside the tokens, or of them."""
+    pixels: int = 0
+    milliseconds: int = 0
+    characters: int = 0
+    searches: int = 0
+    pixel_steps: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    wasted_estimated: int = 0
+    """Of ``wasted``, what is known by our estimate only; the rest is by the provider's own usage."""
+    doubtful: int = 0
+    """Attempts that ``possibly_billed`` and ``unpriced`` are about: nobody knows whether they were billed."""
+
+
+class ChargeRow(NamedTuple):
+    """What was certainly billed of one day, job, model, rate card and tags: the grain of an export for finance."""
+
+    day: int
+    job_id: int
+    job: str
+    lane_id: int
+    provider: str
+    model: str
+    endpoint: str
+    account: str
+    processing: str
+    """``live`` or ``batch``."""
+    used: bool
+    """Whether the answers were of use."""
+    reported: bool
+    """Whether the provider counted the usage; else it is our estimate."""
+    rate_id: int | None
+    card: RateCard | None
+    """What these attempts were priced by; None: nothing, or what the provider stated itself."""
+    tags: tuple[tuple[str, str], ...]
+    usage: Usage
+    """The sums of all units; its ``cost`` is None."""
+    attempts: int
+    unpriced: int
+    """Of these attempts, those of unknown cost."""
+    cost: int
+    """Pico-dollars of those of known cost."""
+
+
+class Billed(NamedTuple):
+    """One billed attempt: what it used, and what was booked for it."""
+
+    provider: str
+    model: str
+    job: str
+    day: int
+    """On which it was opened, in UTC, counted from 1970."""
+    endpoint: str
+    account: str
+    processing: str
+    """``live`` or ``batch``."""
+    use: str
+    usage_from: str
+    cost: int | None
+    """Pico-dollars; None: unknown."""
+    usage: Usage | None
+    """None: not known."""
+
+
+class Workload(NamedTuple):
+    """The queued requests of one lane, as an estimate needs them."""
+
+    lane: Lane
+    requests: int
+    est_in: int
+    """Sum of the estimated input tokens."""
+    max_out: int
+    """Sum of the output bounds that are set."""
+    unbounded: int
+    """Requests without an output bound."""
+    counted: int = 0
+    """Requests whose bodies tell of other units than tokens."""
+    units: tuple[Usage, ...] = ()
+    """Sums of these units; pictures of different numbers of steps are apart, since steps are priced by the picture."""
+
+
+class DrawnRow(NamedTuple):
+    """What one request came to: its attempts since some time, of every outcome. Money is in pico-dollars."""
+
+    lane: Lane
+    est_in: int
+    max_out: int | None
+    units: Usage | None
+    """What its body tells of other units than tokens."""
+    state: RequestState
+    calls: int
+    input: int
+    output: int
+    recorded: int
+    estimated: int
+    possibly_billed: int
+    wasted: int
+    unpriced: int
+    """Calls of unknown cost, billed or possibly billed."""
+    unknown: int
+    """Of those, the ones that were billed for certain: then what it cost is not known."""
+    microseconds: int
+    """For which its calls were out, all together."""
+
+    @property
+    def billed(self) -> int:
+        """What it cost for certain, used or wasted."""
+        return self.recorded + self.estimated + self.wasted
+
+
+class Pace(NamedTuple):
+    """How long the last answered calls of a lane took."""
+
+    lane_id: int
+    calls: int
+    microseconds: int
+    """All together."""
