@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchrunner.core.budget import Budget, Period, Scope, Spent
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.figures import FailedCalls, Figures, Flow, Foreseen, Latency, Rate, Requests
+from batchrunner.core.figures import Capped, FailedCalls, Figures, Flow, Foreseen, Latency, Rate, Requests
 from batchrunner.core.pricing import RateCard
 from batchrunner.formats.markup import Html, element, joined, text
 from batchrunner.formats.report import page
@@ -67,6 +68,7 @@ def made(name: str = "a-model", error: str = "no", rows: int = 1, **changes: Any
         "endpoints": [one] * rows,
         "accounts": [one._replace(key=(name, name))] * rows,
         "tags": [(name, [one, one._replace(key=(None,))])],
+        "budgets": [Capped(name, name, Budget(Scope.JOB, "1", Period.MONTH, 20 * USD), Spent(12 * USD, 5 * USD, USD))],
         "requests": [Requests(name, 10, 9, 1, 0)],
         "stretch": 3_600_000_000,
         "flows": [Flow(400_000, 9, 2, 1, 1_500)],
@@ -169,7 +171,7 @@ def test_every_chart_has_a_table_with_its_figures() -> None:
 def test_nothing_spent_yet_is_a_page_too() -> None:
     nothing = made(
         total=Merged(()), saved=0, daily=[], models=[], jobs=[], endpoints=[], accounts=[], tags=[], requests=[],
-        flows=[], latencies=[], failures=[], foreseen=[], rates=[],
+        flows=[], latencies=[], failures=[], foreseen=[], rates=[], budgets=[],
     )  # fmt: skip
     shown = Page(page(nothing))
 
@@ -292,7 +294,7 @@ def test_a_column_is_as_high_as_its_amount() -> None:
     drawn = [tag for tag in shown.named("rect") if tag.attributes.get("class") == "s0" and "figure" in tag.path]
     heights = [float(tag.attributes["height"]) for tag in drawn[:2]]
     assert heights[0] == pytest.approx(4 * heights[1], abs=0.3)
-    assert drawn[0].attributes["x"] < drawn[1].attributes["x"]
+    assert float(drawn[0].attributes["x"].rstrip("%")) < float(drawn[1].attributes["x"].rstrip("%"))
 
 
 TIMES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 50)), min_size=1, max_size=30)
