@@ -14,7 +14,7 @@ LOW: Final = 168
 """Pixels, with the words beneath."""
 _TOP: Final = 14
 _FOOT: Final = 26
-_AXIS: Final = 56
+_AXIS: Final = 64
 """How wide the axis is at least, so that charts stand below each other."""
 _LETTER: Final = 7
 """How wide a figure of an axis is at most."""
