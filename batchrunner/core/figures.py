@@ -54,6 +54,39 @@ class Slice(Protocol):
     def unpriced(self) -> int:
         """Calls that were or may have been billed, and whose cost is unknown."""
 
+    @property
+    def wasted_estimated(self) -> int:
+        """Of ``wasted``, what is known by our estimate only."""
+
+    @property
+    def images(self) -> int: ...
+
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def milliseconds(self) -> int:
+        """Of sound or film."""
+
+    @property
+    def characters(self) -> int: ...
+
+    @property
+    def searches(self) -> int: ...
+
+    @property
+    def audio_input(self) -> int:
+        """Tokens, among ``input``; the next three are parts of ``input`` and ``output`` too."""
+
+    @property
+    def audio_output(self) -> int: ...
+
+    @property
+    def image_input(self) -> int: ...
+
+    @property
+    def image_output(self) -> int: ...
+
 
 class Flow(NamedTuple):
     """Calls that ended in one stretch of time."""

@@ -19,6 +19,7 @@ from batchrunner.formats.reportpace import failures, foreseen, latency, pace
 from batchrunner.formats.reportprices import prices
 from batchrunner.formats.reportshort import in_short
 from batchrunner.formats.reportspend import by_day, by_tag, key_figures, slices, token_classes
+from batchrunner.formats.reportunits import other_units
 from batchrunner.formats.reportunknown import unknown
 
 HEAD: Final = (
@@ -30,14 +31,18 @@ END: Final = "</html>\n"
 _TERMS: Final = (
     (
         "Recorded",
-        "Used answers, by the provider's own usage. This is what should be on its invoice, as far as it goes.",
+        "Used answers, by the provider's own usage. With what was wasted, this should be on its invoice.",
     ),
     ("Estimated", "Used answers that came without usage, by our estimate or by what was asked for."),
     (
         "Possibly billed",
         "At most this, for calls that broke off after they were sent, or were open when a run died.",
     ),
-    ("Wasted", "Billed calls whose answer was not used."),
+    (
+        "Wasted",
+        "Billed calls whose answer was of no use: replaced by a repair, too late, or a refusal that costs."
+        " They are on the invoice too, and in no other sum.",
+    ),
     ("Unpriced", "Calls of unknown cost. Unknown is not zero: they are in none of the sums."),
     ("Call", "One purchase. A request that is tried again makes several, and each is counted."),
 )
@@ -72,7 +77,7 @@ def _sections(figures: Figures) -> list[_Section]:
         _Section("budgets", "Budgets", _BUDGETS if figures.budgets else "", budgets(figures)),
         _Section("slices", "Where it went", "Failed calls are in here too.", slices(figures)),
         _Section("tags", "By tag", "", by_tag(figures)),
-        _Section("token-classes", "Tokens", "", token_classes(figures)),
+        _Section("token-classes", "Tokens", "", joined(token_classes(figures), other_units(figures))),
         _Section("pace", "Throughput and throttling", "", pace(figures)),
         _Section("time", "Latency", "", latency(figures)),
         _Section("failed", "Failures", "", failures(figures)),

@@ -67,7 +67,7 @@ def key_figures(figures: Figures) -> Html:
         _key("Recorded", amount_of(total, "recorded", places), f"by the provider's own usage{unpriced}", "first"),
         _key("Estimated", amount_of(total, "estimated", places), "came without usage"),
         _key("Possibly billed", amount_of(total, "possibly_billed", places), "at most, for calls that broke off"),
-        _key("Wasted", amount_of(total, "wasted", places), "paid, and the answer not used"),
+        _key("Wasted", amount_of(total, "wasted", places), _of_wasted(total, places)),
         _key("Requests answered", number(answered), _of_requests(answered, asked, failed, waiting)),
         _key("Calls", number(total.attempts), _share(throttled, total.attempts, "turned away as too many")),
         _key("Tokens in", tokens(total.input), _cached(figures, places)),
@@ -86,6 +86,11 @@ def _key(name: str, value: Html, note: str, style: str | None = None) -> Html:
         class_=style,
         id=f"key-{name.lower().replace(' ', '-')}",
     )
+
+
+def _of_wasted(total: Slice, places: int) -> str:
+    guessed = f", {dollars(total.wasted_estimated, places)} of it by estimate" if total.wasted_estimated else ""
+    return f"paid, and the answer not used{guessed}"
 
 
 def _share(part: int, whole: int, what: str) -> str:

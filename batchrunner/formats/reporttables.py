@@ -37,6 +37,16 @@ class Merged(NamedTuple):
     possibly_billed: int = 0
     wasted: int = 0
     unpriced: int = 0
+    wasted_estimated: int = 0
+    images: int = 0
+    pixels: int = 0
+    milliseconds: int = 0
+    characters: int = 0
+    searches: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
 
 
 def named(measure: str) -> str:

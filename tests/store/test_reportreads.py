@@ -94,3 +94,18 @@ def test_an_empty_database_has_nothing_to_tell(tmp_path: Path) -> None:
         reader.flows(HOUR) == reader.latencies() == reader.failed_calls() == reader.foreseen() == reader.rates() == []
     )
     reader.close()
+
+
+def test_reads_of_one_report_see_one_state_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    with open_store(tmp_path / "q.db") as store:
+        store.start(INFO, NOW, {"together": "key"})
+        job = load(store, [line(1)])
+        (call,) = start_calls(store, heads(store, job), rate_id=store.rate(CARD))
+        reader = open_reader(tmp_path / "q.db")
+        with reader.still():
+            before = reader.costs(())
+            store.commit([], [succeed(call, ended=NOW + SECOND)], [], NOW)
+            assert (reader.costs(()), reader.latencies(), reader.budgets(NOW).newest_attempt) == (before, [], 1)
+        assert reader.costs(()) != before
+        assert reader.latencies() != []
+        reader.close()
