@@ -115,17 +115,15 @@ def _top(figures: Figures, sections: Sequence[_Section]) -> Html:
 def _about(figures: Figures) -> Html:
     days = sorted(one.key[0] or "" for one in figures.daily)
     first, last = figures.since or (days[0] if days else ""), figures.until or (days[-1] if days else "")
-    when = (
-        first
-        if first == last
-        else f"{first} to {last}"
-        if first and last
-        else f"from {first}"
-        if first
-        else f"up to {last}"
-    )
+    when = _from_to(first, last)
     names = element("bdi", ", ".join(_cut(name) for name in figures.databases))
     return joined(names, f" · {when}, days in {_zone(figures)}" if when else "")
+
+
+def _from_to(first: str, last: str) -> str:
+    if first and last:
+        return first if first == last else f"{first} to {last}"
+    return f"from {first}" if first else f"up to {last}" if last else ""
 
 
 def _cut(name: str) -> str:

@@ -301,6 +301,20 @@ def test_a_column_is_as_high_as_its_amount() -> None:
     assert float(drawn[0].attributes["x"].rstrip("%")) < float(drawn[1].attributes["x"].rstrip("%"))
 
 
+def test_a_single_day_is_a_column_and_no_wall() -> None:
+    drawn = [tag for tag in Page(page(made())).named("rect") if tag.attributes.get("class") == "s0"]
+
+    assert (drawn[0].attributes["x"], drawn[0].attributes["width"]) == ("43.00%", "14.00%")
+
+
+@pytest.mark.parametrize(("last", "told"), [("2026-11-01", "3 Nov"), ("2026-11-09", "Nov 2025")])
+def test_a_year_and_more_is_told_by_its_years(last: str, told: str) -> None:
+    daily = [row("2025-11-03", "m"), row(last, "m")]
+    beneath = [text for where, text in Page(page(made(daily=daily))).texts if where == "text"]
+
+    assert told in beneath
+
+
 TIMES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 50)), min_size=1, max_size=30)
 
 
@@ -344,9 +358,9 @@ def test_round_figures_are_told_without_noughts_that_say_nothing(told: str, show
 
 
 def test_counts_in_a_column_have_three_digits_each() -> None:
-    told = [short(n) for n in (12_000, 3_500_000, 35_000_000, 999_600, 9_999, 1_004_000_000)]
+    told = [short(n) for n in (12_000, 9_950_000, 35_000_000, 500_000, 999_600, 9_999, 1_004_000_000)]
 
-    assert told == ["12.0k", "3.50M", "35.0M", "1,000k", "9,999", "1.00G"]
+    assert told == ["12.0k", "9.95M", "35.0M", "500k", "1,000k", "9,999", "1.00G"]
 
 
 @given(st.integers(1, 10**25))
@@ -403,7 +417,7 @@ def capped(cap: int, spent: Spent, name: str = "q.db", **budget: Any) -> Capped:
 
 def test_budgets_stand_with_what_counts_against_them_the_fullest_first() -> None:
     small = capped(10 * USD, Spent(7 * USD, 2 * USD, 3 * USD, 4), period=Period.MONTH)
-    large = capped(200 * USD, Spent(100 * USD, 0, 1), scope=Scope.TAG, ref="team=<b>")
+    large = capped(200 * USD, Spent(160 * USD, 0, 0), scope=Scope.TAG, ref="team=<b>")
     first, second = Page(page(made(budgets=[large, small]))).table("budgets")
 
     assert first["Budget"].text == "month used up"
@@ -413,7 +427,7 @@ def test_budgets_stand_with_what_counts_against_them_the_fullest_first() -> None
         "Unpriced calls": "4",
     }  # fmt: skip
     assert first["Left"].text == "-$2.00"
-    assert (second["Budget"].text, second["Left"].value) == ("tag team=<b> 50 % passed", "99.999999999999")
+    assert (second["Budget"].text, second["Left"].value) == ("tag team=<b> 80 % passed", "40")
 
 
 def test_budgets_of_several_databases_say_whose_they_are() -> None:
@@ -449,7 +463,11 @@ def test_requests_without_an_outcome_are_not_all_yet() -> None:
 def test_the_page_says_at_once_what_it_was_for_and_what_was_wasted() -> None:
     days = [row(f"2026-11-0{n}", "m", recorded=n * USD) for n in (1, 3, 2)]
     failed = [FailedCalls("timeout", None, 2, 0, USD, ""), FailedCalls("bad_reply", 200, 1, 6 * USD, 0, "")]
-    told = in_short(replace(many(4), daily=days, failures=failed, total=row(recorded=6 * USD, wasted=9 * USD)))
+    figures = replace(many(4), daily=days, failures=failed, total=row(recorded=6 * USD, wasted=9 * USD))
+    told = in_short(figures)
+
+    assert ", day 2026-11-03 (50.0 %)" in in_short(replace(figures, daily=days[:2]))["slices"]
+    assert "day" not in in_short(replace(figures, daily=days[:1]))["slices"]
 
     assert told["slices"].startswith(
         "model m-3 (50.0 %), job m-3 (50.0 %), day 2026-11-03 (50.0 %) of what is recorded"
@@ -478,6 +496,22 @@ def test_what_is_all_unpriced_costs_no_amount_in_the_key_figures_either() -> Non
 
     assert shown.key_figures()["recorded"] == ""
     assert "$0" not in [text for where, text in shown.texts if where == "data"][:4]
+
+
+def test_waste_that_is_only_estimated_is_told_as_such() -> None:
+    assert "paid, and the answer not used, $2.0000 of it by estimate" in page(
+        made(total=row(wasted=3 * USD, wasted_estimated=2 * USD))
+    )
+    assert "by estimate" not in page(made(total=row(wasted=3 * USD)))
+
+
+def test_what_has_no_tag_is_told_by_its_share_of_the_money() -> None:
+    tagged, rest = row("search", recorded=9 * USD, attempts=1), row(None, recorded=3 * USD, attempts=99)
+    shown = Page(page(made(total=merged((), [tagged, rest]), tags=[("team", [tagged, rest]), ("env", [tagged])])))
+    told = "".join(text for _, text in shown.texts)
+
+    assert "team · 25.0 % of what is recorded: $3.00 recorded" in told.replace("\u00a0", " ")
+    assert "env · nothing, every call has it" in told
 
 
 def test_units_other_than_tokens_have_a_table_where_any_were_used() -> None:
