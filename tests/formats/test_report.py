@@ -432,8 +432,10 @@ def test_budgets_stand_with_what_counts_against_them_the_fullest_first() -> None
 
 def test_budgets_of_several_databases_say_whose_they_are() -> None:
     each = [capped(USD, Spent(), "a.db"), capped(USD, Spent(), "b.db")]
-    rows = Page(page(made(budgets=each, databases=("a.db", "b.db"), jobs=[row("a.db", "j")]))).table("budgets")
+    figures = made(budgets=each, databases=("a.db", "b.db"), jobs=[row("a.db", "j")])
+    rows = Page(page(figures)).table("budgets")
 
+    assert ", job j (" in in_short(figures)["slices"]
     assert [(cells["Database"].text, cells["Budget"].text) for cells in rows] == [("a.db", "all"), ("b.db", "all")]
 
 
