@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from batchrunner.api.ledgers import Ledgers
 from batchrunner.api.reads import Reads
 from batchrunner.config import Loaded
+from batchrunner.core.budget import Scope
 from batchrunner.core.clock import DAY, MINUTE, SECOND, SystemClock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.figures import FailedCalls, Figures, Flow, Foreseen, Rate
+from batchrunner.core.figures import Capped, FailedCalls, Figures, Flow, Foreseen, Rate
 from batchrunner.core.slices import EVERYTHING, TAG, Within, day_text, known_zone
 from batchrunner.core.version import program_version
 from batchrunner.formats.report import page
@@ -62,7 +63,17 @@ def write_report(
 
 
 def report_figures(books: Sequence[tuple[str, Reader]], within: Within, *, made: int) -> Figures:
-    """Return all that a report shows of these databases, each with what it is called; ``made`` in microseconds UTC."""
+    """Return all that a report shows of these databases, each with what it is called; ``made`` in microseconds UTC.
+
+    Of each database it is one state, also beside a live run.
+    """
+    with ExitStack() as stack:
+        for _, reader in books:
+            stack.enter_context(reader.still())
+        return _figures(books, within, made)
+
+
+def _figures(books: Sequence[tuple[str, Reader]], within: Within, made: int) -> Figures:
     zone = known_zone(within.zone)
     ledgers = Ledgers([(called, Reads(reader)) for called, reader in books])
     readers, period = [reader for _, reader in books], _period(within, zone)
@@ -87,6 +98,7 @@ def report_figures(books: Sequence[tuple[str, Reader]], within: Within, *, made:
         endpoints=costs("endpoint"),
         accounts=costs("provider", "account"),
         tags=_tags(readers, costs),
+        budgets=[one for called, reader in books for one in _budgets(called, reader, made)],
         requests=[one for reader in readers for one in reader.requests()],
         stretch=stretch,
         flows=flows,
@@ -142,6 +154,15 @@ def _tags(readers: Sequence[Reader], costs: Callable[[str], list[CostRow]]) -> l
     carried = [(key, rows) for key, rows in found if any(row.key != (None,) for row in rows)]
     kept = {key for key, _ in sorted(carried, key=lambda each: (len(each[1]), each[0]))[:MOST_TAGS]}
     return [(key, rows) for key, rows in carried if key in kept]
+
+
+def _budgets(called: str, reader: Reader, made: int) -> list[Capped]:
+    jobs = {str(job.id): job.name for job in reader.jobs()}
+    found = [(line.budget, line.spent) for line in reader.budgets(made).lines]
+    return [
+        Capped(called, jobs.get(budget.ref, "") if budget.scope is Scope.JOB else "", budget, spent)
+        for budget, spent in found
+    ]
 
 
 def _summed(rows: Iterable[Any], make: Any, width: int) -> list[Any]:

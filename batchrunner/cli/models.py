@@ -10,10 +10,11 @@ from batchrunner.cli.options import json_option, provider_options, verb
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk
 from batchrunner.cli.text import one_line, plural
-from batchrunner.cli.units import price_facts, unit_prices
+from batchrunner.cli.units import price_facts
 from batchrunner.config import Loaded
 from batchrunner.core.attempt import Failure, FailureKind
 from batchrunner.core.errors import ExitCode
+from batchrunner.formats.pricewords import unit_prices
 
 if TYPE_CHECKING:
     from batchrunner.api.catalogue import Model

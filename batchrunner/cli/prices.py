@@ -13,11 +13,12 @@ from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk, when
 from batchrunner.cli.setprices import set_command
 from batchrunner.cli.text import one_line, plural
-from batchrunner.cli.units import percent, price_facts, unit_prices
+from batchrunner.cli.units import price_facts
 from batchrunner.config import Loaded
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.errors import ExitCode
 from batchrunner.core.pricing import CLASSES, LIVE
+from batchrunner.formats.pricewords import less, percent, unit_prices
 
 if TYPE_CHECKING:
     from batchrunner.core.pricing import Price, RateCard
@@ -122,9 +123,8 @@ def _card_facts(card: "RateCard | None") -> dict[str, Any] | None:
 def _cells(price: "Price", name: str) -> tuple[str, ...]:
     none = "unpriced" if price.unpriced else "-" if price.has_prices else f"-{percent(price.discount or 0)}"
     tokens = [none] * 3 if price.unpriced else [_per_million(each) or none for each in _picos(price)]
-    other = unit_prices(price)
-    if price.has_prices and price.discount:
-        other = f"{other}, less {percent(price.discount)}".removeprefix("-, ")
+    off = (price.discount,) if price.has_prices and price.discount else ()
+    other = less(unit_prices(price), off)
     source = one_line(price.dated_source, 60)
     return (price.provider, name, price.processing, *tokens, other, _day(price) or "always", source)
 

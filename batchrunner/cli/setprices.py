@@ -11,9 +11,10 @@ from batchrunner.cli.days import today
 from batchrunner.cli.options import verb
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import one_line, plural
-from batchrunner.cli.units import percent, price_facts
+from batchrunner.cli.units import price_facts
 from batchrunner.config import Loaded, parse_count
 from batchrunner.core.errors import ConfigurationError
+from batchrunner.formats.pricewords import percent
 
 if TYPE_CHECKING:
     from batchrunner.core.pricing import Price

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from batchrunner.cli.text import count, plural
-from batchrunner.core.tariff import HOUR, MEGAPIXEL, PRICES, TOKEN_PRICES
-from batchrunner.formats.base import exact_usd
+from batchrunner.core.tariff import HOUR, MEGAPIXEL, PRICES
+from batchrunner.formats.pricewords import percent, usd_of
 
 if TYPE_CHECKING:
     from batchrunner.core.terms import Terms
@@ -37,48 +37,6 @@ COLUMNS: Final = (
     Column("image_output", "image out", count),
 )
 """All that ``costs`` can show beside the tokens; the last four are parts of them."""
-
-
-_SOLD: Final = (
-    ("audio_input", "M audio in"),
-    ("audio_output", "M audio out"),
-    ("image_input", "M image in"),
-    ("image_output", "M image out"),
-    ("reasoning", "M thought"),
-    ("image", "picture"),
-    ("megapixel", "MP"),
-    ("hour", "hour"),
-    ("character", "M characters"),
-    ("search", "search"),
-)
-_BY_THE_MILLION: Final = frozenset({*TOKEN_PRICES, "character"})
-
-
-def unit_prices(tariff: "Terms") -> str:
-    """Return the prices of other units than plain tokens in one cell, and what else there is to say of the tokens:
-    ``0.0027/MP (4 steps)``, ``above 200,000 in the prompt: input 2.5``; ``-`` for none.
-    """
-    told = []
-    for name, per in _SOLD:
-        pico = getattr(tariff, name)
-        if pico is not None:
-            steps = f" ({plural(tariff.steps, 'step')})" if name == "megapixel" and tariff.steps else ""
-            told.append(f"{usd_of(name, pico)}/{per}{steps}")
-    for tier in tariff.tiers:
-        dearer = " ".join(f"{name} {usd_of(name, pico)}" for name, pico in tier.own().items())
-        told.append(f"above {tier.above_tokens:,} in the prompt: {dearer}")
-    return ", ".join(told) or "-"
-
-
-def percent(millionths: int) -> str:
-    """Return a discount as people say it: ``12.5%``."""
-    whole, part = divmod(millionths, 10_000)
-    return f"{whole}.{part:04}".rstrip("0").rstrip(".") + "%"
-
-
-def usd_of(name: str, pico: int) -> str:
-    """Return a price in USD as it is told: by the million tokens or characters, else by the one."""
-    return exact_usd(pico * 10**6 if name in _BY_THE_MILLION else pico)
 
 
 def price_facts(tariff: "Terms") -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from typing import NamedTuple, Protocol
 
+from batchrunner.core.budget import Budget, Spent
 from batchrunner.core.pricing import RateCard
 
 
@@ -52,6 +53,39 @@ class Slice(Protocol):
     @property
     def unpriced(self) -> int:
         """Calls that were or may have been billed, and whose cost is unknown."""
+
+    @property
+    def wasted_estimated(self) -> int:
+        """Of ``wasted``, what is known by our estimate only."""
+
+    @property
+    def images(self) -> int: ...
+
+    @property
+    def pixels(self) -> int: ...
+
+    @property
+    def milliseconds(self) -> int:
+        """Of sound or film."""
+
+    @property
+    def characters(self) -> int: ...
+
+    @property
+    def searches(self) -> int: ...
+
+    @property
+    def audio_input(self) -> int:
+        """Tokens, among ``input``; the next three are parts of ``input`` and ``output`` too."""
+
+    @property
+    def audio_output(self) -> int: ...
+
+    @property
+    def image_input(self) -> int: ...
+
+    @property
+    def image_output(self) -> int: ...
 
 
 class Flow(NamedTuple):
@@ -133,6 +167,26 @@ class Requests(NamedTuple):
     """For good; those set aside are among them."""
     cancelled: int
 
+    @property
+    def open(self) -> int:
+        """Those that have no outcome yet."""
+        return self.total - self.succeeded - self.failed - self.cancelled
+
+
+class Capped(NamedTuple):
+    """A budget, and what counted against it when the report was made, in the day or month (UTC) that it was then."""
+
+    database: str
+    job: str
+    """The name of the job that it is for; empty where it is for no single one."""
+    budget: Budget
+    spent: Spent
+
+    @property
+    def left(self) -> int:
+        """Pico-dollars; below nothing where the cap was lowered, or an answer was longer than assumed."""
+        return self.budget.cap - self.spent.committed
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
@@ -160,6 +214,8 @@ class Figures:
     """By provider and account."""
     tags: Sequence[tuple[str, Sequence[Slice]]]
     """For each key of a tag, by its values; None is what does not have the tag."""
+    budgets: Sequence[Capped]
+    """Those that were set, of every database."""
     requests: Sequence[Requests]
     """By job."""
     stretch: int

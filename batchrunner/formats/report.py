@@ -14,9 +14,13 @@ from typing import Final, NamedTuple
 from batchrunner.core.clock import SECOND
 from batchrunner.core.figures import Figures
 from batchrunner.formats.markup import Html, element, joined
+from batchrunner.formats.reportbudgets import budgets
 from batchrunner.formats.reportpace import failures, foreseen, latency, pace
 from batchrunner.formats.reportprices import prices
-from batchrunner.formats.reportspend import by_day, by_tag, key_figures, slices, token_classes, unknown
+from batchrunner.formats.reportshort import in_short
+from batchrunner.formats.reportspend import by_day, by_tag, key_figures, slices, token_classes
+from batchrunner.formats.reportunits import other_units
+from batchrunner.formats.reportunknown import unknown
 
 HEAD: Final = (
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="generator" content="batchrunner report">'
@@ -27,17 +31,23 @@ END: Final = "</html>\n"
 _TERMS: Final = (
     (
         "Recorded",
-        "Used answers, by the provider's own usage. This is what should be on its invoice, as far as it goes.",
+        "Used answers, by the provider's own usage. With what was wasted, this should be on its invoice.",
     ),
     ("Estimated", "Used answers that came without usage, by our estimate or by what was asked for."),
     (
         "Possibly billed",
         "At most this, for calls that broke off after they were sent, or were open when a run died.",
     ),
-    ("Wasted", "Billed calls whose answer was not used."),
+    (
+        "Wasted",
+        "Billed calls whose answer was of no use: replaced by a repair, too late, or a refusal that costs."
+        " They are on the invoice too, and in no other sum.",
+    ),
     ("Unpriced", "Calls of unknown cost. Unknown is not zero: they are in none of the sums."),
     ("Call", "One purchase. A request that is tried again makes several, and each is counted."),
 )
+
+_BUDGETS: Final = "Of the day or month (UTC) in which this was made, whatever period the rest is of."
 
 
 class _Section(NamedTuple):
@@ -61,12 +71,13 @@ def page(figures: Figures) -> str:
 
 def _sections(figures: Figures) -> list[_Section]:
     return [
-        _Section("figures", "Key figures", "", key_figures(figures)),
+        _Section("figures", "Key figures", "", joined(key_figures(figures), in_short(figures))),
         _Section("days", "Spend over time", "The sums are of different kinds and are never added up.", by_day(figures)),
-        _Section("unknown", "What is in no sum", "", unknown(figures)),
+        _Section("unknown", "Unpriced and unallocated", "", unknown(figures)),
+        _Section("budgets", "Budgets", _BUDGETS if figures.budgets else "", budgets(figures)),
         _Section("slices", "Where it went", "Failed calls are in here too.", slices(figures)),
         _Section("tags", "By tag", "", by_tag(figures)),
-        _Section("token-classes", "Tokens", "", token_classes(figures)),
+        _Section("token-classes", "Tokens", "", joined(token_classes(figures), other_units(figures))),
         _Section("pace", "Throughput and throttling", "", pace(figures)),
         _Section("time", "Latency", "", latency(figures)),
         _Section("failed", "Failures", "", failures(figures)),
@@ -104,10 +115,15 @@ def _top(figures: Figures, sections: Sequence[_Section]) -> Html:
 def _about(figures: Figures) -> Html:
     days = sorted(one.key[0] or "" for one in figures.daily)
     first, last = figures.since or (days[0] if days else ""), figures.until or (days[-1] if days else "")
-    when = "" if not days else f" · {first}" if first == last else f" · {first} to {last}"
-    return joined(
-        ", ".join(_cut(name) for name in figures.databases), when, f", days in {_zone(figures)}" if when else ""
-    )
+    when = _from_to(first, last)
+    names = element("bdi", ", ".join(_cut(name) for name in figures.databases))
+    return joined(names, f" · {when}, days in {_zone(figures)}" if when else "")
+
+
+def _from_to(first: str, last: str) -> str:
+    if first and last:
+        return first if first == last else f"{first} to {last}"
+    return f"from {first}" if first else f"up to {last}" if last else ""
 
 
 def _cut(name: str) -> str:

@@ -1,5 +1,6 @@
 """Figures of a report as people read them, each with its exact value beside it for programs (HTML's ``data``)."""
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,13 +11,15 @@ from batchrunner.formats.markup import Html, element
 _THIN: Final = "\u00a0"
 """Between a figure and its unit, which stay on one line."""
 _SPANS: Final = ((1, "ms", 1_000), (1_000, "s", 120_000), (60_000, "min", 7_200_000), (3_600_000, "h", 1 << 63))
+_PLACES: Final = ((10 * PICO, 2), (PICO // 10, 4), (PICO // 1_000, 6), (PICO // 10**7, 9), (0, 12))
+"""From how much on, in pico-dollars, and with how many decimals: three digits are left of what is smallest."""
 _UNITS: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**4, "k"))
 
 
 def places_of(amounts: Iterable[int]) -> int:
     """Return the decimals in which a column of pico-dollars is shown: what is small shows more of them."""
     most = max(amounts, default=0)
-    return 2 if most >= 10 * PICO else 4 if most >= PICO // 10 else 6
+    return next(places for least, places in _PLACES if most >= least)
 
 
 def money(pico: int, places: int | None = None) -> Html:
@@ -63,18 +66,28 @@ def lasting(milliseconds: int | None) -> Html:
 
 
 def lasting_text(milliseconds: int) -> str:
-    """Return a span in the unit that suits it: ``850 ms``, ``2.4 s``, ``12 min``, ``3.0 h``."""
+    """Return a span to two digits in the unit that suits it: ``850 ms``, ``2.4 s``, ``12 min``, ``3.0 h``."""
     unit, name = next((unit, name) for unit, name, upto in _SPANS if milliseconds < upto)
-    amount = f"{milliseconds / unit:.3g}" if milliseconds < 1_000 * unit else f"{milliseconds // unit:,}"
+    amount = f"{milliseconds / unit:.1f}" if unit > 1 and milliseconds < 9.95 * unit else f"{milliseconds / unit:,.0f}"
     return f"{amount}{_THIN}{name}"
 
 
 def short(amount: int) -> str:
-    """Return a count in about three digits: ``9,500``, ``12.3k``, ``4.56M``."""
+    """Return a count in about three digits: ``9,500``, ``12.3k``, ``4.50M``."""
     for unit, name in _UNITS:
         if amount >= unit:
-            return f"{amount / (1_000 if name == 'k' else unit):.3g}{name}".replace("e+03", "000")
+            return f"{_three(amount / (1_000 if name == 'k' else unit))}{name}"
     return f"{amount:,}"
+
+
+def bare(told: str) -> str:
+    """Return a round figure without the noughts that say how exact others are: ``1.5M``, ``2 s``."""
+    return re.sub(r"\.?0+(?=\D*$)", "", told) if "." in told else told
+
+
+def _three(amount: float) -> str:
+    """Return a number from 1 on in three digits, or all of those before the point."""
+    return f"{amount:.2f}" if amount < 9.995 else f"{amount:.1f}" if amount < 99.95 else f"{amount:,.0f}"
 
 
 def bar(part: int, whole: int) -> Html:

@@ -14,7 +14,13 @@ LOW: Final = 168
 """Pixels, with the words beneath."""
 _TOP: Final = 14
 _FOOT: Final = 26
+_AXIS: Final = 64
+"""How wide the axis is at least, so that charts stand below each other."""
+_LETTER: Final = 7
+"""How wide a figure of an axis is at most."""
 _TICKS: Final = 4
+_WIDEST: Final = 14.0
+"""How wide a column is at most, in percent: a single day is no wall."""
 _LABELS: Final = 5
 """Words beneath a chart at most: so many find room on a telephone."""
 
@@ -108,7 +114,8 @@ def drawn(chart: Chart) -> Html:
         role="img",
         aria_labelledby=" ".join(names),
     )
-    axis = element("svg", *words, class_="axis", height=chart.height, aria_hidden="true")
+    wide = _LETTER * max(len(chart.tick(at, step)) for at in ticks) + 12
+    axis = element("svg", *words, class_="axis", width=max(wide, _AXIS), height=chart.height, aria_hidden="true")
     return element("div", axis, plot, class_="chart")
 
 
@@ -126,7 +133,8 @@ def _y(chart: Chart, amount: int, top: int) -> float:
 
 def _column(chart: Chart, place: int, top: int) -> Html:
     column, wide = chart.columns[place], 100 / len(chart.columns)
-    x, width = f"{(place + 0.09) * wide:.2f}%", f"{0.82 * wide:.2f}%"
+    drawn_wide = min(0.82 * wide, _WIDEST)
+    x, width = f"{(place + 0.5) * wide - drawn_wide / 2:.2f}%", f"{drawn_wide:.2f}%"
     rects, below = [], 0
     for series, amount in zip(chart.series, column.amounts, strict=True):
         if amount > 0:

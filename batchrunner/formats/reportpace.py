@@ -10,6 +10,7 @@ from batchrunner.core.clock import DAY, MINUTE, SECOND
 from batchrunner.core.figures import Figures, Flow, Foreseen, Latency
 from batchrunner.formats.markup import Html, element, joined, text
 from batchrunner.formats.reportcells import (
+    bare,
     lasting,
     lasting_text,
     money,
@@ -49,7 +50,7 @@ def pace(figures: Figures) -> Html:
         series=_CALLS,
         columns=[Column(name, label, flow[1:4]) for name, label, flow in zip(names, short_names, flows, strict=True)],
         told=lambda amount: f"{amount:,}",
-        tick=lambda amount, _: short(amount),
+        tick=lambda amount, _: bare(short(amount)),
     )
     throughput = calls._replace(
         key="throughput",
@@ -111,7 +112,7 @@ def latency(figures: Figures) -> Html:
         by_model[one.model].append(one)
         bins[bisect_right(_EDGES, one.milliseconds) - 1] += one.answers
     places = range(min(bins), max(bins) + 1)
-    columns = [Column(_from_to(at), lasting_text(_EDGES[at]), (bins.get(at, 0),)) for at in places]
+    columns = [Column(_from_to(at), _edge(at), (bins.get(at, 0),)) for at in places]
     round_ones = [at - places[0] for at in places if _is_round(_EDGES[at], few=len(places) <= 12)]
     chart = Chart(
         key="latency",
@@ -121,7 +122,7 @@ def latency(figures: Figures) -> Html:
         keyed=False,
         columns=columns,
         told=lambda amount: f"{amount:,} answers",
-        tick=lambda amount, _: short(amount),
+        tick=lambda amount, _: bare(short(amount)),
         marks=[Mark(_place(figures.latencies, share, places), f"{share} %") for share in (50, 95)],
         labelled=round_ones or [0],
     )
@@ -138,8 +139,11 @@ def _is_round(edge: int, *, few: bool) -> bool:
 
 
 def _from_to(at: int) -> str:
-    upper = _EDGES[at + 1] if at + 1 < len(_EDGES) else None
-    return f"{lasting_text(_EDGES[at])} to {lasting_text(upper)}" if upper else f"{lasting_text(_EDGES[at])} and more"
+    return f"{_edge(at)} to {_edge(at + 1)}" if at + 1 < len(_EDGES) else f"{_edge(at)} and more"
+
+
+def _edge(at: int) -> str:
+    return bare(lasting_text(_EDGES[at]))
 
 
 def percentile(latencies: Sequence[Latency], share: int) -> int:
@@ -177,7 +181,8 @@ def _percentiles(by_model: dict[str, list[Latency]], every: Sequence[Latency]) -
 def failures(figures: Figures) -> Html:
     """Return the calls that brought no answer, by kind."""
     if not figures.failures:
-        return element("p", "Every call brought an answer.", class_="nothing")
+        said = "Every call brought an answer." if figures.total.attempts else "No call has ended yet."
+        return element("p", said, class_="nothing")
     whole, found = figures.total.attempts, figures.failures
     places = places_of(amount for one in found for amount in (one.wasted, one.possibly_billed))
     rows = [

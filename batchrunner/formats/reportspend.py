@@ -1,5 +1,6 @@
 """What was spent, when and on what: the first half of a report."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -8,28 +9,37 @@ from typing import Final, NamedTuple
 
 from batchrunner.core.figures import Figures, Slice
 from batchrunner.core.pricing import PICO, dollars
-from batchrunner.formats.markup import Html, element, joined, text
+from batchrunner.formats.markup import Html, element, joined
 from batchrunner.formats.reportcells import bars, money, number, percent, percent_text, places_of, short, tokens
 from batchrunner.formats.reportcharts import HEIGHT, LOW, Chart, Column, Series, figure, legend
-from batchrunner.formats.reporttables import SUMS, Head, Sliced, measure_of, merged, name_of, sliced, table
+from batchrunner.formats.reporttables import (
+    SUMS,
+    Head,
+    Sliced,
+    amount_of,
+    measure_of,
+    merged,
+    name_of,
+    named,
+    sliced,
+    table,
+)
 
 COLOURS: Final = 8
 """Models that have a colour of their own; the others share one."""
+_LONG: Final = 11
+"""Letters of a key figure that have room in full size."""
 MOST_COLUMNS: Final = 92
 """Columns of a chart; a longer time is shown by week, then by month."""
 MOST_VALUES: Final = 15
 """Values of a tag that are listed: there may be many tags."""
+_YEAR: Final = 365
 _TOKENS: Final = ("Input, fresh", "Input, cached", "Output", "Reasoning")
 _MEANT: Final = {
     "recorded": "answers that were used, by the provider's own count of tokens",
     "estimated": "answers that were used and came without a count, by our estimate",
     "possibly_billed": "calls that broke off after they were sent, at worst",
 }
-
-
-def named(measure: str) -> str:
-    """Return the name of a sum as people read it."""
-    return measure.replace("_", " ").capitalize()
 
 
 def coloured(models: Sequence[Slice]) -> tuple[str, ...]:
@@ -51,37 +61,50 @@ def key_figures(figures: Figures) -> Html:
     failed = sum(one.failed for one in every)
     places = places_of(getattr(total, name) for name in SUMS)
     throttled = sum(flow.throttled for flow in figures.flows)
-    waiting = asked - answered - failed - sum(one.cancelled for one in every)
+    waiting = sum(one.open for one in every)
+    unpriced = f"; {total.unpriced:,} calls unpriced" if total.unpriced else ""
     cells = [
-        _key("Recorded", money(total.recorded, places), "by the provider's own usage", "first"),
-        _key("Estimated", money(total.estimated, places), "came without usage"),
-        _key("Possibly billed", money(total.possibly_billed, places), "at most, for calls that broke off"),
-        _key("Wasted", money(total.wasted, places), "paid, and the answer not used"),
+        _key("Recorded", amount_of(total, "recorded", places), f"by the provider's own usage{unpriced}", "first"),
+        _key("Estimated", amount_of(total, "estimated", places), "came without usage"),
+        _key("Possibly billed", amount_of(total, "possibly_billed", places), "at most, for calls that broke off"),
+        _key("Wasted", amount_of(total, "wasted", places), _of_wasted(total, places)),
         _key("Requests answered", number(answered), _of_requests(answered, asked, failed, waiting)),
-        _key("Calls", number(total.attempts), f"{percent_text(throttled, total.attempts)} turned away as too many"),
-        _key("Tokens in", tokens(total.input), _cached(figures)),
-        _key("Tokens out", tokens(total.output), f"{percent_text(total.reasoning, total.output)} of them reasoning"),
+        _key("Calls", number(total.attempts), _share(throttled, total.attempts, "turned away as too many")),
+        _key("Tokens in", tokens(total.input), _cached(figures, places)),
+        _key("Tokens out", tokens(total.output), _share(total.reasoning, total.output, "of them reasoning")),
     ]
     return element("dl", *cells, class_="keys")
 
 
 def _key(name: str, value: Html, note: str, style: str | None = None) -> Html:
+    long = len(re.sub(r"<[^>]*>", "", value)) > _LONG
     return element(
         "div",
         element("dt", name),
-        element("dd", value, class_="value"),
+        element("dd", value, class_="value long" if long else "value"),
         element("dd", note, class_="note"),
         class_=style,
         id=f"key-{name.lower().replace(' ', '-')}",
     )
 
 
-def _cached(figures: Figures) -> str:
-    share = f"{percent_text(figures.total.cached, figures.total.input)} of them cached"
-    return f"{share}, which saved {dollars(figures.saved)}" if figures.saved > 0 else share
+def _of_wasted(total: Slice, places: int) -> str:
+    guessed = f", {dollars(total.wasted_estimated, places)} of it by estimate" if total.wasted_estimated else ""
+    return f"paid, and the answer not used{guessed}"
+
+
+def _share(part: int, whole: int, what: str) -> str:
+    return f"{percent_text(part, whole)} {what}" if whole else ""
+
+
+def _cached(figures: Figures, places: int) -> Html:
+    share = _share(figures.total.cached, figures.total.input, "of them cached")
+    return joined(share, *((", which saved ", money(figures.saved, places)) if figures.saved > 0 else ()))
 
 
 def _of_requests(answered: int, asked: int, failed: int, waiting: int) -> str:
+    if not asked:
+        return "none is loaded"
     said = [f"{percent_text(answered, asked)} of {asked:,}"]
     said += [f"{failed:,} failed"] if failed else []
     return ", ".join([*said, *([f"{waiting:,} open"] if waiting > 0 else [])])
@@ -104,6 +127,11 @@ class _Spans(NamedTuple):
     """By the name of a column, its first day."""
     of_day: Mapping[str, str]
     """The column that a day belongs to."""
+
+    def label(self, day: date) -> str:
+        """Return what stands beneath a column: a long time needs its years more than its days."""
+        days = list(self.columns.values())
+        return _short(day) if (days[-1] - days[0]).days < _YEAR else f"{day:%b %Y}"
 
 
 def _spans(days: Sequence[str]) -> _Spans:
@@ -161,17 +189,19 @@ def _stacked(figures: Figures, measure: str, models: Sequence[str], spans: _Span
     for one in figures.daily:
         if amount := getattr(one, measure):
             sums[spans.of_day[one.key[0] or ""]][place.get(one.key[1] or "", -1)] += amount
-    return series, [Column(name, _short(day), tuple(sums[name])) for name, day in spans.columns.items()]
+    return series, [Column(name, spans.label(day), tuple(sums[name])) for name, day in spans.columns.items()]
 
 
 def _tick(amount: int, step: int) -> str:
     """Return an amount on an axis with no more decimals than the distance between two of them asks for."""
-    places = next((places for places in (0, 1, 2, 4, 6) if step * 10**places % PICO == 0), 9)
-    return dollars(amount, 2 if places == 1 else places)
+    places = next((places for places in (0, 1, 2, 4, 6, 9) if step * 10**places % PICO == 0), 12)
+    return dollars(amount, 2 if places == 1 else places) if amount else "$0"
 
 
 def slices(figures: Figures) -> Html:
     """Return the tables by model, job, endpoint and provider."""
+    if not figures.total.attempts:
+        return element("p", "No call has ended yet.", class_="nothing")
     tables = (
         Sliced("models", "By model", ("Model",), figures.models),
         Sliced("jobs", "By job", ("Database", "Job") if len(figures.databases) > 1 else ("Job",), figures.jobs),
@@ -195,6 +225,8 @@ def by_tag(figures: Figures) -> Html:
 
 def token_classes(figures: Figures) -> Html:
     """Return what tokens were made of, by model, as bars on one scale beside their figures."""
+    if not figures.total.attempts:
+        return element("p", "No call has ended yet.", class_="nothing")
     kinds = [Series(name, f"s{place}") for place, name in enumerate(_TOKENS)]
     models = sorted(figures.models, key=lambda one: one.input + one.output, reverse=True)
     shown, rest = models[:40], models[40:]
@@ -220,56 +252,3 @@ def _classes(one: Slice, most: int) -> list[Html]:
         percent(one.cached, one.input),
         number(each),
     ]
-
-
-def unknown(figures: Figures) -> Html:
-    """Return the two boxes: calls of unknown cost, and money that no tag tells the owner of."""
-    return element("div", _unpriced(figures), _unallocated(figures), class_="boxes")
-
-
-def _unpriced(figures: Figures) -> Html:
-    without = sorted((one for one in figures.models if one.unpriced), key=lambda one: -one.unpriced)
-    if not without:
-        said = element("p", "Every call that was or may have been billed has a known cost.")
-        return element("section", element("h3", "Unpriced"), said, class_="box", id="unpriced")
-    listed = [
-        element("li", element("b", name_of(one.key[0])), " · ", number(one.unpriced), " calls") for one in without[:20]
-    ]
-    more = [element("li", f"{len(without) - 20:,} more models")] if len(without) > 20 else []
-    return element(
-        "section",
-        element("h3", "Unpriced"),
-        element("p", number(figures.total.unpriced), " calls are of unknown cost, and in none of the sums."),
-        element("ul", *listed, *more),
-        element("p", "Give their models a price: ", element("code", "batchrunner prices set"), "."),
-        class_="box warn",
-        id="unpriced",
-    )
-
-
-def _unallocated(figures: Figures) -> Html:
-    items, places = [], places_of(getattr(figures.total, name) for name in SUMS)
-    for key, values in figures.tags:
-        rest = merged((), [one for one in values if one.key == (None,)])
-        held = [(name, amount) for name in SUMS if (amount := getattr(rest, name))]
-        sums = [joined(money(amount, places), f" {named(name).lower()}") for name, amount in held]
-        told = joined(*(joined(", " if place else "", part) for place, part in enumerate(sums)))
-        share = f"{percent_text(rest.attempts, figures.total.attempts)} of the calls"
-        items.append(
-            element(
-                "li", element("b", text(key, 60)), " · ", told or element("span", share), f" ({share})" if told else ""
-            )
-        )
-    said = (
-        element("p", "What has no such tag, by the tag's key:")
-        if items
-        else element("p", "No call carries a tag: all of it is unallocated.")
-    )
-    return element(
-        "section",
-        element("h3", "Unallocated"),
-        said,
-        element("ul", *items) if items else Html(""),
-        class_="box",
-        id="unallocated",
-    )

@@ -37,6 +37,21 @@ class Merged(NamedTuple):
     possibly_billed: int = 0
     wasted: int = 0
     unpriced: int = 0
+    wasted_estimated: int = 0
+    images: int = 0
+    pixels: int = 0
+    milliseconds: int = 0
+    characters: int = 0
+    searches: int = 0
+    audio_input: int = 0
+    audio_output: int = 0
+    image_input: int = 0
+    image_output: int = 0
+
+
+def named(measure: str) -> str:
+    """Return the name of a sum as people read it."""
+    return measure.replace("_", " ").capitalize()
 
 
 def name_of(part: str | None) -> Html:
@@ -69,14 +84,14 @@ def table(
     below = element("tfoot", *(_row(heads, row, titled) for row in foot)) if foot else Html("")
     made = element(
         "table",
-        element("caption", caption, id=f"{key}-caption"),
+        element("caption", element("span", caption), id=f"{key}-caption"),
         element("thead", element("tr", *columns)),
         element("tbody", *body),
         below,
         class_="sorted" if len(rows) > 1 else None,
         id=key,
     )
-    return element("div", made, class_="scroll", role="region", aria_labelledby=f"{key}-caption", tabindex=0)
+    return element("div", made, class_="scroll", role="group", aria_labelledby=f"{key}-caption", tabindex=0)
 
 
 def _row(heads: Sequence[Head], cells: Sequence[str], titled: int) -> Html:
@@ -115,7 +130,7 @@ def sliced(asked: Sliced, total: Slice) -> Html:
         part, whole = measure(one), measure(total)
         told = percent(part, 0 if _is_unknown(one) else whole)
         share = element("span", bar(part, whole), told, class_="share")
-        recorded, *others = (_money(one, name, places) for name in SUMS)
+        recorded, *others = (amount_of(one, name, places) for name in SUMS)
         known = [number(one.unpriced)] if unpriced else []
         used = (tokens(one.input), tokens(one.cached), tokens(one.output))
         return [recorded, share, *others, *known, number(one.attempts), *used]
@@ -139,7 +154,7 @@ def _dearness(one: Slice) -> tuple[int, ...]:
     return (*(getattr(one, name) for name in SUMS), one.unpriced, one.attempts)
 
 
-def _money(one: Slice, name: str, places: int) -> Html:
+def amount_of(one: Slice, name: str, places: int) -> Html:
     """Return a sum; where nothing but calls of unknown cost is known, no amount: $0 would say that they were free."""
     if _is_unknown(one):
         return element("data", "unpriced", value="", class_="nil")

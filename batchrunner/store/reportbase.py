@@ -1,5 +1,6 @@
 """The seam of a report's reads: what it asks of a database beside the costs. Import it from ``store.readerbase``."""
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 from batchrunner.core.figures import FailedCalls, Flow, Foreseen, Latency, Rate, Requests
@@ -17,6 +18,9 @@ EVER = Period(0, (1 << 63) - 1)
 
 class ReportReader(Protocol):
     """What a report reads beside the costs; each is a short read transaction, safe beside a live run."""
+
+    def still(self) -> AbstractContextManager[None]:
+        """Let all reads inside see one state, whatever a live run writes meanwhile: their sums agree."""
 
     def span(self, period: Period = EVER) -> Period | None:
         """Return when the first and the last call ended, of those opened in the period; None: there are none."""

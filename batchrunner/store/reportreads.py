@@ -4,6 +4,7 @@ Sums of money come from the totals. These figures come from the attempts themsel
 keeps nothing but its groups.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -50,6 +51,10 @@ class ReportReads:
     """``ReportReader`` over one read-only session."""
 
     _session: Session
+
+    def still(self) -> AbstractContextManager[None]:
+        """Let all reads inside see one state, whatever a live run writes meanwhile: their sums agree."""
+        return self._session.still()
 
     def span(self, period: Period = EVER) -> Period | None:
         """Return when the first and the last call ended, of those opened in the period; None: there are none."""

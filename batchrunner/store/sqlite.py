@@ -215,6 +215,7 @@ class Session:
         with translated(path):
             self._connection = engine.connect()
         self._watch: Watch | None = None
+        self._held = False
 
     def watch(self) -> None:
         """From now on, refuse to write once the file is not where it was."""
@@ -236,8 +237,22 @@ class Session:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One read transaction: everything inside sees the same state."""
+        if self._held:
+            with decoded(self.path), translated(self.path):
+                yield self._connection
+            return
         with decoded(self.path), self._transaction("BEGIN") as connection:
             yield connection
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Make all reads inside one transaction, so that they see one state; the journal can't be folded meanwhile."""
+        with self.read():
+            self._held = True
+            try:
+                yield
+            finally:
+                self._held = False
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Connection]:

@@ -60,6 +60,14 @@ def ledger(folder: Path, rows: int) -> None:
         db.execute("UPDATE attempts SET error = ? WHERE failure = 'timeout'", (PAYLOAD,))
 
 
+def budgets(folder: Path) -> None:
+    """Set a budget of each kind; one of them is used up."""
+    batchrunner(folder, "budget", "set", "200", "--month")
+    batchrunner(folder, "budget", "set", "60", "--warn", "50,80")
+    batchrunner(folder, "budget", "set", "5", "--tag", "team=search", "--day")
+    batchrunner(folder, "budget", "set", "0.5", "--job", "2")
+
+
 def address(folder: Path) -> str:
     return (folder / "report.html").as_uri()
 
@@ -92,6 +100,33 @@ def figures_are_those_of_costs(page: Browser, folder: Path) -> Finding:
     return Finding(
         "figures read from the page equal `costs --json`, to the last digit", not wrong and compared > 20, seen
     )
+
+
+KEYS = "[...document.querySelectorAll('.keys > div')].map(d => [d.id, d.querySelector('data').value])"
+
+
+def sums_are_those_of_costs_in_every_place(page: Browser, folder: Path) -> Finding:
+    """Compare the key figures, each day, and each budget."""
+    page.open(address(folder))
+    total = json.loads(batchrunner(folder, "costs", "--json"))["total"]
+    shown, facts = dict(page.tell(KEYS)), total["usd"] | {"calls": total["calls"]}
+    pairs = [(name, shown["key-" + name.replace("_", "-")], facts[name]) for name in (*COLUMNS.values(), "calls")]
+    days = {row["day"]: row["usd"] for row in json.loads(batchrunner(folder, "costs", "--by", "day", "--json"))["rows"]}
+    for name in ("recorded", "estimated", "possibly_billed"):
+        for row in page.tell(f"({TABLE})('daily-{name}-table')")[:-1]:
+            day = f"{datetime.strptime(row['name'], '%d %b %Y'):%Y-%m-%d}"  # noqa: DTZ007 - a day has no zone
+            pairs.append((f"{name} of {day}", row["cells"][-1], days[day][name] if day in days else "0"))
+    told = json.loads(batchrunner(folder, "budget", "list", "--json"))["budgets"]
+    caps = {Decimal(one["cap"]): one for one in told}
+    for row in page.tell(f"({TABLE})('budgets')"):
+        mine = dict(zip(row["heads"], row["cells"], strict=True))
+        facts = caps.pop(Decimal(mine["Cap"]))
+        names = {"Committed": "committed", "Spent": "spent", "Possibly billed": "possibly_billed", "Left": "left"}
+        pairs += [(f"{key} of {row['name']}", mine[head], facts[key]) for head, key in names.items()]
+    wrong = [pair for pair in pairs if Decimal(pair[1]) != Decimal(pair[2])]
+    seen = f"{len(pairs)} figures, {len(told)} budgets" + (f"; {wrong[:3]}" if wrong else "")
+    holds = not wrong and not caps and len(told) == 4 and len(pairs) > 90
+    return Finding("key figures, days and budgets equal `costs --json` and `budget list --json`", holds, seen)
 
 
 def _differences(mine: dict[str, Any], facts: dict[str, Any] | None, name: str) -> list[str]:
@@ -232,6 +267,29 @@ def a_screen_reader_finds_its_way(page: Browser, folder: Path) -> Finding:
     )
 
 
+STOP = """(() => { const e = document.activeElement, s = getComputedStyle(e);
+ return [[...document.querySelectorAll('*')].indexOf(e), s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0,
+ e.tagName] })()"""
+
+
+def keys_lead_through_it_in_order(page: Browser, folder: Path) -> Finding:
+    """Press the tab key as a person would."""
+    page.shown(width=1280)
+    page.open(address(folder))
+    stops = []
+    for _ in range(60):
+        for kind in ("rawKeyDown", "keyUp"):
+            page.ask("Input.dispatchKeyEvent", type=kind, key="Tab", code="Tab", windowsVirtualKeyCode=9)
+        stops.append(page.tell(STOP))
+    places = [place for place, _, _ in stops]
+    unseen = [name for _, seen, name in stops if not seen]
+    holds = places == sorted(set(places)) and not unseen and stops[0][2] == "A"
+    seen = f"{len(stops)} stops, {len({name for *_, name in stops})} kinds" + (
+        f"; unseen: {unseen[:5]}" if unseen else ""
+    )
+    return Finding("the tab key leads through it in its order, and it is seen where it is", holds, seen)
+
+
 def it_prints_on_a4(page: Browser, folder: Path) -> Finding:
     page.shown(width=1280)
     page.open(address(folder))
@@ -251,6 +309,7 @@ def it_prints_on_a4(page: Browser, folder: Path) -> Finding:
 
 CHECKS: tuple[Check, ...] = (
     figures_are_those_of_costs,
+    sums_are_those_of_costs_in_every_place,
     nobody_is_asked_and_nothing_is_stopped,
     hostile_names_stay_text,
     nothing_is_wider_than_the_page,
@@ -258,6 +317,7 @@ CHECKS: tuple[Check, ...] = (
     it_can_be_read_without_a_script,
     tables_can_be_sorted,
     a_screen_reader_finds_its_way,
+    keys_lead_through_it_in_order,
     it_prints_on_a4,
 )
 
@@ -285,6 +345,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, browser(program) as page:
         folder = Path(name)
         ledger(folder, given.rows)
+        budgets(folder)
         batchrunner(folder, "report")
         findings = [check(page, folder) for check in CHECKS]
         version = page.ask("Browser.getVersion")["product"]

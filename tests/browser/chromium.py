@@ -99,7 +99,7 @@ def browser(program: str) -> Iterator[Browser]:
     """Start a Chromium that can reach nobody, and end it."""
     out_read, out_write = os.pipe()
     in_read, in_write = os.pipe()
-    with tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:  # its children may still write there
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
         flags += [f"--user-data-dir={home}", "--remote-debugging-pipe", "--disable-background-networking"]
         flags += ["--host-resolver-rules=MAP * ~NOTFOUND", "--disable-component-update", "--disable-sync"]

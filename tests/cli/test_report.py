@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -70,6 +71,27 @@ def test_a_tag_has_a_table_and_what_has_no_tag_is_in_the_box(worked: Path) -> No
     assert shown.table("tag-0")[0]["Recorded"] == shown.table("models")[-1]["Recorded"]
 
 
+def test_budgets_are_those_of_the_list_of_budgets(worked: Path) -> None:
+    for words in (("200", "--month"), ("0.000001", "--job", "mixed"), ("5", "--tag", "team=<b>", "--day")):
+        assert run_cli("budget", "set", *words).exit_code == 0
+    told = json.loads(run_cli("budget", "list", "--json").stdout)["budgets"]
+
+    rows = report().table("budgets")
+
+    names = {
+        "Cap": "cap",
+        "Committed": "committed",
+        "Spent": "spent",
+        "Possibly billed": "possibly_billed",
+        "Left": "left",
+    }
+    assert sorted([Decimal(cells[name].value or "") for name in names] for cells in rows) == sorted(
+        [Decimal(one[key]) for key in names.values()] for one in told
+    )
+    assert rows[0]["Budget"].text == "job 1 (mixed) used up"
+    assert "Budgets as they stood on " in report("--until", "2020-01").text
+
+
 def test_several_databases_are_read_as_one(worked: Path) -> None:
     shutil.copy("batchrunner.db", "copy.db")
     one = report().key_figures()
@@ -86,6 +108,16 @@ def test_a_period_without_calls_is_an_empty_page(worked: Path) -> None:
 
     assert "No call has ended yet." in shown.text
     assert shown.key_figures()["calls"] == "0"
+
+
+def test_sums_of_another_zone_are_those_of_costs_there(worked: Path) -> None:
+    words = ("--tz", "Pacific/Kiritimati")
+    told = [(row["day"], Decimal(row["usd"]["recorded"])) for row in costs("--by", "day", *words)["rows"]]
+
+    (day, _) = report(*words).table("daily-recorded-table")
+
+    shown = datetime.strptime(day["Day"].text, "%d %b %Y").strftime("%Y-%m-%d")  # noqa: DTZ007 - a day has no zone
+    assert [(shown, Decimal(day["Total"].value or ""))] == told
 
 
 def test_times_are_those_of_the_zone_that_is_asked_for(worked: Path) -> None:

@@ -4,8 +4,16 @@ from html.parser import HTMLParser
 from typing import NamedTuple
 
 VOID = {"meta", "br", "hr", "col"}
-OPTIONAL_END: set[str] = set()
-"""HTML would let some ends be left out; ours never are."""
+PHRASING = {"a", "b", "bdi", "code", "data", "em", "span", "strong", "svg", "time"}
+"""What may stand within a line, as far as our pages have it (HTML Living Standard, 3.2.5.2.5)."""
+HOLDS = {
+    **dict.fromkeys(("p", "h1", "h2", "h3", "a", "b", "bdi", "em", "span", "strong", "summary", "time"), PHRASING),
+    **{key: set[str]() for key in ("code", "data", "title", "desc", "text", "style", "script")},
+    "html": {"head", "body"}, "ul": {"li"}, "dl": {"div", "dt", "dd"}, "tr": {"th", "td"},
+    "table": {"caption", "thead", "tbody", "tfoot"},
+    **{key: {"tr"} for key in ("thead", "tbody", "tfoot")},
+}  # fmt: skip
+"""What may stand in an element, of those in which not everything may."""
 
 
 class Tag(NamedTuple):
@@ -44,6 +52,10 @@ class Page(HTMLParser):
         names = [name for name, _ in attrs]
         assert len(names) == len(set(names)), f"<{tag}> has an attribute twice"
         attributes = {name: value or "" for name, value in attrs}
+        around = self._open[-1] if self._open else ""
+        assert tag in HOLDS.get(around, {tag}), f"<{tag}> may not stand in <{around}>"
+        assert not ("a" in self._open and tag in {"a", "button"}), f"<{tag}> may not stand in a link"
+        assert " " not in attributes.get("id", ""), f"<{tag}> has an id with a space"
         self.tags.append(Tag(tag, attributes, tuple(self._open)))
         if tag in VOID:
             return

@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import html
 import re
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,12 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchrunner.core.budget import Budget, Period, Scope, Spent
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.figures import FailedCalls, Figures, Flow, Foreseen, Latency, Rate, Requests
+from batchrunner.core.figures import Capped, FailedCalls, Figures, Flow, Foreseen, Latency, Rate, Requests
 from batchrunner.core.pricing import RateCard
+from batchrunner.core.terms import Tier
+from batchrunner.formats import report
 from batchrunner.formats.markup import Html, element, joined, text
 from batchrunner.formats.report import page
-from batchrunner.formats.reportcells import lasting_text, percent_text, short
+from batchrunner.formats.reportcells import bare, lasting_text, percent_text, places_of, short
 from batchrunner.formats.reportfile import check_target, write
 from batchrunner.formats.reportpace import percentile
 from batchrunner.formats.reporttables import MOST_ROWS, SUMS, Merged, merged
@@ -67,6 +72,7 @@ def made(name: str = "a-model", error: str = "no", rows: int = 1, **changes: Any
         "endpoints": [one] * rows,
         "accounts": [one._replace(key=(name, name))] * rows,
         "tags": [(name, [one, one._replace(key=(None,))])],
+        "budgets": [Capped(name, name, Budget(Scope.JOB, "1", Period.MONTH, 20 * USD), Spent(12 * USD, 5 * USD, USD))],
         "requests": [Requests(name, 10, 9, 1, 0)],
         "stretch": 3_600_000_000,
         "flows": [Flow(400_000, 9, 2, 1, 1_500)],
@@ -169,7 +175,7 @@ def test_every_chart_has_a_table_with_its_figures() -> None:
 def test_nothing_spent_yet_is_a_page_too() -> None:
     nothing = made(
         total=Merged(()), saved=0, daily=[], models=[], jobs=[], endpoints=[], accounts=[], tags=[], requests=[],
-        flows=[], latencies=[], failures=[], foreseen=[], rates=[],
+        flows=[], latencies=[], failures=[], foreseen=[], rates=[], budgets=[],
     )  # fmt: skip
     shown = Page(page(nothing))
 
@@ -292,7 +298,21 @@ def test_a_column_is_as_high_as_its_amount() -> None:
     drawn = [tag for tag in shown.named("rect") if tag.attributes.get("class") == "s0" and "figure" in tag.path]
     heights = [float(tag.attributes["height"]) for tag in drawn[:2]]
     assert heights[0] == pytest.approx(4 * heights[1], abs=0.3)
-    assert drawn[0].attributes["x"] < drawn[1].attributes["x"]
+    assert float(drawn[0].attributes["x"].rstrip("%")) < float(drawn[1].attributes["x"].rstrip("%"))
+
+
+def test_a_single_day_is_a_column_and_no_wall() -> None:
+    drawn = [tag for tag in Page(page(made())).named("rect") if tag.attributes.get("class") == "s0"]
+
+    assert (drawn[0].attributes["x"], drawn[0].attributes["width"]) == ("43.00%", "14.00%")
+
+
+@pytest.mark.parametrize(("last", "told"), [("2026-11-01", "3 Nov"), ("2026-11-09", "Nov 2025")])
+def test_a_year_and_more_is_told_by_its_years(last: str, told: str) -> None:
+    daily = [row("2025-11-03", "m"), row(last, "m")]
+    beneath = [text for where, text in Page(page(made(daily=daily))).texts if where == "text"]
+
+    assert told in beneath
 
 
 TIMES = st.lists(st.tuples(st.integers(0, 10**6), st.integers(1, 50)), min_size=1, max_size=30)
@@ -318,6 +338,9 @@ SPANS = [
     (0, "0 ms"),
     (850, "850 ms"),
     (2_400, "2.4 s"),
+    (5_000, "5.0 s"),
+    (9_960, "10 s"),
+    (160_000, "2.7 min"),
     (110_000, "110 s"),
     (900_000, "15 min"),
     (4 * 10**9, "1,111 h"),
@@ -327,6 +350,24 @@ SPANS = [
 @pytest.mark.parametrize(("milliseconds", "shown"), SPANS)
 def test_times_are_told_in_the_unit_that_suits_them(milliseconds: int, shown: str) -> None:
     assert lasting_text(milliseconds).replace("\u00a0", " ") == shown
+
+
+@pytest.mark.parametrize(("told", "shown"), [("1.50M", "1.5M"), ("2.00M", "2M"), ("500k", "500k"), ("1.0 s", "1 s")])
+def test_round_figures_are_told_without_noughts_that_say_nothing(told: str, shown: str) -> None:
+    assert bare(told) == shown
+
+
+def test_counts_in_a_column_have_three_digits_each() -> None:
+    told = [short(n) for n in (12_000, 9_950_000, 35_000_000, 500_000, 999_600, 9_999, 1_004_000_000)]
+
+    assert told == ["12.0k", "9.95M", "35.0M", "500k", "1,000k", "9,999", "1.00G"]
+
+
+@given(st.integers(1, 10**25))
+def test_what_is_largest_in_a_column_of_money_is_never_rounded_away(pico: int) -> None:
+    least = 10 ** (12 - places_of([pico]))
+
+    assert pico >= 100 * least or places_of([pico]) == 12
 
 
 @given(st.integers(0, 10**14))
@@ -343,6 +384,199 @@ def test_prices_are_told_with_every_digit_their_day_and_their_source() -> None:
 
     assert (cells["In, $/M"].text, cells["Out, $/M"].text, cells["Cached, $/M"].text) == ("0.88", "0.000001", "–")
     assert (cells["Valid from"].text, cells["Source"].text, cells["Calls"].value) == ("2026-09-01", "a page", "12")
+
+
+TERMS = [
+    ({"reasoning": 3_000_000}, "live", "3/M thought"),
+    (
+        {"tiers": (Tier(above_tokens=200_000, input=2_500_000, output=9 * 10**6),)},
+        "live",
+        "above 200,000 in the prompt: input 2.5 output 9",
+    ),
+    ({"processing": "batch", "discounts": (500_000, 125_000)}, "batch", "less 50%, less 12.5%"),
+    ({"megapixel": 27 * 10**8, "steps": 4, "discounts": (100_000,)}, "live", "0.0027/MP (4 steps), less 10%"),
+    ({"assumed": True}, "live", "assumed"),
+]
+
+
+@pytest.mark.parametrize(("terms", "processing", "said"), TERMS)
+def test_what_a_card_holds_beside_plain_prices_is_said_as_the_price_list_says_it(
+    terms: dict[str, Any], processing: str, said: str
+) -> None:
+    card = RateCard(provider="p", model="m", valid_from=0, input=1_250_000, output=4_000_000, **terms)
+    (cells,) = Page(page(made(rates=[Rate(card, 12)]))).table("prices")
+
+    assert (cells["Class"].text, cells["Other, $"].text) == (processing, said)
+    assert (cells["In, $/M"].text, cells["In, $/M"].value, cells["Out, $/M"].text) == ("1.25", "1.25", "4.00")
+
+
+def capped(cap: int, spent: Spent, name: str = "q.db", **budget: Any) -> Capped:
+    given = {"scope": Scope.EVERYTHING, "ref": "", "period": Period.EVER, "warn": (50, 80)} | budget
+    return Capped(name, "", Budget(cap=cap, **given), spent)
+
+
+def test_budgets_stand_with_what_counts_against_them_the_fullest_first() -> None:
+    small = capped(10 * USD, Spent(7 * USD, 2 * USD, 3 * USD, 4), period=Period.MONTH)
+    large = capped(200 * USD, Spent(160 * USD, 0, 0), scope=Scope.TAG, ref="team=<b>")
+    first, second = Page(page(made(budgets=[large, small]))).table("budgets")
+
+    assert first["Budget"].text == "month used up"
+    exact = {name: cell.value for name, cell in first.items() if name not in ("Budget", "Of the cap")}
+    assert exact == {
+        "Cap": "10", "Committed": "12", "Spent": "7", "Possibly billed": "2", "Held": "3", "Left": "-2",
+        "Unpriced calls": "4",
+    }  # fmt: skip
+    assert first["Left"].text == "-$2.00"
+    assert (second["Budget"].text, second["Left"].value) == ("tag team=<b> 80 % passed", "40")
+
+
+def test_budgets_of_several_databases_say_whose_they_are() -> None:
+    each = [capped(USD, Spent(), "a.db"), capped(USD, Spent(), "b.db")]
+    figures = made(budgets=each, databases=("a.db", "b.db"), jobs=[row("a.db", "j")])
+    rows = Page(page(figures)).table("budgets")
+
+    assert ", job j (" in in_short(figures)["slices"]
+    assert [(cells["Database"].text, cells["Budget"].text) for cells in rows] == [("a.db", "all"), ("b.db", "all")]
+
+
+def in_short(figures: Figures) -> dict[str, str]:
+    shown = page(figures)
+    parts = re.findall(r'<dd id="short-(\w+)">(.*?)</dd>', shown)
+    return {key: html.unescape(re.sub(r"<[^>]*>", "", told)).replace("\u00a0", " ") for key, told in parts}
+
+
+@pytest.mark.parametrize(
+    ("total", "told"),
+    [
+        (row(), "Yes: every call has a known cost, by the provider's own usage."),
+        (row(possibly_billed=3 * USD), "Not quite: up to $3.0000 may be billed beside it."),
+        (row(estimated=3 * USD), "Not quite: $3.0000 is an estimate."),
+        (row(unpriced=1), "No: 1 call (10.0 %) of unknown cost, in none of the sums."),
+    ],
+)
+def test_the_page_says_at_once_whether_its_sums_are_all(total: Merged, told: str) -> None:
+    assert in_short(made(total=total, requests=[Requests("j", 10, 7, 2, 1)]))["unknown"] == told
+
+
+def test_requests_without_an_outcome_are_not_all_yet() -> None:
+    assert "2 requests are still open" in in_short(made(total=row(), requests=[Requests("j", 10, 7, 1, 0)]))["unknown"]
+
+
+def test_the_page_says_at_once_what_it_was_for_and_what_was_wasted() -> None:
+    days = [row(f"2026-11-0{n}", "m", recorded=n * USD) for n in (1, 3, 2)]
+    failed = [FailedCalls("timeout", None, 2, 0, USD, ""), FailedCalls("bad_reply", 200, 1, 6 * USD, 0, "")]
+    figures = replace(many(4), daily=days, failures=failed, total=row(recorded=6 * USD, wasted=9 * USD))
+    told = in_short(figures)
+
+    assert ", day 2026-11-03 (50.0 %)" in in_short(replace(figures, daily=days[:2]))["slices"]
+    assert "day" not in in_short(replace(figures, daily=days[:1]))["slices"]
+
+    assert told["slices"].startswith(
+        "model m-3 (50.0 %), job m-3 (50.0 %), day 2026-11-03 (50.0 %) of what is recorded"
+    )
+    assert told["failed"] == (
+        "$9.0000 for answers that were not used, most of it by bad_reply ($6.0000);"
+        " 30.0 % of the calls brought no answer."
+    )
+    assert told["estimates"] == "Input was 111.1 % of what was expected, answers cost 33.3 % of their worst case."
+
+
+def test_the_page_says_at_once_how_many_budgets_are_used_up() -> None:
+    over, under = capped(USD, Spent(USD)), capped(USD, Spent(1), period=Period.DAY)
+
+    assert in_short(made(budgets=[]))["budgets"] == "None is set."
+    assert in_short(made(budgets=[under]))["budgets"] == "day (<0.1 % committed)."
+    assert (
+        in_short(made(budgets=[under, over]))["budgets"]
+        == "1 of 2 used up; the fullest: all used up (100 % committed)."
+    )
+
+
+def test_what_is_all_unpriced_costs_no_amount_in_the_key_figures_either() -> None:
+    unpriced = row("m", recorded=0, unpriced=10)
+    shown = Page(page(made(total=unpriced, models=[unpriced])))
+
+    assert shown.key_figures()["recorded"] == ""
+    assert "$0" not in [text for where, text in shown.texts if where == "data"][:4]
+
+
+def test_waste_that_is_only_estimated_is_told_as_such() -> None:
+    assert "paid, and the answer not used, $2.0000 of it by estimate" in page(
+        made(total=row(wasted=3 * USD, wasted_estimated=2 * USD))
+    )
+    assert "by estimate" not in page(made(total=row(wasted=3 * USD)))
+
+
+def test_what_has_no_tag_is_told_by_its_share_of_the_money() -> None:
+    tagged, rest = row("search", recorded=9 * USD, attempts=1), row(None, recorded=3 * USD, attempts=99)
+    shown = Page(page(made(total=merged((), [tagged, rest]), tags=[("team", [tagged, rest]), ("env", [tagged])])))
+    told = "".join(text for _, text in shown.texts)
+
+    assert "team · 25.0 % of what is recorded: $3.00 recorded" in told.replace("\u00a0", " ")
+    assert "env · nothing, every call has it" in told
+
+
+def test_units_other_than_tokens_have_a_table_where_any_were_used() -> None:
+    painted, heard = row("p", images=3, pixels=3_150_000), row("h", milliseconds=90_000, audio_input=70)
+    total = merged((), [painted, heard, row("t")])
+    *rows, whole = Page(page(made(total=total, models=[painted, heard, row("t")]))).table("units")
+
+    assert {cells["Model"].text for cells in rows} == {"p", "h"}
+    assert {name: cell.text for name, cell in whole.items()} == {
+        "Model": "Total", "Pictures": "3", "Megapixels": "3.2", "Minutes": "1.5", "Audio in": "70",
+    }  # fmt: skip
+    assert '"units"' not in page(made())
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "told"),
+    [
+        ("2026-11-01", "2026-11-30", "2026-11-01 to 2026-11-30"),
+        (None, "2026-11-30", "up to 2026-11-30"),
+        ("2026-11-01", None, "from 2026-11-01"),
+    ],
+)
+def test_a_period_in_which_nothing_was_called_is_named(since: str | None, until: str | None, told: str) -> None:
+    assert f" · {told}, days in UTC" in Page(page(made(daily=[], since=since, until=until))).text
+
+
+def test_words_of_an_axis_have_the_room_that_they_need() -> None:
+    huge = row("m", recorded=12_345_678 * USD)
+    shown = Page(page(made(total=huge, daily=[huge._replace(key=("2026-11-03", "m"))])))
+    axes = [int(tag.attributes["width"]) for tag in shown.named("svg") if tag.attributes.get("class") == "axis"]
+
+    assert axes[0] >= 7 * len("$10,000,000")
+    assert min(axes) == 64
+
+
+THEMES = re.findall(r":root \{(.*?)\}", Path(report.__file__).with_name("report.css").read_text("utf-8"), re.DOTALL)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, contrast ratio of two colours."""
+
+    def light(colour: str) -> float:
+        parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((light(one), light(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", THEMES, ids=["light", "dark"])
+def test_words_and_colours_of_charts_can_be_told_from_their_ground(theme: str) -> None:
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", theme))
+    words, grounds = ("ink", "soft", "link", "warn"), ("paper", "sheet", "warnpaper")
+    drawn = [name for name in colours if name not in (*words, *grounds, "faint", "rule")]
+
+    assert len(drawn) == 12
+    assert [(w, g) for w in words for g in grounds if contrast(colours[w], colours[g]) < 4.5] == []
+    assert [(d, g) for d in drawn for g in grounds[:2] if contrast(colours[d], colours[g]) < 3] == []
+
+
+def test_nothing_moves_on_a_page() -> None:
+    assert not re.search(r"animation|transition|scroll-behavior|@keyframes|<animate|\.animate\(", page(made()))
 
 
 def test_a_large_ledger_makes_a_small_page() -> None:

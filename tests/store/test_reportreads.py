@@ -94,3 +94,19 @@ def test_an_empty_database_has_nothing_to_tell(tmp_path: Path) -> None:
         reader.flows(HOUR) == reader.latencies() == reader.failed_calls() == reader.foreseen() == reader.rates() == []
     )
     reader.close()
+
+
+def test_reads_of_one_report_see_one_state_whatever_is_written_meanwhile(tmp_path: Path) -> None:
+    with open_store(tmp_path / "q.db") as store:
+        store.start(INFO, NOW, {"together": "key"})
+        job = load(store, [line(1), line(2)])
+        first, second = start_calls(store, heads(store, job), rate_id=store.rate(CARD))
+        reader = open_reader(tmp_path / "q.db")
+        with reader.still():
+            before = reader.costs(())
+            store.commit([], [succeed(first, ended=NOW + SECOND)], [], NOW)
+            assert (reader.costs(()), reader.latencies(), reader.budgets(NOW).newest_attempt) == (before, [], 2)
+        assert [row.attempts for row in reader.costs(())] == [1]
+        store.commit([], [succeed(second, ended=NOW + SECOND)], [], NOW)
+        assert [row.attempts for row in reader.costs(())] == [2]
+        reader.close()
