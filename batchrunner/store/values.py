@@ -253,13 +253,10 @@ class ChargeRow(NamedTuple):
 class Billed(NamedTuple):
     """One billed attempt: what it used, and what was booked for it."""
 
+    key: tuple[str | None, ...]
+    """Its part of each slice that was asked for, as ``CostRow`` has it."""
     provider: str
     model: str
-    job: str
-    day: int
-    """On which it was opened, in UTC, counted from 1970."""
-    endpoint: str
-    account: str
     processing: str
     """``live`` or ``batch``."""
     use: str
