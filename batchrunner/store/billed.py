@@ -48,7 +48,8 @@ def billed(
             place = row[_KEYS:]
             if place not in keys:
                 keys[place] = key_of(place)
-            yield Billed(keys[place], *lanes.get(row[1], _GONE), *row[2:_TOKENS], _usage(row))
+            provider, model = lanes.get(row[1], _GONE)
+            yield Billed._make((keys[place], provider, model, *row[2:_TOKENS], _usage(row)))
         if len(rows) < PAGE:
             return
         last = rows[-1][0]

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.base import Billed, ChargeRow, CostRow
 from batchrunner.store.billed import billed
-from batchrunner.store.charges import charges
-from batchrunner.store.costs import costs, savings
+from batchrunner.store.charges import charges, savings
+from batchrunner.store.costs import costs
 from batchrunner.store.sqlite import Session
 
 

@@ -10,15 +10,12 @@ from functools import cache
 from operator import add
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, func, select
 
 from batchrunner.core.clock import DAY
-from batchrunner.core.pricing import RateCard
 from batchrunner.core.slices import EVERYTHING, Within, checked_slices, day_text, known_zone, offsets, tag_key
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.base import CostRow
-from batchrunner.store.moneytables import rates
 from batchrunner.store.rollups import by_days
 from batchrunner.store.tables import attempts, jobs, models
 from batchrunner.store.tagging import TagOf
@@ -95,29 +92,21 @@ def having(connection: Connection, within: Within) -> Callable[[int, int], bool]
     return lambda job_id, set_id: all(tag(job_id, set_id) == value for tag, value in wanted)
 
 
-def savings(connection: Connection, job_id: int | None, within: Within = EVERYTHING) -> int:
-    """Return what cached input tokens would have cost more as fresh ones, in pico-dollars.
-
-    By the cards that their attempts were priced by; where there is none, or it has no price of its own for them,
-    nothing was saved. Below 0 where a card's cached tokens are dearer.
-    """
-    saved, cards = 0, rate_cards(connection)
-    if all(card.cached is None for card in cards.values()):
-        return 0
-    for billing, rate_id, cached in grouped(connection, ("billing", "rate_id"), (_sum("tcached"),), job_id, within):
-        card = cards.get(rate_id)
-        if billing == "billed" and card is not None and card.cached is not None and card.input is not None:
-            saved += cached * (card.input - card.cached)
-    return saved
-
-
 def grouped(
-    connection: Connection, columns: Sequence[str], sums: Sequence[str], job_id: int | None, within: Within
+    connection: Connection,
+    columns: Sequence[str],
+    sums: Sequence[str],
+    job_id: int | None,
+    within: Within,
+    source: tuple[str, str] | None = None,
 ) -> Iterator[Values]:
-    """Yield sums of the totals by these columns: a row may come in several parts where tags are asked for."""
+    """Yield sums of the totals by these columns: a row may come in several parts where tags are asked for.
+
+    ``source``: what else to read, as the beginning of a statement and the name of a table in it.
+    """
     width = len(columns)
     keys = tuple(dict.fromkeys((*columns, *(TAGGED if within.tags else ()))))
-    head, where = _source(connection, within)
+    head, where = source or _source(connection, within), _conditions(within)
     values: list[Any] = []
     if job_id is not None:
         where, values = [*where, "job_id = ?"], [job_id]
@@ -133,20 +122,14 @@ def grouped(
             yield (*row[:width], *row[len(keys) :])
 
 
-def rate_cards(connection: Connection) -> dict[int, RateCard]:
-    """Return every rate card that attempts were priced by."""
-    rows = connection.execute(select(rates.c.id, rates.c.card))
-    return {row[0]: msgspec.json.decode(row[1], type=RateCard) for row in rows}
+def _source(connection: Connection, within: Within) -> tuple[str, str]:
+    """Return what goes before the query, and the table that it reads."""
+    return ("", "totals") if within.zone == "UTC" else (f"WITH {by_days(day_in(connection, within.zone))} ", "t")
 
 
-def _source(connection: Connection, within: Within) -> tuple[tuple[str, str], list[str]]:
-    """Return what goes before the query, the table that it reads, and the conditions of the period."""
-    head = ("", "totals")
-    bounds = (within.since, within.until)
-    if within.zone != "UTC":
-        head = (f"WITH {by_days(day_in(connection, within.zone))} ", "t")
-    days = [f"day {sign} {int(day)}" for sign, day in zip((">=", "<="), bounds, strict=True) if day is not None]
-    return head, ["n > 0", *days]
+def _conditions(within: Within) -> list[str]:
+    bounds = ((">=", within.since), ("<=", within.until))
+    return ["n > 0", *(f"day {sign} {int(day)}" for sign, day in bounds if day is not None)]
 
 
 def day_in(connection: Connection, name: str) -> str:

@@ -240,6 +240,8 @@ class ChargeRow(NamedTuple):
     rate_id: int | None
     card: RateCard | None
     """What these attempts were priced by; None: nothing, or what the provider stated itself."""
+    above: int
+    """The tier of the card: each of their prompts had more tokens; 0: none."""
     tags: tuple[tuple[str, str], ...]
     usage: Usage
     """The sums of all units; its ``cost`` is None."""
