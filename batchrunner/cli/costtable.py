@@ -22,7 +22,7 @@ LEGEND: Final = (
 """What the sums mean; they are never added up."""
 
 UNPRICED: Final = (
-    "unpriced: calls of unknown cost, in none of the sums: their model has no price (put one into your price_files),"
+    "unpriced: calls of unknown cost, in none of the sums: their model has no price (batchrunner prices set),"
     " or they broke off and nothing says what their answer would have come to (max_tokens bounds it)"
 )
 
