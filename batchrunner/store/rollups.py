@@ -67,7 +67,7 @@ def by_days(day: str) -> str:
     less = ", ".join(f"-{name}" for name in TOTALS_SUMS)
     return f"""moved (utc, {_KEY}, {_SUMS}) AS MATERIALIZED ({moved}), t ({_KEY}, {_SUMS}) AS MATERIALIZED (
  SELECT {_KEY}, {sums} FROM (SELECT {_KEY}, {_SUMS} FROM totals UNION ALL SELECT {_KEY}, {_SUMS} FROM moved
- UNION ALL SELECT utc, {_KEY.removeprefix("day, ")}, {less} FROM moved) GROUP BY {_KEY} HAVING sum(n) > 0)"""  # noqa: S608
+ UNION ALL SELECT utc, {_KEY.removeprefix("day, ")}, {less} FROM moved) GROUP BY {_KEY})"""  # noqa: S608
 
 
 def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:

@@ -158,6 +158,8 @@ def test_slices_tags_and_periods_are_those_of_the_books(tmp_path: Path) -> None:
             assert {row.key: (row.calls, row.booked.recorded) for row in found} == books
     assert [row.key for row in repriced(path, book, NOW, ["tag:team"], Within(tags=(("team", "new"),)))] == [("new",)]
     assert repriced(path, book, NOW, ["tag:team"], Within(tags=(("team", None),))) == []
+    with closing(open_reader(path)) as reader:
+        assert [len(list(reader.billed((), job))) for job in (None, 1, 2)] == [6, 6, 0]
 
 
 def test_nothing_comes_to_nothing() -> None:

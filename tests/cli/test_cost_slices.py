@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from batchrunner.cli.render import table
+from batchrunner.cli import render
 from tests.cli.conftest import CHAT, EMBED, HOSTILE, NO_PRICE, run_cli
 
 FORMULA = '=HYPERLINK("http://evil.example","x")'
@@ -265,7 +265,7 @@ def test_a_terminal_that_is_too_narrow_gets_a_block_for_each_row(
     def shown(columns: int, right: Sequence[int]) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-        table(("name", "calls", "recorded"), rows, right=right)
+        render.table(("name", "calls", "recorded"), rows, right=right)
         return capsys.readouterr().out.splitlines()
 
     assert shown(22, (1, 2))[0] == "name   calls  recorded"

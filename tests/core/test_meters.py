@@ -125,6 +125,9 @@ def test_a_cost_that_no_price_and_discount_explains_has_no_price() -> None:
     found = meters(odd, Usage(input=1, output=1), 4, 1)
     assert [(meter.net, meter.listed, meter.cost) for meter in found] == [(None, 1, 0), (None, 3, 4)]
     assert [meter.name for meter in meters(odd, Usage(input=1, output=1), 6, 1)] == [CALLS]
+    close = RateCard(provider="p", model="m", valid_from=0, input=999_995, discounts=(1,))
+    ((nearly),) = meters(close, Usage(input=1), 999_995, 1)
+    assert nearly.net is None, "999,994.000005 pico-dollars are no price that a column holds"
 
 
 def test_minutes_and_megapixels_that_are_rounded_up_by_the_call_keep_their_price() -> None:

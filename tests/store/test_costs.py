@@ -1,5 +1,6 @@
 """Slices of costs, over ledgers of every kind: each is the sum of its own attempts, and all of them make the total."""
 
+import sqlite3
 import tempfile
 from collections import defaultdict
 from contextlib import closing
@@ -23,6 +24,7 @@ from batchrunner.core.terms import Tier
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.store.check import check
 from batchrunner.store.database import open_reader, open_store
+from batchrunner.store.rollups import RECOUNT_TOTALS
 from tests.store.making import ACCOUNTS, CHAT, DAY, INFO, NOW, USAGE, close, heads, line, load, opening, refusal, reply
 
 SECOND = 1_000_000
@@ -241,6 +243,21 @@ def test_a_wide_ledger_is_sliced_in_every_way_as_a_person_would(wide, changes, z
             assert found == expected(EVERY, changes, ("job",), within), within
 
 
+def test_a_time_zone_tells_lost_attempts_from_failed_ones(tmp_path):
+    path = tmp_path / "q.db"
+    late = 23 * 3_600 + 1  # the next day in Berlin
+    ledger(path, [Bought(0, 0, 0, 0, late, "doubtful", 5), Bought(0, 0, 0, 0, late, "doubtful", 7)])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE attempts SET outcome = 'lost' WHERE id = 2")
+        connection.execute("DELETE FROM totals")
+        connection.execute(f"INSERT INTO totals {RECOUNT_TOTALS}")  # noqa: S608
+    with closing(open_reader(path)) as reader:
+        rows = reader.costs(["outcome", "day"], None, Within(zone="Europe/Berlin"))
+    assert [(row.key, row.possibly_billed) for row in rows] == [
+        (("failure", "2026-10-21"), 5), (("lost", "2026-10-21"), 7),
+    ]  # fmt: skip
+
+
 def test_slices_come_in_order_and_what_is_nobodys_comes_last(tmp_path):
     path = tmp_path / "q.db"
     everything = [Bought(0, 0, tags, 0, 0, "told", 1) for tags in (0, 1, 3)]
@@ -334,12 +351,15 @@ def test_charges_of_long_prompts_are_apart_and_laid_out_by_their_own_prices(tmp_
     with open_store(path) as store:
         store.start(INFO, NOW, ACCOUNTS)
         rate = store.rate(TIERED)
-        job = load(store, 4, provider="openai", tags=(("team", "ads"),))
+        job = load(store, 5, provider="openai", tags=(("team", "ads"),))
         openings = [opening(head, rate_id=rate, opened=NOW) for head in heads(store, job)]
         calls = list(zip(store.commit(openings, [], [], NOW), openings, strict=True))
         told = [{"usage": each, "usage_from": UsageFrom.PROVIDER, "cost": TIERED.cost(each)} for each in usages]
-        ends = [close(call, reply(usage=one["usage"]), Succeed(), **one) for call, one in zip(calls, told, strict=True)]
-        store.commit([], ends, [], NOW)
+        ends = [
+            close(call, reply(usage=one["usage"]), Succeed(), **one) for call, one in zip(calls[:4], told, strict=True)
+        ]
+        doubtful = close(calls[4], refusal(billing=Billing.UNKNOWN), GiveUp(FailureKind.SERVER_ERROR), cost=None)
+        store.commit([], [*ends, doubtful], [], NOW)
     with closing(open_reader(path)) as reader:
         charges, (total,) = reader.charges(), reader.costs(())
         saved = reader.savings()
