@@ -160,6 +160,9 @@ def test_slices_tags_and_periods_are_those_of_the_books(tmp_path: Path) -> None:
     assert repriced(path, book, NOW, ["tag:team"], Within(tags=(("team", None),))) == []
     with closing(open_reader(path)) as reader:
         assert [len(list(reader.billed((), job))) for job in (None, 1, 2)] == [6, 6, 0]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE attempts SET billing = 'unknown', cost = NULL WHERE id = 1")
+    assert total(repriced(path, book, NOW)).calls == 5, "what may have been billed is not in it"
 
 
 def test_nothing_comes_to_nothing() -> None:
@@ -221,6 +224,12 @@ def test_a_repriced_ledger_is_cut_to_a_period_and_never_written_as_a_file(
     both = run("--reprice", first, "--by", "db,day", "--db", "batchrunner.db", "--db", "other.db")
     assert [(row["db"], row["calls"]) for row in both["rows"]] == [
         (n, 1) for n in ("batchrunner.db", "other.db") for _ in "ab"
+    ]
+    assert CliRunner().invoke(main, ["prices", "set", "m", "--input", "0.10", "--output", "1"]).exit_code == 0
+    own = run("--reprice", first, "--by", "db", "--db", "batchrunner.db", "--db", "other.db")["rows"]
+    assert [(row["repriced"]["usd"]["recorded"], row["repriced"]["unpriced_calls"]) for row in own] == [
+        ("0.2", 0),
+        ("0", 2),
     ]
     for words in (("--csv",), ("--format", "focus"), ("--compare", "previous")):
         refused = CliRunner().invoke(main, ["costs", "--reprice", first, *words])

@@ -250,7 +250,7 @@ def test_a_time_zone_tells_lost_attempts_from_failed_ones(tmp_path):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE attempts SET outcome = 'lost' WHERE id = 2")
         connection.execute("DELETE FROM totals")
-        connection.execute(f"INSERT INTO totals {RECOUNT_TOTALS}")  # noqa: S608
+        connection.execute(f"INSERT INTO totals {RECOUNT_TOTALS}")
     with closing(open_reader(path)) as reader:
         rows = reader.costs(["outcome", "day"], None, Within(zone="Europe/Berlin"))
     assert [(row.key, row.possibly_billed) for row in rows] == [
