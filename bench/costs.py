@@ -28,7 +28,11 @@ ASKED = (
     ("--by", "model", "--tag", "team=t7"),
     ("--month", "2026-11", "--by", "model", "--compare", "previous"),
 )
-SLOWER = (("--by", "day", "--tz", "Europe/Berlin"),)
+SLOWER = (
+    ("--by", "day", "--tz", "Europe/Berlin"),
+    ("--by", "day", "--tz", "America/Los_Angeles"),
+    ("--by", "model", "--reprice", "2026-12-01"),
+)
 
 
 def attempts(number: int, tag_sets: int) -> Iterator[Sequence[object]]:

@@ -73,6 +73,7 @@ _OWN: Final = (
     Column("x_Attempts", Kind.WHOLE),
     Column("x_PriceSource"),
     Column("x_PriceFrom"),
+    Column("x_PromptAbove", Kind.WHOLE),
     Column("x_Database"),
     Column("x_Generator"),
 )
@@ -96,16 +97,17 @@ def focus_table(books: Ledgers, ref: str | None, within: Within) -> tuple[Table,
 
 
 def _rows(database: str, charge: ChargeRow) -> Iterator[list[Cell]]:
-    for meter in meters(charge.card, charge.usage, charge.cost, charge.attempts - charge.unpriced):
+    for meter in meters(charge.card, charge.usage, charge.cost, charge.attempts - charge.unpriced, charge.above):
         facts = _money(meter) | _when(charge) | _who(charge) | _what(charge, meter) | _own(database, charge)
         yield [facts[column.name] for column in COLUMNS]
 
 
 def _money(meter: Meter) -> dict[str, Cell]:
-    costs: dict[str, Cell] = dict.fromkeys(("BilledCost", "EffectiveCost", "ContractedCost", "ListCost"), meter.cost)
-    return costs | {
+    paid: dict[str, Cell] = dict.fromkeys(("BilledCost", "EffectiveCost", "ContractedCost"), meter.cost)
+    return paid | {
+        "ListCost": meter.listed,
         "BillingCurrency": "USD",
-        "ContractedUnitPrice": meter.price,
+        "ContractedUnitPrice": meter.net,
         "ListUnitPrice": meter.price,
         "PricingQuantity": meter.quantity,
         "PricingUnit": meter.priced,
@@ -137,7 +139,8 @@ def _who(charge: ChargeRow) -> dict[str, Cell]:
 
 
 def _what(charge: ChargeRow, meter: Meter) -> dict[str, Cell]:
-    price = None if charge.card is None else f"{charge.card.digest().hex()}:{meter.name}"
+    tier = f":above {charge.above}" if charge.above else ""
+    price = None if charge.card is None else f"{charge.card.digest().hex()}:{meter.name}{tier}"
     return {
         "ChargeCategory": "Usage",
         "ChargeClass": None,
@@ -166,6 +169,7 @@ def _own(database: str, charge: ChargeRow) -> dict[str, Cell]:
         "x_Attempts": charge.attempts - charge.unpriced,
         "x_PriceSource": None if card is None else card.source or None,
         "x_PriceFrom": None if card is None or not card.valid_from else day_text(card.valid_from // DAY),
+        "x_PromptAbove": charge.above or None,
         "x_Database": database,
         "x_Generator": f"batchrunner {program_version()}",
     }

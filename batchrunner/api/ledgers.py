@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchrunner.api.reads import Reads, reads
-from batchrunner.config import Loaded
+from batchrunner.api.repricing import Repriced, merged, reprice, total
+from batchrunner.config import Loaded, Settings
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.slices import EVERYTHING, Within, before, checked_slices
 from batchrunner.store.base import ChargeRow, CostRow
-from batchrunner.wiring import reading
+from batchrunner.wiring import price_book, reading
 
 DATABASE = "db"
 """The slice by database, where there are several."""
@@ -51,14 +52,32 @@ class Ledgers:
 
     def costs(self, by: Sequence[str] = (), ref: str | None = None, within: Within = EVERYTHING) -> list[CostRow]:
         """Return the four sums, sliced by any of ``SLICES``, ``tag:KEY`` and ``db``. Raises ConfigurationError."""
-        names = checked_slices([name for name in by if name != DATABASE])
-        at = list(dict.fromkeys(by)).index(DATABASE) if DATABASE in by else None
+        names, at = _by_database(by)
         rows: list[CostRow] = []
         for called, read, job in self._each(ref):
-            for row in read.costs(names, job, within):
-                key = row.key if at is None else (*row.key[:at], called, *row.key[at:])
-                rows.append(row._replace(key=key))
+            rows += [row._replace(key=_with(row.key, at, called)) for row in read.costs(names, job, within)]
         return _merged(rows)
+
+    def repriced(
+        self,
+        settings: Settings,
+        at_us: int,
+        by: Sequence[str] = (),
+        ref: str | None = None,
+        within: Within = EVERYTHING,
+    ) -> list[Repriced]:
+        """Return the same slices as booked, and as they would be had each call been opened at one moment.
+
+        The prices are those of the settings and, above them, those of the database that a call is in. Without ``by``
+        it is one slice, even of nothing.
+        """
+        names, at = _by_database(by)
+        rows = [] if by else [total([])]
+        for called, read, job in self._each(ref):
+            book = price_book(settings, read.prices())
+            found = reprice(read.billed(names, job, within), book, at_us)
+            rows += [row._replace(key=_with(row.key, at, called)) for row in found]
+        return merged(rows)
 
     def compared(self, by: Sequence[str], ref: str | None, now: Within, then: Within | None = None) -> list[Compared]:
         """Return the slices of a period beside those of another one, by default the one just before it."""
@@ -106,6 +125,16 @@ def _compared(now: CostRow, then: CostRow) -> Compared:
         share = abs(more) * then.recorded // then.succeeded
         traffic = share if more >= 0 else -share
     return Compared(now.key, now, then, traffic)
+
+
+def _by_database(by: Sequence[str]) -> tuple[tuple[str, ...], int | None]:
+    """Return the slices that a database is asked for, and where its own name stands among them; None: nowhere."""
+    names = checked_slices([name for name in by if name != DATABASE])
+    return names, list(dict.fromkeys(by)).index(DATABASE) if DATABASE in by else None
+
+
+def _with(key: tuple[str | None, ...], at: int | None, called: str) -> tuple[str | None, ...]:
+    return key if at is None else (*key[:at], called, *key[at:])
 
 
 def _merged(rows: Sequence[CostRow]) -> list[CostRow]:

@@ -119,9 +119,11 @@ class Reads:
         """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
         return self._reader.charges(None if ref is None else self.job(ref).id, within)
 
-    def billed(self, ref: str | Job | None = None) -> Iterator[Billed]:
-        """Yield every billed attempt with what it used, of a job or of all: what ``repricing.reprice`` takes."""
-        return self._reader.billed(None if ref is None else self.job(ref).id)
+    def billed(
+        self, by: Sequence[str] = (), ref: str | Job | None = None, within: Within = EVERYTHING
+    ) -> Iterator[Billed]:
+        """Yield every billed attempt with its slice and what it used: what ``repricing.reprice`` takes."""
+        return self._reader.billed(by, None if ref is None else self.job(ref).id, within)
 
     def lanes(self, ref: str | Job | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

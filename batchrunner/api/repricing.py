@@ -1,22 +1,13 @@
 """What closed attempts would cost at other prices: a comparison, which changes nothing that was recorded."""
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from operator import add
+from typing import NamedTuple
 
-from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import PriceBook, RateCard, cost_of
 from batchrunner.store.base import Billed
 
-SLICES: Final[dict[str, Callable[[Billed], str]]] = {
-    "model": lambda row: row.model,
-    "job": lambda row: row.job,
-    "day": lambda row: datetime.fromtimestamp(row.day * 86_400, UTC).date().isoformat(),
-    "endpoint": lambda row: row.endpoint,
-    "provider": lambda row: row.provider,
-    "account": lambda row: row.account,
-}
-"""What a comparison can be sliced by."""
+_RECORDED, _ESTIMATED, _WASTED, _UNPRICED = range(4)
 
 
 class Sums(NamedTuple):
@@ -32,7 +23,7 @@ class Sums(NamedTuple):
 class Repriced(NamedTuple):
     """One slice."""
 
-    key: tuple[str, ...]
+    key: tuple[str | None, ...]
     calls: int
     booked: Sums
     """By the rate card of each attempt, as it was when the attempt was opened."""
@@ -40,55 +31,50 @@ class Repriced(NamedTuple):
     """By the price book as it is now, at the moment asked for."""
 
 
-def reprice(rows: Iterable[Billed], book: PriceBook, at_us: int, by: Sequence[str] = ()) -> list[Repriced]:
-    """Price attempts as if each had been opened at one moment (microseconds UTC); return slices in order of their keys.
+def reprice(rows: Iterable[Billed], book: PriceBook, at_us: int) -> list[Repriced]:
+    """Price attempts as if each had been opened at one moment (microseconds UTC); return their slices in no order.
 
-    Without ``by`` it is one slice, even of nothing. What may have been billed used nothing that is known, so it is not
-    in here. Raises ConfigurationError for a slice that does not exist.
+    What may have been billed used nothing that is known, so it is not in here.
     """
-    keys = [_slice(name) for name in by]
-    found: dict[tuple[str, ...], list[list[int]]] = {} if keys else {(): _empty()}
+    found: dict[tuple[str | None, ...], tuple[list[int], list[int], list[int]]] = {}
     cards: dict[tuple[str, str, str], RateCard | None] = {}
     for row in rows:
         lane = (row.provider, row.model, row.processing)
         if lane not in cards:
             cards[lane] = book.card(row.provider, row.model, at_us, row.processing)
         cost = None if row.usage is None else cost_of(cards[lane], row.usage)
-        calls, booked, repriced = found.setdefault(tuple(key(row) for key in keys), _empty())
+        if row.key not in found:
+            found[row.key] = ([0], [0] * len(Sums._fields), [0] * len(Sums._fields))
+        calls, booked, repriced = found[row.key]
+        kind = _WASTED if row.use != "used" else _RECORDED if row.usage_from == "provider" else _ESTIMATED
         calls[0] += 1
-        _add(booked, row, row.cost)
-        _add(repriced, row, cost)
-    return [Repriced(key, calls[0], Sums(*one), Sums(*other)) for key, (calls, one, other) in sorted(found.items())]
+        _add(booked, kind, row.cost)
+        _add(repriced, kind, cost)
+    return [Repriced(key, calls[0], Sums(*one), Sums(*other)) for key, (calls, one, other) in found.items()]
 
 
-def _slice(name: str) -> Callable[[Billed], str]:
-    key = SLICES.get(name)
-    if key is None:
-        raise ConfigurationError(
-            f"repriced costs can't be sliced by {name!r}", hint=f"slice by any of {', '.join(SLICES)}"
-        )
-    return key
-
-
-def _empty() -> list[list[int]]:
-    return [[0], [0] * len(Sums._fields), [0] * len(Sums._fields)]
-
-
-def _add(sums: list[int], row: Billed, cost: int | None) -> None:
+def _add(sums: list[int], kind: int, cost: int | None) -> None:
     if cost is None:
-        sums[3] += 1
-    elif row.use != "used":
-        sums[2] += cost
+        sums[_UNPRICED] += 1
     else:
-        sums[0 if row.usage_from == "provider" else 1] += cost
+        sums[kind] += cost
+
+
+def merged(rows: Iterable[Repriced]) -> list[Repriced]:
+    """Add up the slices that have the same key; return them in order, what has no such tag last."""
+    found: dict[tuple[str | None, ...], Repriced] = {}
+    for row in rows:
+        kept = found.get(row.key)
+        found[row.key] = row if kept is None else _plus(kept, row)
+    return [found[key] for key in sorted(found, key=lambda key: [(part is None, part or "") for part in key])]
 
 
 def total(rows: Sequence[Repriced]) -> Repriced:
     """Return the sums over all slices, each of its own kind."""
+    (whole,) = merged([Repriced((), 0, Sums(), Sums()), *(row._replace(key=()) for row in rows)])
+    return whole
 
-    def added(sums: Sequence[Sums]) -> Any:
-        return Sums(*map(sum, zip(*sums, strict=True))) if sums else Sums()
 
-    return Repriced(
-        (), sum(row.calls for row in rows), added([row.booked for row in rows]), added([row.repriced for row in rows])
-    )
+def _plus(one: Repriced, other: Repriced) -> Repriced:
+    booked, repriced = map(add, one.booked, other.booked), map(add, one.repriced, other.repriced)
+    return Repriced(one.key, one.calls + other.calls, Sums(*booked), Sums(*repriced))

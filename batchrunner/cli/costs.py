@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from batchrunner.cli import costtable
-from batchrunner.cli.facts import compared_facts, cost_facts, job_facts, waste_facts
+from batchrunner.cli.facts import compared_facts, cost_facts, job_facts, period_facts, waste_facts
 from batchrunner.cli.options import json_option, verb
 from batchrunner.cli.periods import HAVING, PERIOD, SPAN, Period, Tag, within
 from batchrunner.cli.render import as_json as print_json
@@ -15,7 +15,7 @@ from batchrunner.cli.render import exact, talk
 from batchrunner.cli.reprice import show_repriced
 from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
-from batchrunner.core.slices import Within, day_text
+from batchrunner.core.slices import Within
 
 if TYPE_CHECKING:
     from batchrunner.api.ledgers import Ledgers
@@ -104,15 +104,16 @@ def command(
 
     form = _form(form, as_csv=as_csv, as_parquet=as_parquet, as_json=as_json)
     slices = tuple(dict.fromkeys(name.strip() for each in by for name in each.split(",") if name.strip()))
-    if reprice is not None:
-        show_repriced(loaded, job, slices, reprice, as_json=as_json)
-        return
+    if reprice is not None and (form in FILES or span is not None):
+        raise click.UsageError("--reprice is a comparison of its own, as a table or as --json")
     period = within(since, last, month, having, zone)
     asked = _Asked(slices, job, period)
     with ledgers(loaded, more) as books:
         if form in FILES:
             rows = _write(books, asked, span, form, output, force=force)
             talk(f"{plural(rows, 'row')} in {output}", quiet=loaded.settings.quiet or output == "-")
+        elif reprice is not None:
+            show_repriced(loaded, books, job, slices, period, reprice, as_json=as_json)
         elif span is not None:
             _compare(loaded, books, asked, span[0], as_json=as_json)
         else:
@@ -186,15 +187,11 @@ def _write(
 
 
 def _head(books: "Ledgers", asked: _Asked) -> dict[str, Any]:
-    since, until = asked.period.since, asked.period.until
     return {
         "schema": "batchrunner.costs/1",
         "job": None if asked.job is None else job_facts(books.job(asked.job)),
         "by": asked.slices,
-        "since": None if since is None else day_text(since),
-        "until": None if until is None else day_text(until),
-        "tz": asked.period.zone,
-        "tags": dict(asked.period.tags),
+        **period_facts(asked.period),
     }
 
 

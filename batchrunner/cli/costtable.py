@@ -22,7 +22,7 @@ LEGEND: Final = (
 """What the sums mean; they are never added up."""
 
 UNPRICED: Final = (
-    "unpriced: calls of unknown cost, in none of the sums: their model has no price (put one into your price_files),"
+    "unpriced: calls of unknown cost, in none of the sums: their model has no price (batchrunner prices set),"
     " or they broke off and nothing says what their answer would have come to (max_tokens bounds it)"
 )
 
@@ -47,8 +47,8 @@ def show(slices: Sequence[str], rows: Sequence["CostRow"], total: "CostRow") -> 
     if not total.unpriced:
         headers.pop()
     shown = [(row.key, row) for row in rows] if slices else []
-    lines = [(*_key(slices, key), *_cells(row, units, places)[: len(headers)]) for key, row in shown]
-    lines.append((*_total(slices), *_cells(total, units, places)[: len(headers)]))
+    lines = [(*shown_key(slices, key), *_cells(row, units, places)[: len(headers)]) for key, row in shown]
+    lines.append((*shown_total(slices), *_cells(total, units, places)[: len(headers)]))
     table((*slices, *headers), lines, right=range(len(slices), len(slices) + len(headers)))
 
 
@@ -56,8 +56,8 @@ def show_compared(slices: Sequence[str], rows: Sequence["Compared"], total: "Com
     """Print slices of two periods and their total."""
     most = max(total.now.recorded, total.before.recorded)
     places = 6 if most < PICO else None
-    lines = [(*_key(slices, row.key), *_compared_cells(row, places)) for row in rows] if slices else []
-    lines.append((*_total(slices), *_compared_cells(total, places)))
+    lines = [(*shown_key(slices, row.key), *_compared_cells(row, places)) for row in rows] if slices else []
+    lines.append((*shown_total(slices), *_compared_cells(total, places)))
     table((*slices, *COMPARED), lines, right=range(len(slices), len(slices) + len(COMPARED)))
 
 
@@ -80,14 +80,16 @@ def lines_of(total: "CostRow", saved: int) -> Iterator[str]:
         yield UNPRICED
 
 
-def _key(slices: Sequence[str], key: Sequence[str | None]) -> list[str]:
+def shown_key(slices: Sequence[str], key: Sequence[str | None]) -> list[str]:
+    """Return the cells that name a slice."""
     return [
         UNALLOCATED if part is None else one_line(part, 60) or ('""' if name.startswith(TAG) else "")
         for name, part in zip(slices, key, strict=True)
     ]
 
 
-def _total(slices: Sequence[str]) -> list[str]:
+def shown_total(slices: Sequence[str]) -> list[str]:
+    """Return the cells that name the row of totals."""
     return ["total", *[""] * (len(slices) - 1)] if slices else []
 
 

@@ -7,6 +7,7 @@ import msgspec
 from batchrunner.cli.render import exact, when
 from batchrunner.core.clock import SECOND
 from batchrunner.core.job import Job
+from batchrunner.core.slices import Within, day_text
 from batchrunner.formats.base import exact_seconds
 from batchrunner.runner.snapshot import Snapshot
 from batchrunner.store.base import CostRow, Counts, LaneRow, RunnerRow
@@ -59,6 +60,17 @@ def waste_facts(total: CostRow) -> dict[str, Any]:
         "estimated_usd": exact(total.wasted_estimated),
         "possibly_billed_usd": exact(total.possibly_billed),
         "possibly_billed_calls": total.doubtful,
+    }
+
+
+def period_facts(within: Within) -> dict[str, Any]:
+    """Return which attempts are counted."""
+    since, until = within.since, within.until
+    return {
+        "since": None if since is None else day_text(since),
+        "until": None if until is None else day_text(until),
+        "tz": within.zone,
+        "tags": dict(within.tags),
     }
 
 

@@ -9,21 +9,20 @@ import click
 from batchrunner.cli.checkprices import check_command
 from batchrunner.cli.importprices import import_command
 from batchrunner.cli.options import json_option, verb
+from batchrunner.cli.pricelist import day_of, per_million, show_prices
 from batchrunner.cli.render import as_json as print_json
-from batchrunner.cli.render import exact, table, talk, when
+from batchrunner.cli.render import table, talk, when
 from batchrunner.cli.setprices import set_command
-from batchrunner.cli.text import one_line, plural
+from batchrunner.cli.text import plural
 from batchrunner.cli.units import price_facts
 from batchrunner.config import Loaded
 from batchrunner.core.clock import SECOND, SystemClock
 from batchrunner.core.errors import ExitCode
 from batchrunner.core.pricing import CLASSES, LIVE
-from batchrunner.formats.pricewords import less, percent, unit_prices
+from batchrunner.formats.pricewords import percent
 
 if TYPE_CHECKING:
     from batchrunner.core.pricing import Price, RateCard
-
-MILLION = 10**6
 
 
 @click.group()
@@ -59,9 +58,8 @@ def list_command(loaded: Loaded, only: str | None, part: str | None, as_json: bo
     if as_json:
         print_json({"schema": "batchrunner.prices/1", "prices": [_facts(price, name) for price, name in listed]})
         return
-    headers = ("provider", "model", "class", "in $/M", "cached $/M", "out $/M", "other $", "valid from", "source")
-    table(headers, [_cells(price, name) for price, name in listed], right=(3, 4, 5))
-    talk(f"{plural(len(listed), 'price')}; dollars per million tokens, others by the unit", quiet=loaded.settings.quiet)
+    show_prices(listed)
+    talk(plural(len(listed), "price"), quiet=loaded.settings.quiet)
 
 
 @verb(name="show")
@@ -120,17 +118,8 @@ def _card_facts(card: "RateCard | None") -> dict[str, Any] | None:
     return {"usd": price_facts(card), "entry": card.model, "valid_from": since and since[:10], "source": card.source}
 
 
-def _cells(price: "Price", name: str) -> tuple[str, ...]:
-    none = "unpriced" if price.unpriced else "-" if price.has_prices else f"-{percent(price.discount or 0)}"
-    tokens = [none] * 3 if price.unpriced else [_per_million(each) or none for each in _picos(price)]
-    off = (price.discount,) if price.has_prices and price.discount else ()
-    other = less(unit_prices(price), off)
-    source = one_line(price.dated_source, 60)
-    return (price.provider, name, price.processing, *tokens, other, _day(price) or "always", source)
-
-
 def _facts(price: "Price", name: str) -> dict[str, Any]:
-    tokens = [None] * 3 if price.unpriced else [_per_million(each) for each in _picos(price)]
+    tokens = [None] * 3 if price.unpriced else [per_million(each) for each in _picos(price)]
     return {
         "provider": price.provider,
         "model": name,
@@ -139,7 +128,7 @@ def _facts(price: "Price", name: str) -> dict[str, Any]:
         "class": price.processing,
         "discount_percent": None if price.discount is None else percent(price.discount).rstrip("%"),
         "unpriced": price.unpriced,
-        "valid_from": _day(price),
+        "valid_from": day_of(price),
         "source": price.source,
         "retrieved": price.retrieved or None,
         "own": price.priority > 0,
@@ -148,15 +137,6 @@ def _facts(price: "Price", name: str) -> dict[str, Any]:
 
 def _picos(price: "Price") -> tuple[int | None, int | None, int | None]:
     return price.input, price.cached, price.output
-
-
-def _per_million(pico: int | None) -> str | None:
-    return None if pico is None else exact(pico * MILLION)
-
-
-def _day(price: "Price") -> str | None:
-    """Return the day from which a price holds; None: from the start of time."""
-    return (when(price.valid_from) or "")[:10] if price.valid_from else None
 
 
 for each in (list_command, show_command, set_command, import_command, check_command):

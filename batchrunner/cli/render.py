@@ -1,6 +1,7 @@
 """Tables and JSON: the only place where data meets the terminal."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,35 @@ if TYPE_CHECKING:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Print a table on stdout; columns in ``right`` are aligned to the right. Cells are made safe here."""
+    """Print a table on stdout; columns in ``right`` are aligned to the right. Cells are made safe here.
+
+    On a terminal that is too narrow for it, each row is a block of lines instead.
+    """
     cells = [[safe(cell).replace("\n", " ") for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headers, *cells, strict=True)]
+    if sys.stdout.isatty() and _too_wide(widths, right):
+        _blocks(headers, cells)
+        return
     click.echo(_row(headers, widths, right).rstrip())
     click.echo("  ".join("-" * width for width in widths))
     for row in cells:
         click.echo(_row(row, widths, right).rstrip())
+
+
+def _too_wide(widths: Sequence[int], right: Sequence[int]) -> bool:
+    """Whether more than a text at the end of the lines would be broken."""
+    whole = widths if len(widths) - 1 in right else widths[:-1]
+    return sum(whole) + 2 * (len(whole) - 1) > shutil.get_terminal_size().columns
+
+
+def _blocks(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    width = max(map(len, headers))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for header, cell in zip(headers, row, strict=True):
+            if cell:
+                click.echo(f"{header.ljust(width)}  {cell}")
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], right: Sequence[int]) -> str:

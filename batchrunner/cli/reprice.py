@@ -4,31 +4,45 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from batchrunner.cli.costtable import shown_key, shown_total
 from batchrunner.cli.days import microseconds
+from batchrunner.cli.facts import period_facts
 from batchrunner.cli.render import as_json as print_json
 from batchrunner.cli.render import exact, table, talk
-from batchrunner.cli.text import one_line, plural
+from batchrunner.cli.text import plural
 from batchrunner.config import Loaded
 from batchrunner.core.pricing import PICO, dollars
+from batchrunner.core.slices import Within
 
 if TYPE_CHECKING:
+    from batchrunner.api.ledgers import Ledgers
     from batchrunner.api.repricing import Repriced, Sums
 
 _KINDS = ("recorded", "estimated", "wasted")
 
 
-def show_repriced(loaded: Loaded, job: str | None, by: Sequence[str], day: datetime, *, as_json: bool) -> None:
+def show_repriced(
+    loaded: Loaded,
+    books: "Ledgers",
+    job: str | None,
+    by: Sequence[str],
+    period: Within,
+    day: datetime,
+    *,
+    as_json: bool,
+) -> None:
     """Show both sums of each slice, and their difference. Nothing is written."""
-    from batchrunner.api import price_book, reads
-    from batchrunner.api.repricing import reprice, total
+    from batchrunner.api.repricing import total
 
-    at = microseconds(day)
-    with reads(loaded) as read:
-        found = None if job is None else read.job(job)
-        rows = reprice(read.billed(found), price_book(loaded.settings, read.prices()), at, by)
+    rows = books.repriced(loaded.settings, microseconds(day), by, job, period)
     whole, name = total(rows), day.date().isoformat()
     if as_json:
-        facts = {"on": name, "job": None if found is None else found.name, "by": tuple(by)}
+        facts = {
+            "on": name,
+            "job": None if job is None else books.job(job).name,
+            "by": tuple(by),
+            **period_facts(period),
+        }
         slices = [{**dict(zip(by, row.key, strict=True)), **_facts(row)} for row in rows]
         print_json({"schema": "batchrunner.reprice/1", **facts, "rows": slices, "total": _facts(whole)})
         return
@@ -46,13 +60,13 @@ def show_repriced(loaded: Loaded, job: str | None, by: Sequence[str], day: datet
 
 
 def _show(by: Sequence[str], rows: Sequence["Repriced"], whole: "Repriced") -> None:
-    shown = [*((row.key, row) for row in rows if by), (("total", *[""] * (len(by) - 1)) if by else (), whole)]
+    shown = [*((shown_key(by, row.key), row) for row in rows if by), (shown_total(by), whole)]
     amounts = (*whole.booked[:3], *whole.repriced[:3])
     places = 6 if max(amounts) < PICO else None
     headers = [*by, "calls"]
     for kind in _KINDS:
         headers += [kind, "repriced", "difference"]
-    lines = [(*(one_line(part, 60) for part in key), *_cells(row, places)) for key, row in shown]
+    lines = [(*key, *_cells(row, places)) for key, row in shown]
     table(headers, lines, right=range(len(by), len(headers)))
 
 

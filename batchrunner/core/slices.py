@@ -29,7 +29,7 @@ class Within(NamedTuple):
     tags: tuple[tuple[str, str | None], ...] = ()
     """Tags that an attempt has to have; None as a value: it must not have the tag at all."""
     zone: str = "UTC"
-    """In which days begin and end. Any other than UTC is counted from the attempts, not from their totals."""
+    """In which days begin and end. Any other than UTC looks at the attempts, and not at their totals alone."""
 
     @property
     def days(self) -> int | None:

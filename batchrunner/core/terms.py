@@ -92,7 +92,13 @@ class NetTerms(Terms):
 
     def net(self, pico: int) -> int:
         """Return an amount less the discounts, rounded up to the next pico-dollar, once."""
+        share, whole = self.share
+        return -(-pico * share // whole)
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """What the discounts leave of an amount, exactly: so much of so much."""
         share, whole = 1, 1
         for discount in self.discounts:
             share, whole = share * (WHOLE - discount), whole * WHOLE
-        return -(-pico * share // whole)
+        return share, whole

@@ -1,11 +1,12 @@
 """The reader's side of the books: slices, savings and charges."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from batchrunner.core.slices import EVERYTHING, Within
-from batchrunner.store.base import ChargeRow, CostRow
-from batchrunner.store.charges import charges
-from batchrunner.store.costs import costs, savings
+from batchrunner.store.base import Billed, ChargeRow, CostRow
+from batchrunner.store.billed import billed
+from batchrunner.store.charges import charges, savings
+from batchrunner.store.costs import costs
 from batchrunner.store.sqlite import Session
 
 
@@ -28,3 +29,9 @@ class BookReads:
         """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
         with self._session.read() as connection:
             return list(charges(connection, job_id, within))
+
+    def billed(
+        self, by: Sequence[str] = (), job_id: int | None = None, within: Within = EVERYTHING
+    ) -> Iterator[Billed]:
+        """Yield every billed attempt with its slice and what it used, in short read transactions."""
+        return billed(self._session, by, job_id, within)

@@ -1,7 +1,8 @@
 """Cost slices, from the totals: a million attempts are a few rows there.
 
 The database adds up by ids, and what they are called is put in here: names, months and tags, whose values may be many
-and lie in JSON. Days of another time zone than UTC are not in the totals; they are counted from the attempts.
+and lie in JSON. The totals know days in UTC: for those of another time zone, the attempts between two midnights are
+looked up and put into the day before or after.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,16 +10,13 @@ from functools import cache
 from operator import add
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, func, select
 
 from batchrunner.core.clock import DAY
-from batchrunner.core.pricing import RateCard
 from batchrunner.core.slices import EVERYTHING, Within, checked_slices, day_text, known_zone, offsets, tag_key
 from batchrunner.core.usage import OTHERS
 from batchrunner.store.base import CostRow
-from batchrunner.store.moneytables import rates
-from batchrunner.store.rollups import recount
+from batchrunner.store.rollups import by_days
 from batchrunner.store.tables import attempts, jobs, models
 from batchrunner.store.tagging import TagOf
 
@@ -38,6 +36,7 @@ TAGGED = ("job_id", "tag_set_id")
 """Those that tags are found by."""
 
 Values = tuple[Any, ...]
+Key = tuple[str | None, ...]
 Label = Callable[[Values], str | None]
 
 
@@ -68,12 +67,11 @@ def costs(connection: Connection, by: Sequence[str], job_id: int | None, within:
     Raises ConfigurationError for a slice or a time zone that does not exist.
     """
     names = checked_slices(by)
-    columns = tuple(dict.fromkeys(column for name in names for column in _COLUMNS.get(name, TAGGED)))
-    labels = [_label(connection, name, columns) for name in names]
-    found: dict[tuple[str | None, ...], Values] = {}
+    columns, key_of = slicing(connection, names)
+    found: dict[Key, Values] = {}
     width = len(columns)
     for row in grouped(connection, columns, _SUMS, job_id, within):
-        key, sums = tuple([label(row) for label in labels]), row[width:]
+        key, sums = key_of(row), row[width:]
         found[key] = tuple(map(add, found[key], sums)) if key in found else sums
     if not names and not found:
         return [_NOTHING]
@@ -81,27 +79,34 @@ def costs(connection: Connection, by: Sequence[str], job_id: int | None, within:
     return [CostRow(key, *sums) for key, sums in ordered]
 
 
-def savings(connection: Connection, job_id: int | None, within: Within = EVERYTHING) -> int:
-    """Return what cached input tokens would have cost more as fresh ones, in pico-dollars.
+def slicing(connection: Connection, names: Sequence[str]) -> tuple[tuple[str, ...], Callable[[Values], Key]]:
+    """Return the columns of the totals that these slices are made of, and what tells the key of a row of them."""
+    columns = tuple(dict.fromkeys(column for name in names for column in _COLUMNS.get(name, TAGGED)))
+    labels = [_label(connection, name, columns) for name in names]
+    return columns, lambda row: tuple([label(row) for label in labels])
 
-    By the cards that their attempts were priced by; where there is none, or it has no price of its own for them,
-    nothing was saved. Below 0 where a card's cached tokens are dearer.
-    """
-    saved, cards = 0, rate_cards(connection)
-    for billing, rate_id, cached in grouped(connection, ("billing", "rate_id"), (_sum("tcached"),), job_id, within):
-        card = cards.get(rate_id)
-        if billing == "billed" and card is not None and card.cached is not None and card.input is not None:
-            saved += cached * (card.input - card.cached)
-    return saved
+
+def having(connection: Connection, within: Within) -> Callable[[int, int], bool]:
+    """Return what tells whether a job and a set of tags of a line have all the tags that are asked for."""
+    wanted = [(TagOf(connection, key).of, value) for key, value in within.tags]
+    return lambda job_id, set_id: all(tag(job_id, set_id) == value for tag, value in wanted)
 
 
 def grouped(
-    connection: Connection, columns: Sequence[str], sums: Sequence[str], job_id: int | None, within: Within
+    connection: Connection,
+    columns: Sequence[str],
+    sums: Sequence[str],
+    job_id: int | None,
+    within: Within,
+    source: tuple[str, str] | None = None,
 ) -> Iterator[Values]:
-    """Yield sums of the totals by these columns: a row may come in several parts where tags are asked for."""
+    """Yield sums of the totals by these columns: a row may come in several parts where tags are asked for.
+
+    ``source``: what else to read, as the beginning of a statement and the name of a table in it.
+    """
     width = len(columns)
     keys = tuple(dict.fromkeys((*columns, *(TAGGED if within.tags else ()))))
-    head, where = _source(connection, within)
+    head, where = source or _source(connection, within), _conditions(within)
     values: list[Any] = []
     if job_id is not None:
         where, values = [*where, "job_id = ?"], [job_id]
@@ -111,30 +116,23 @@ def grouped(
     if not within.tags:
         yield from map(tuple, rows)
         return
-    wanted = [(TagOf(connection, key).of, value) for key, value in within.tags]
-    job_at, set_at = keys.index("job_id"), keys.index("tag_set_id")
+    counts, job_at, set_at = having(connection, within), keys.index("job_id"), keys.index("tag_set_id")
     for row in rows:
-        if all(tag(row[job_at], row[set_at]) == value for tag, value in wanted):
+        if counts(row[job_at], row[set_at]):
             yield (*row[:width], *row[len(keys) :])
 
 
-def rate_cards(connection: Connection) -> dict[int, RateCard]:
-    """Return every rate card that attempts were priced by."""
-    rows = connection.execute(select(rates.c.id, rates.c.card))
-    return {row[0]: msgspec.json.decode(row[1], type=RateCard) for row in rows}
+def _source(connection: Connection, within: Within) -> tuple[str, str]:
+    """Return what goes before the query, and the table that it reads."""
+    return ("", "totals") if within.zone == "UTC" else (f"WITH {by_days(day_in(connection, within.zone))} ", "t")
 
 
-def _source(connection: Connection, within: Within) -> tuple[tuple[str, str], list[str]]:
-    """Return what goes before the query, the table that it reads, and the conditions of the period."""
-    head = ("", "totals")
-    bounds = (within.since, within.until)
-    if within.zone != "UTC":
-        head = (f"WITH {recount(_day_in(connection, within.zone))} ", "t")
-    days = [f"day {sign} {int(day)}" for sign, day in zip((">=", "<="), bounds, strict=True) if day is not None]
-    return head, ["n > 0", *days]
+def _conditions(within: Within) -> list[str]:
+    bounds = ((">=", within.since), ("<=", within.until))
+    return ["n > 0", *(f"day {sign} {int(day)}" for sign, day in bounds if day is not None)]
 
 
-def _day_in(connection: Connection, name: str) -> str:
+def day_in(connection: Connection, name: str) -> str:
     """Return an expression of the day on which an attempt was opened, as a time zone has it."""
     zone = known_zone(name)
     first, last = connection.execute(select(func.min(attempts.c.opened), func.max(attempts.c.opened))).one()

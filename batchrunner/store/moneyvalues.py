@@ -65,6 +65,8 @@ class ChargeRow(NamedTuple):
     rate_id: int | None
     card: RateCard | None
     """What these attempts were priced by; None: nothing, or what the provider stated itself."""
+    above: int
+    """The tier of the card: each of their prompts had more tokens; 0: none."""
     tags: tuple[tuple[str, str], ...]
     usage: Usage
     """The sums of all units; its ``cost`` is None."""
@@ -78,13 +80,10 @@ class ChargeRow(NamedTuple):
 class Billed(NamedTuple):
     """One billed attempt: what it used, and what was booked for it."""
 
+    key: tuple[str | None, ...]
+    """Its part of each slice that was asked for, as ``CostRow`` has it."""
     provider: str
     model: str
-    job: str
-    day: int
-    """On which it was opened, in UTC, counted from 1970."""
-    endpoint: str
-    account: str
     processing: str
     """``live`` or ``batch``."""
     use: str

@@ -15,7 +15,6 @@ from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
 from batchrunner.store.base import (
     ALL,
-    Billed,
     Counts,
     FailureGroup,
     LaneRow,
@@ -25,7 +24,6 @@ from batchrunner.store.base import (
     Selection,
     Workload,
 )
-from batchrunner.store.billed import billed
 from batchrunner.store.bookreader import BookReads
 from batchrunner.store.budgets import sheet
 from batchrunner.store.corpusreader import CorpusReads
@@ -229,10 +227,6 @@ class SqliteReader(CorpusReads, BookReads, ReportReads, DrawnReads):
         )
         with self._session.read() as connection:
             return [FailureGroup._make(row) for row in connection.execute(groups)]
-
-    def billed(self, job_id: int | None = None) -> Iterator[Billed]:
-        """Yield every billed attempt with what it used, in short read transactions."""
-        return billed(self._session, job_id)
 
     def budgets(self, now: int) -> Sheet:
         """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""

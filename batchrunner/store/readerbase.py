@@ -72,8 +72,10 @@ class Reader(CorpusReader, ReportReader, EstimateReader, Protocol):
     def charges(self, job_id: int | None = None, within: Within = EVERYTHING) -> list[ChargeRow]:
         """Return what was certainly billed, by day, job, model, rate card and tags, oldest day first."""
 
-    def billed(self, job_id: int | None = None) -> Iterator[Billed]:
-        """Yield every billed attempt with what it used, in short read transactions."""
+    def billed(
+        self, by: Sequence[str] = (), job_id: int | None = None, within: Within = EVERYTHING
+    ) -> Iterator[Billed]:
+        """Yield every billed attempt with its slice and what it used, in short read transactions."""
 
     def budgets(self, now: int) -> Sheet:
         """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""

@@ -49,16 +49,25 @@ _OF_ATTEMPTS = f"""SELECT %s, job_id, model_id, endpoint, ifnull(tag_set_id, 0),
 _BY_KEY = f"GROUP BY {', '.join(str(n + 1) for n in range(len(TOTALS_KEY)))}"
 _UTC = f"opened / {DAY}"
 _OF_SOME = f"{_OF_ATTEMPTS % _UTC} WHERE id IN (SELECT value FROM json_each(?)) {_BY_KEY}"  # noqa: S608
-_OF_ALL = f"{_OF_ATTEMPTS} WHERE ended IS NOT NULL {_BY_KEY}"
-RECOUNT_TOTALS = _OF_ALL % _UTC
+RECOUNT_TOTALS = f"{_OF_ATTEMPTS % _UTC} WHERE ended IS NOT NULL {_BY_KEY}"
 STORED_TOTALS = f"SELECT {_KEY}, {_SUMS} FROM totals WHERE n > 0"  # noqa: S608
 RECOUNT_COUNTS = "SELECT job_id, model_id, state, count(*) FROM requests GROUP BY 1, 2, 3"
 STORED_COUNTS = "SELECT job_id, model_id, state, n FROM counts WHERE n > 0"
 
 
-def recount(day: str) -> str:
-    """Return a table expression, called ``t``: the totals by another rule of days, an expression of ``opened``."""
-    return f"t ({_KEY}, {_SUMS}) AS MATERIALIZED ({_OF_ALL % day})"
+def by_days(day: str) -> str:
+    """Return table expressions, of which ``t`` is the totals by another rule of days, an expression of ``opened``.
+
+    The totals stay as they are, but for the attempts that have another day by that rule: those are put from one day
+    into the other. A time zone an hour off moves one attempt in 24.
+    """
+    columns = _OF_ATTEMPTS % f"{_UTC}, {day}"
+    moved = f"{columns} WHERE ended IS NOT NULL AND {day} <> {_UTC} {_BY_KEY}, {len(TOTALS_KEY) + 1}"
+    sums = ", ".join(f"sum({name})" for name in TOTALS_SUMS)
+    less = ", ".join(f"-{name}" for name in TOTALS_SUMS)
+    return f"""moved (utc, {_KEY}, {_SUMS}) AS MATERIALIZED ({moved}), t ({_KEY}, {_SUMS}) AS MATERIALIZED (
+ SELECT {_KEY}, {sums} FROM (SELECT {_KEY}, {_SUMS} FROM totals UNION ALL SELECT {_KEY}, {_SUMS} FROM moved
+ UNION ALL SELECT utc, {_KEY.removeprefix("day, ")}, {less} FROM moved) GROUP BY {_KEY})"""  # noqa: S608
 
 
 def add_counts(connection: Connection, counts: Mapping[CountKey, int]) -> None:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,14 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchrunner.api.repricing import SLICES, Sums, reprice, total
+from batchrunner.api.repricing import Sums, merged, reprice, total
 from batchrunner.cli import main
 from batchrunner.core.attempt import Use
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.pricing import PICO, Price, PriceBook, cost_of
+from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.core.terms import Tier
 from batchrunner.core.usage import Usage, UsageFrom
-from batchrunner.store.base import Billed
 from batchrunner.store.database import open_reader, open_store
 from tests.store.making import ACCOUNTS, DAY, INFO, NOW, heads, line, load, start_calls, succeed
 
@@ -91,9 +93,9 @@ def ledger(path: Path, calls: list[Any], book: PriceBook) -> None:
             store.commit([], [end], [], NOW)
 
 
-def billed(path: Path) -> list[Billed]:
+def repriced(path: Path, book: PriceBook, at: int, by: Sequence[str] = (), within: Within = EVERYTHING) -> Any:
     with closing(open_reader(path)) as reader:
-        return list(reader.billed())
+        return merged(reprice(reader.billed(by, None, within), book, at))
 
 
 def expected(calls: list[Any], costs: list[int | None]) -> Sums:
@@ -116,14 +118,13 @@ def test_both_sums_are_those_of_each_call_alone_and_every_slicing_adds_up(
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "q.db"
     ledger(path, calls, book)
-    rows = billed(path)
 
-    whole = total(reprice(rows, other, at))
+    whole = total(repriced(path, other, at))
     assert whole.calls == len(calls)
     assert whole.booked == expected(calls, [price(book, call[0], NOW + call[1] * DAY, call[2]) for call in calls])
     assert whole.repriced == expected(calls, [price(other, call[0], at, call[2]) for call in calls])
-    for by in (("model",), ("day", "job"), ("endpoint", "provider", "account")):
-        assert total(reprice(rows, other, at, by)) == whole
+    for by in (("model",), ("day", "job"), ("endpoint", "provider", "account"), ("outcome", "month", "tag:team")):
+        assert total(repriced(path, other, at, by)) == whole
 
 
 @settings(max_examples=25, deadline=None)
@@ -133,21 +134,46 @@ def test_at_the_prices_that_were_booked_there_is_no_difference(
 ) -> None:
     path = tmp_path_factory.mktemp("ledger") / "q.db"
     ledger(path, [(model, 0, *rest) for model, _, *rest in calls], book)
-    whole = total(reprice(billed(path), book, NOW))
+    whole = total(repriced(path, book, NOW))
     assert whole.booked == whole.repriced
 
 
-def test_nothing_is_one_slice_of_nothing() -> None:
-    ((key, calls, booked, repriced),) = reprice([], PriceBook(), 0)
-    assert (key, calls, booked, repriced) == ((), 0, Sums(), Sums())
-    assert reprice([], PriceBook(), 0, ["model"]) == []
-    assert total([]).repriced == Sums()
+def test_slices_tags_and_periods_are_those_of_the_books(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    book = PriceBook([Price(provider="together", names=("*",), input=10, output=20)])
+    ledger(
+        path, [(model, n, Usage(100 + n, 0, n), UsageFrom.PROVIDER, Use.USED) for n, model in enumerate("mnomno")], book
+    )
+    with open_store(path) as store:
+        store.retag(1, [("team", "new")], lines=True, now=NOW)
+    for by in (("tag:team", "outcome"), ("day",), ("month", "tag:none"), ("model", "provider")):
+        for within in (
+            Within(),
+            Within(NOW // DAY + 1, NOW // DAY + 2),
+            Within(zone="Pacific/Kiritimati", since=NOW // DAY + 2),
+        ):
+            with closing(open_reader(path)) as reader:
+                books = {row.key: (row.attempts, row.recorded) for row in reader.costs(by, None, within)}
+            found = repriced(path, book, NOW, by, within)
+            assert {row.key: (row.calls, row.booked.recorded) for row in found} == books
+    assert [row.key for row in repriced(path, book, NOW, ["tag:team"], Within(tags=(("team", "new"),)))] == [("new",)]
+    assert repriced(path, book, NOW, ["tag:team"], Within(tags=(("team", None),))) == []
+    with closing(open_reader(path)) as reader:
+        assert [len(list(reader.billed((), job))) for job in (None, 1, 2)] == [6, 6, 0]
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE attempts SET billing = 'unknown', cost = NULL WHERE id = 1")
+    assert total(repriced(path, book, NOW)).calls == 5, "what may have been billed is not in it"
 
 
-def test_a_slice_that_does_not_exist_is_refused_with_those_that_do() -> None:
+def test_nothing_comes_to_nothing() -> None:
+    assert reprice([], PriceBook(), 0) == []
+    assert total([]) == ((), 0, Sums(), Sums())
+
+
+def test_a_slice_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    ledger(tmp_path / "q.db", [], PriceBook())
     with pytest.raises(ConfigurationError, match="moon"):
-        reprice([], PriceBook(), 0, ["moon"])
-    assert set(SLICES) == {"model", "job", "day", "endpoint", "provider", "account"}
+        repriced(tmp_path / "q.db", PriceBook(), 0, ["moon"])
 
 
 # -------------------------------------------------------------------------------------------------- on the command line
@@ -182,6 +208,32 @@ def test_history_is_shown_beside_other_prices_and_stays_as_it_is(
     assert "nothing was changed" in table.stderr
     assert (hashlib.sha256(path.read_bytes()).digest(), contents(path)) == before
     assert run()["total"]["usd"]["recorded"] == "0.3", "the books say what they said"
+
+
+def test_a_repriced_ledger_is_cut_to_a_period_and_never_written_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    book = PriceBook([Price(provider="together", names=("m",), input=300_000, output=1)])
+    calls = [("m", day, Usage(1_000_000, 0, 0), UsageFrom.PROVIDER, Use.USED) for day in (0, 1)]
+    for name in ("batchrunner.db", "other.db"):
+        ledger(tmp_path / name, calls, book)
+    first = str(date(1970, 1, 1) + timedelta(days=NOW // DAY))
+    facts = run("--reprice", first, "--until", first)
+    assert (facts["total"]["calls"], facts["until"]) == (1, first)
+    both = run("--reprice", first, "--by", "db,day", "--db", "batchrunner.db", "--db", "other.db")
+    assert [(row["db"], row["calls"]) for row in both["rows"]] == [
+        (n, 1) for n in ("batchrunner.db", "other.db") for _ in "ab"
+    ]
+    assert CliRunner().invoke(main, ["prices", "set", "m", "--input", "0.10", "--output", "1"]).exit_code == 0
+    own = run("--reprice", first, "--by", "db", "--db", "batchrunner.db", "--db", "other.db")["rows"]
+    assert [(row["repriced"]["usd"]["recorded"], row["repriced"]["unpriced_calls"]) for row in own] == [
+        ("0.2", 0),
+        ("0", 2),
+    ]
+    for words in (("--csv",), ("--format", "focus"), ("--compare", "previous")):
+        refused = CliRunner().invoke(main, ["costs", "--reprice", first, *words])
+        assert (refused.exit_code, refused.stdout) == (2, "")
 
 
 def run(*words: str) -> Any:

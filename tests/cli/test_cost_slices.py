@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import sqlite3
+import sys
+from collections.abc import Sequence
 from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from batchrunner.cli import render
 from tests.cli.conftest import CHAT, EMBED, HOSTILE, NO_PRICE, run_cli
 
 FORMULA = '=HYPERLINK("http://evil.example","x")'
@@ -252,3 +255,21 @@ def test_focus_holds_what_was_billed_by_day_job_model_and_meter(worked: Path) ->
 def test_focus_has_tags_of_whoever_they_are(tagged: Path) -> None:
     rows = table(ran("--format", "focus"))
     assert {json.loads(row["Tags"])["team"] for row in rows} == {"core", FORMULA}
+
+
+def test_a_terminal_that_is_too_narrow_gets_a_block_for_each_row(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("one", "1", "$0.10"), ("total", "", "$0.20")]
+
+    def shown(columns: int, right: Sequence[int]) -> list[str]:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        render.table(("name", "calls", "recorded"), rows, right=right)
+        return capsys.readouterr().out.splitlines()
+
+    assert shown(22, (1, 2))[0] == "name   calls  recorded"
+    blocks = ["name      one", "calls     1", "recorded  $0.10", "", "name      total", "recorded  $0.20"]
+    assert shown(21, (1, 2)) == blocks
+    assert shown(12, (1,))[0] == "name   calls  recorded", "a text at the end of a line may be broken"
+    assert shown(11, (1,)) == blocks

@@ -142,6 +142,18 @@ def test_prices_of_your_own_are_marked(here: Path) -> None:
 # ----------------------------------------------------------------------------------------------- prices of every unit
 
 
+def test_the_quick_starts_models_fit_a_terminal_of_80_columns_and_keep_their_source(here: Path) -> None:
+    lines = run_cli("prices", "list", "--provider", "together").stdout.splitlines()
+    assert [line for line in lines if "Llama 3.3 70B Turbo" in line] == [
+        " 0.88       -  0.88  always      [1]   Llama 3.3 70B Turbo",
+        " 1.04       -  1.04  2026-09-01  [2]   Llama 3.3 70B Turbo",
+    ]
+    assert "[1] Together AI quick start, undated" in lines
+    assert "[2] LiteLLM's price file and Together AI's documentation, 2026-11" in lines
+    assert "less 50%  always      [4]   meta-llama/Llama-3.3-70B-Instruct-Turbo" in lines
+    assert max(len(line) for line in lines if "always      [1]" in line) <= 86
+
+
 def test_prices_of_other_units_are_listed_with_what_they_are_the_price_of(here: Path) -> None:
     (price,) = json.loads(run_cli("prices", "list", "--model", "flux.1-schnell", "--json").stdout)["prices"]
     shown = run_cli("prices", "list", "--model", "flux.1-schnell").stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import run_cli
+from tests.cli.conftest import CHAT, chat, provider, run_cli, write
 
 MANDATORY = {
     "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd",
@@ -29,7 +29,9 @@ ALLOWED = {
     "BillingCurrency": {"USD"},
     "x_CostBasis": {"recorded", "estimated"},
 }
-NULLABLE = {"ChargeClass", "ListUnitPrice", "ContractedUnitPrice", "x_PriceSource", "x_PriceFrom"}
+NULLABLE = {
+    *("ChargeClass", "ListUnitPrice", "ContractedUnitPrice", "x_PriceSource", "x_PriceFrom", "x_PromptAbove"),
+}
 NUMERIC = {
     "BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingQuantity", "ConsumedQuantity",
     "ListUnitPrice", "ContractedUnitPrice",
@@ -80,11 +82,39 @@ def test_a_charge_lies_in_its_day_and_the_day_in_its_month(rows: list[dict[str, 
 
 def test_costs_are_price_times_quantity(rows: list[dict[str, str]]) -> None:
     for row in rows:
-        assert row["BilledCost"] == row["EffectiveCost"] == row["ContractedCost"] == row["ListCost"]
+        assert row["BilledCost"] == row["EffectiveCost"] == row["ContractedCost"]
         assert (row["PricingCategory"] == "Standard") == bool(row["ListUnitPrice"])
-        if row["ListUnitPrice"]:
-            assert Decimal(row["ListUnitPrice"]) * Decimal(row["PricingQuantity"]) == Decimal(row["ListCost"])
-            assert row["ListUnitPrice"] == row["ContractedUnitPrice"]
+        for price, cost in (("ListUnitPrice", "ListCost"), ("ContractedUnitPrice", "ContractedCost")):
+            if row[price]:
+                assert Decimal(row[price]) * Decimal(row["PricingQuantity"]) == Decimal(row[cost])
+
+
+def test_list_price_and_contract_stand_beside_each_other_and_long_prompts_are_apart(here: Path) -> None:
+    """By hand: 1 and 2 dollars for a million tokens, 1.50 for the input of a longer prompt; 12.5 percent off all."""
+    words = ("--input", "1", "--output", "2", "--discount", "12.5", "--above", "100:input=1.50", "--source", "contract")
+    assert run_cli("prices", "set", CHAT, *words).exit_code == 0
+    rows = [chat("short", "one"), chat("short too", "two"), chat("long", "word " * 2_000)]
+    with provider() as env:
+        ended = run_cli("run", str(write(here / "jobs.jsonl", rows)), "--yes", "--progress", "none", env=env)
+    assert ended.exit_code == 0, ended.stderr
+
+    made = list(csv.DictReader(io.StringIO(run_cli("costs", "--format", "focus").stdout)))
+    assert [
+        (row["SkuMeter"], row["x_PromptAbove"], row["ListUnitPrice"], row["ContractedUnitPrice"]) for row in made
+    ] == [
+        ("Input Tokens", "", "0.000001", "0.000000875"),
+        ("Output Tokens", "", "0.000002", "0.00000175"),
+        ("Input Tokens", "100", "0.0000015", "0.0000013125"),
+        ("Output Tokens", "100", "0.000002", "0.00000175"),
+    ]
+    for row in made:
+        listed, paid = Decimal(row["ListCost"]), Decimal(row["BilledCost"])
+        assert paid == listed * Decimal("0.875")
+        assert listed == Decimal(row["ListUnitPrice"]) * Decimal(row["ConsumedQuantity"])
+        assert paid == Decimal(row["ContractedUnitPrice"]) * Decimal(row["PricingQuantity"])
+    assert len({row["SkuPriceId"] for row in made}) == 4
+    total = json.loads(run_cli("costs", "--json").stdout)["total"]["usd"]["recorded"]
+    assert sum(Decimal(row["BilledCost"]) for row in made) == Decimal(total)
 
 
 def test_one_sku_price_names_one_price(rows: list[dict[str, str]]) -> None:

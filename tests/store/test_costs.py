@@ -1,5 +1,6 @@
 """Slices of costs, over ledgers of every kind: each is the sum of its own attempts, and all of them make the total."""
 
+import sqlite3
 import tempfile
 from collections import defaultdict
 from contextlib import closing
@@ -19,9 +20,11 @@ from batchrunner.core.meters import meters
 from batchrunner.core.pricing import RateCard
 from batchrunner.core.retry import GiveUp, Succeed
 from batchrunner.core.slices import Within
+from batchrunner.core.terms import Tier
 from batchrunner.core.usage import Usage, UsageFrom
 from batchrunner.store.check import check
 from batchrunner.store.database import open_reader, open_store
+from batchrunner.store.rollups import RECOUNT_TOTALS
 from tests.store.making import ACCOUNTS, CHAT, DAY, INFO, NOW, USAGE, close, heads, line, load, opening, refusal, reply
 
 SECOND = 1_000_000
@@ -240,6 +243,21 @@ def test_a_wide_ledger_is_sliced_in_every_way_as_a_person_would(wide, changes, z
             assert found == expected(EVERY, changes, ("job",), within), within
 
 
+def test_a_time_zone_tells_lost_attempts_from_failed_ones(tmp_path):
+    path = tmp_path / "q.db"
+    late = 23 * 3_600 + 1  # the next day in Berlin
+    ledger(path, [Bought(0, 0, 0, 0, late, "doubtful", 5), Bought(0, 0, 0, 0, late, "doubtful", 7)])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE attempts SET outcome = 'lost' WHERE id = 2")
+        connection.execute("DELETE FROM totals")
+        connection.execute(f"INSERT INTO totals {RECOUNT_TOTALS}")
+    with closing(open_reader(path)) as reader:
+        rows = reader.costs(["outcome", "day"], None, Within(zone="Europe/Berlin"))
+    assert [(row.key, row.possibly_billed) for row in rows] == [
+        (("failure", "2026-10-21"), 5), (("lost", "2026-10-21"), 7),
+    ]  # fmt: skip
+
+
 def test_slices_come_in_order_and_what_is_nobodys_comes_last(tmp_path):
     path = tmp_path / "q.db"
     everything = [Bought(0, 0, tags, 0, 0, "told", 1) for tags in (0, 1, 3)]
@@ -319,3 +337,43 @@ def test_cached_tokens_save_what_fresh_ones_would_have_cost_more(tmp_path):
         ("Output Tokens", 10, 11_000_000),
     ]
     assert charges[0].card == CARD
+
+
+TIERED = RateCard(
+    provider="openai", model="m0", valid_from=0, input=1_000, output=3_000, cached=400, discounts=(250_000,),
+    tiers=(Tier(above_tokens=100, input=2_000), Tier(above_tokens=1_000, input=4_000, cached=800)),
+)  # fmt: skip
+
+
+def test_charges_of_long_prompts_are_apart_and_laid_out_by_their_own_prices(tmp_path):
+    path = tmp_path / "q.db"
+    usages = [Usage(n, 50, 10, 0) for n in (100, 101, 1_000, 1_001)]
+    with open_store(path) as store:
+        store.start(INFO, NOW, ACCOUNTS)
+        rate = store.rate(TIERED)
+        job = load(store, 5, provider="openai", tags=(("team", "ads"),))
+        openings = [opening(head, rate_id=rate, opened=NOW) for head in heads(store, job)]
+        calls = list(zip(store.commit(openings, [], [], NOW), openings, strict=True))
+        told = [{"usage": each, "usage_from": UsageFrom.PROVIDER, "cost": TIERED.cost(each)} for each in usages]
+        ends = [
+            close(call, reply(usage=one["usage"]), Succeed(), **one) for call, one in zip(calls[:4], told, strict=True)
+        ]
+        doubtful = close(calls[4], refusal(billing=Billing.UNKNOWN), GiveUp(FailureKind.SERVER_ERROR), cost=None)
+        store.commit([], [*ends, doubtful], [], NOW)
+    with closing(open_reader(path)) as reader:
+        charges, (total,) = reader.charges(), reader.costs(())
+        saved = reader.savings()
+        assert reader.charges(None, Within(tags=(("team", "ads"),))) == charges
+        assert reader.charges(None, Within(tags=(("team", None),), zone="Europe/Berlin")) == []
+        assert reader.savings(None, Within(until=NOW // DAY - 1)) == 0
+    # By hand: three quarters of (fresh x price + 50 cached x price + 10 made x price).
+    paid = [0.75 * (50 * 1_000 + 50 * 400 + 30_000), 0.75 * (1_001 * 2_000 + 100 * 400 + 60_000)]
+    paid.append(0.75 * (951 * 4_000 + 50 * 800 + 30_000))
+    assert [(charge.above, charge.attempts, charge.cost) for charge in charges] == [
+        (0, 1, paid[0]), (100, 2, paid[1]), (1_000, 1, paid[2]),
+    ]  # fmt: skip
+    assert sum(charge.cost for charge in charges) == total.recorded
+    for charge in charges:
+        laid_out = meters(charge.card, charge.usage, charge.cost, charge.attempts, charge.above)
+        assert {meter.name for meter in laid_out} == {"Input Tokens", "Cached Input Tokens", "Output Tokens"}
+    assert saved == 0.75 * (50 * 600 + 100 * 1_600 + 50 * 3_200)
