@@ -1,7 +1,8 @@
 """The Python face: what the command line calls, and what programs may call instead of it."""
 
-from batchrunner.api.estimate import Estimate, LaneEstimate, Range
+from batchrunner.api.estimate import Estimate
 from batchrunner.api.estimating import Drawing, Outlook, outlook
+from batchrunner.api.lanecost import LaneEstimate, Range
 from batchrunner.api.prepare import PreparedFile, Recipe, prepare
 from batchrunner.api.reads import Reads, reads
 from batchrunner.api.sampled import Sampled

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from batchrunner.api.estimate import Estimate, Range, estimate
+from batchrunner.api.estimate import Estimate, estimate
+from batchrunner.api.lanecost import Known, Range
 from batchrunner.api.sampled import Sampled, sampled
 from batchrunner.api.timing import Time, calls_of, pace_of, shared, time_at_limits
 from batchrunner.config import Loaded, Settings, limits_for
@@ -20,7 +21,7 @@ from batchrunner.runner.selection import sample
 from batchrunner.store.base import ALL, DrawnRow, Pace, Reader, Selection, Workload
 from batchrunner.store.disk import Disk
 from batchrunner.store.readerbase import EstimateReader
-from batchrunner.wiring import attachments, figures, price_book, reading, tokenizer
+from batchrunner.wiring import attachments, figures, most_out, price_book, reading, tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,9 +173,12 @@ def _job(reader: Reader | None, what: str) -> Job | None:
 
 
 def _estimated(workloads: Sequence[Workload], settings: Settings, reader: EstimateReader) -> Estimate:
-    learned = {work.lane.id: _learned(reader, work.lane) for work in workloads}
-    counted = settings.tokenizer is not None
-    return estimate(workloads, price_book(settings, reader.prices()), SystemClock().now(), learned, counted=counted)
+    known = Known(
+        learned={work.lane.id: _learned(reader, work.lane) for work in workloads},
+        most_out={work.lane.id: most_out(settings, work.lane) for work in workloads},
+        counted=settings.tokenizer is not None,
+    )
+    return estimate(workloads, price_book(settings, reader.prices()), SystemClock().now(), known)
 
 
 def _learned(reader: EstimateReader, lane: Lane) -> Mapping[str, float]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from batchrunner.api.estimate import ASSUMED_OUTPUT, LIKELY_OUTPUT, Estimate, LaneEstimate, Range
+from batchrunner.api.estimate import Estimate
+from batchrunner.api.lanecost import ASSUMED_OUTPUT, LIKELY_OUTPUT, LaneEstimate, Range
 from batchrunner.core.pricing import PriceBook
 from batchrunner.core.projection import Drawn, project
 from batchrunner.core.request import RequestState

@@ -17,6 +17,7 @@ from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
+    LENGTHS,
     Billed,
     BucketLevel,
     ChargeRow,
@@ -27,6 +28,7 @@ from batchrunner.store.values import (
     FailureGroup,
     LaneRow,
     LaneWork,
+    LongPrompts,
     Pace,
     Pause,
     Rescue,
@@ -40,10 +42,10 @@ from batchrunner.store.values import (
 )  # fmt: skip
 
 __all__ = [
-    "ALL", "BY_HAND", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",
+    "ALL", "BY_HAND", "LENGTHS", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",
     "Counts", "Disk", "DrawnRow", "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading",
-    "Missing", "Pace", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen",
-    "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
+    "LongPrompts", "Missing", "Pace", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow",
+    "Seen", "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What passes through the store's seam: values, each a plain tuple. Import them from ``store.base``."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from operator import add
+from typing import Final, NamedTuple
 
 from batchrunner.core.continuation import Artifact
 from batchrunner.core.pricing import RateCard
@@ -270,6 +271,25 @@ class Billed(NamedTuple):
     """None: not known."""
 
 
+LENGTHS: Final = tuple(round(4_096 * 2 ** (n / 2)) for n in range(21))
+"""Where classes of long prompts begin, in estimated input tokens: from 4,096 on in half octaves, to four million."""
+
+
+class LongPrompts(NamedTuple):
+    """Queued requests of a lane whose prompts are about as long: of one class of ``LENGTHS``."""
+
+    requests: int
+    est_in: int
+    max_out: int
+    unbounded: int
+    longest: int
+    """Estimated input tokens of the longest among them."""
+
+    def plus(self, other: "LongPrompts") -> "LongPrompts":
+        """Return both together."""
+        return LongPrompts._make((*map(add, self[:-1], other[:-1]), max(self.longest, other.longest)))
+
+
 class Workload(NamedTuple):
     """The queued requests of one lane, as an estimate needs them."""
 
@@ -285,6 +305,12 @@ class Workload(NamedTuple):
     """Requests whose bodies tell of other units than tokens."""
     units: tuple[Usage, ...] = ()
     """Sums of these units; pictures of different numbers of steps are apart, since steps are priced by the picture."""
+    going_on: int = 0
+    """Requests whose attempts are open and go on: what they take was bought before, and is in no sum but this one and
+    ``requests``.
+    """
+    long: tuple[LongPrompts, ...] = ()
+    """Of these sums, what long prompts make up, by class: they may have other prices."""
 
 
 class DrawnRow(NamedTuple):
