@@ -7,6 +7,7 @@ from batchrunner.api.prepare import PreparedFile, Recipe, prepare
 from batchrunner.api.reads import Reads, reads
 from batchrunner.api.sampled import Sampled
 from batchrunner.api.session import Outside, Planned, Session, session
+from batchrunner.api.shortfall import Shortfall
 from batchrunner.api.timing import Time
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
@@ -49,6 +50,7 @@ __all__ = [
     "RunReport",
     "Sampled",
     "Session",
+    "Shortfall",
     "Snapshot",
     "Tail",
     "Time",

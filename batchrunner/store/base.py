@@ -13,23 +13,20 @@ from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import Price, RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.corpusbase import Corpora, Corpus, CorpusReader, Embedded, Missing, Seen
+from batchrunner.store.estimatevalues import LENGTHS, DrawnRow, LongPrompts, Pace, Workload
 from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
     BY_HAND,
-    LENGTHS,
     Billed,
     BucketLevel,
     ChargeRow,
     CostRow,
     Counts,
-    DrawnRow,
     DuplicateIds,
     FailureGroup,
     LaneRow,
     LaneWork,
-    LongPrompts,
-    Pace,
     Pause,
     Rescue,
     ResultRow,
@@ -38,7 +35,6 @@ from batchrunner.store.values import (
     Selection,
     TakenIn,
     Target,
-    Workload,
 )  # fmt: skip
 
 __all__ = [

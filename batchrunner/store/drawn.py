@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from batchrunner.core.request import Lane, RequestState
 from batchrunner.core.usage import units_value
 from batchrunner.store.driver import driver
+from batchrunner.store.estimatevalues import DrawnRow, Pace
 from batchrunner.store.rows import id_list
 from batchrunner.store.sqlite import Session
-from batchrunner.store.values import DrawnRow, Pace
 
 LATEST = 2_000
 """The last attempts by which it is told how long a call takes."""

@@ -8,7 +8,7 @@ from typing import Any
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.pricing import PICO
 from batchrunner.formats.pricefile import load_prices
-from tests.cli.conftest import CHAT, HOSTILE, NO_PRICE, ROWS, chat, provider, run_cli, write
+from tests.cli.conftest import CHAT, EMBED, HOSTILE, NO_PRICE, ROWS, chat, provider, run_cli, write
 
 
 def price(tokens_in: int, tokens_out: int) -> Decimal:
@@ -94,7 +94,7 @@ def test_a_sample_is_run_and_kept_and_its_job_goes_on_without_it(here: Path) -> 
     assert (sample["usd"]["recorded"], ran["calls"]) == (ran["usd"]["recorded"], 20)
     assert total["calls"] == 60, "none was asked for twice"
     low, likely, high = (Decimal(facts["usd"][end]) for end in ("low", "likely", "high"))
-    assert Decimal(sample["usd"]["recorded"]) < low < likely < high
+    assert Decimal(sample["usd"]["recorded"]) < low < likely < high < Decimal(sample["usd_with_unseen_rows"])
     assert low <= Decimal(total["usd"]["recorded"]) <= high
     assert facts["seconds"]["low"] > 0
     assert (nothing.exit_code, nothing.stdout) == (0, "")
@@ -127,6 +127,81 @@ def test_the_table_says_how_its_figures_are_known_and_no_name_steers_the_termina
     assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [
         "requests", "tokens", "tokens", "cost", "time",
     ]  # fmt: skip
-    for words in ("guessed by their bytes", "likely a guess", "no price for", "time: unknown", "--sample 50"):
+    for words in ("guessed by their bytes", "likely a guess", "no price for", "time: unknown"):
         assert words in result.stderr
+    assert "--sample" not in result.stderr, "it would run both rows"
+    jobs(here)
+    assert "batchrunner estimate some.jsonl --sample 50" in run_cli("estimate", "some.jsonl").stderr
     assert not set("\x1b\x9b\u202e") & set(result.stdout + result.stderr)
+
+
+def unbounded(custom_id: str, text: str) -> dict[str, Any]:
+    row = chat(custom_id, text)
+    del row["body"]["max_tokens"]
+    return row
+
+
+def test_each_request_without_a_bound_counts_in_a_file_and_in_the_queue(here: Path) -> None:
+    write(here / "free.jsonl", [unbounded(f"r-{i}", "word") for i in range(7)])
+    assert run_cli("load", "free.jsonl").exit_code == 0
+    assert estimate("free")["tokens"]["output"] == {"low": 0, "likely": 7 * 512, "high": None}
+    assumed = estimate("free", "--assume-output", "4k")
+    assert assumed["tokens"]["output"]["high"] == 7 * 4_000
+    assert assumed["usd"]["high"] is not None
+
+
+def test_a_file_is_its_job_only_with_the_options_that_it_was_loaded_with(here: Path) -> None:
+    jobs(here)
+    assert run_cli("load", "some.jsonl").exit_code == 0
+    assert estimate("some.jsonl")["job"]["id"] == 1
+    other = estimate("some.jsonl", "--set", "max_tokens=4")
+    assert (other["job"], other["tokens"]["output"]["high"]) == (None, 60 * 4)
+
+
+def test_data_is_estimated_with_its_template_and_without_one_it_is_said_what_to_do(here: Path) -> None:
+    (here / "d.csv").write_text("a\none\ntwo\n")
+    (here / "p.jinja").write_text("Say {{ a }}.")
+    refused = run_cli("estimate", "d.csv")
+    assert refused.exit_code == 5
+    assert "batchrunner estimate d.csv --template prompt.jinja" in refused.stderr
+    more = ("--template", "p.jinja", "--model", CHAT, "--set", "max_tokens=9")
+    facts = estimate("d.csv", *more)
+    assert (facts["requests"], facts["tokens"]["output"]["high"], facts["job"]) == (2, 18, None)
+    assert not (here / "batchrunner.db").exists()
+    bad = run_cli("estimate", "d.csv", "--template", "p.jinja")
+    assert (bad.exit_code, "d.csv:2" in bad.stderr) == (5, True)
+
+
+def test_a_corpus_tells_the_room_that_its_vectors_will_take(here: Path) -> None:
+    (here / "t.txt").write_text("one\ntwo\nthree\n")
+    assert run_cli("embed", "t.txt", "-o", "v.parquet", "--model", EMBED, env={"TOGETHER_API_KEY": "k"}).exit_code == 2
+    assert estimate("v")["vector_bytes"] == {"database": 3 * 768 * 4, "export": 3 * 768 * 4}
+    assert "vectors: at most 1 MiB more in the database" in run_cli("estimate", "v").stderr
+
+
+def test_a_budget_that_will_not_suffice_is_named_before_anything_is_bought(here: Path) -> None:
+    jobs(here)
+    likely, high = (Decimal(estimate("some.jsonl")["usd"][end]) for end in ("likely", "high"))
+    for cap, suffices in ((likely / 2, "probably not"), ((likely + high) / 2, "perhaps")):
+        (told,) = estimate("some.jsonl", "--max-cost", f"{cap:.6f}")["budgets"]
+        assert (told["name"], told["suffices"]) == ("--max-cost", suffices)
+    assert estimate("some.jsonl", "--max-cost", f"{high:.6f}1")["budgets"] == []
+    with provider() as env:
+        result = run_cli("run", "some.jsonl", "--max-cost", f"{likely / 2:.6f}", "--progress", "none", env=env)
+    assert result.exit_code == 4
+    assert "which will probably not suffice" in result.stderr
+    assert run_cli("budget", "set", f"{likely:.6f}", "--job", "some").exit_code == 0
+    (told,) = estimate("some")["budgets"]
+    spent = Decimal(json.loads(run_cli("costs", "--json").stdout)["total"]["usd"]["recorded"])
+    assert (told["name"], Decimal(told["usd"]["left"])) == ("job 1", Decimal(f"{likely:.6f}") - spent)
+
+
+def test_a_sample_keeps_to_what_it_may_cost_and_asks_nothing_then(here: Path) -> None:
+    jobs(here)
+    with provider(mean_output_tokens=8) as env:
+        facts = estimate(
+            "some.jsonl", "--sample", "20", "--max-cost", "0.0004", "--progress", "none", env=env, exit_code=4
+        )
+    sample = facts["sample"]
+    assert (0 < sample["succeeded"] < 20, sample["unfinished"]) == (True, 20 - sample["succeeded"])
+    assert Decimal(sample["usd"]["recorded"]) <= Decimal("0.0004")
