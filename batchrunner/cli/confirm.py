@@ -61,7 +61,9 @@ def describe(estimate: Estimate) -> str:
         cost = f"{cost}, plus what {one_line(', '.join(estimate.untold), 80)} will cost, which no request tells"
     if estimate.unpriced:
         names = one_line(", ".join(estimate.unpriced), 80)
-        cost = f"{cost}, plus what is unknown: no price for {names}"
+        nothing = estimate.lanes and all(lane.cost is None for lane in estimate.lanes)
+        unknown = f"no price for {names}"
+        cost = f"cost unknown: {unknown}" if nothing else f"{cost}, plus what is unknown: {unknown}"
     requests = plural(estimate.requests, "request")
     if estimate.going_on:
         requests += f" ({estimate.going_on:,} of them bought before)"

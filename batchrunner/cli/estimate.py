@@ -253,7 +253,7 @@ def _sample_notes(drawn: "Sampled") -> list[str]:
             f"with as many of those as can be expected, each as dear as its bound allows: {dollars(drawn.unseen)}"
         )
     if drawn.unfinished:
-        lines.append("rows without an outcome may be the long ones: then the rest takes more than is projected")
+        lines.append("rows without an outcome may be unlike the others: the rest may take more than is projected")
     if drawn.cost is None:
         lines.append("no row tells its cost, so the cost is what was estimated before")
     return lines

@@ -5,10 +5,20 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from batchrunner.api import Estimate, LaneEstimate, Outlook, Range
+from batchrunner.api.lanecost import NOTHING
+from batchrunner.cli.confirm import describe
+from batchrunner.cli.estimate import notes
 from batchrunner.core.clock import SystemClock
+from batchrunner.core.expected import Expected
 from batchrunner.core.pricing import PICO
+from batchrunner.core.request import Lane
 from batchrunner.formats.pricefile import load_prices
 from tests.cli.conftest import CHAT, EMBED, HOSTILE, NO_PRICE, ROWS, chat, provider, run_cli, write
+
+NOT_EXPECTED = Expected(0, *[0.0] * 5)
 
 
 def price(tokens_in: int, tokens_out: int) -> Decimal:
@@ -205,3 +215,42 @@ def test_a_sample_keeps_to_what_it_may_cost_and_asks_nothing_then(here: Path) ->
     sample = facts["sample"]
     assert (0 < sample["succeeded"] < 20, sample["unfinished"]) == (True, 20 - sample["succeeded"])
     assert Decimal(sample["usd"]["recorded"]) <= Decimal("0.0004")
+
+
+def test_who_is_asked_is_told_what_for_even_where_all_is_quiet(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("batchrunner.cli.confirm.interactive", lambda _: True)
+    write(here / "free.jsonl", [unbounded("r", "word")])
+    asked = run_cli("run", "free.jsonl", "-q", env={"TOGETHER_API_KEY": "k"}, stdin="n\n")
+    assert asked.exit_code == 2
+    assert "no upper bound\nSpend it?" in asked.stderr
+    write(here / "dark.jsonl", [chat("r", "word", NO_PRICE)])
+    asked = run_cli("run", "dark.jsonl", env={"TOGETHER_API_KEY": "k"}, stdin="n\n")
+    assert f"cost unknown: no price for {NO_PRICE}\nSpend it?" in asked.stderr
+    jobs(here)
+    assert run_cli("budget", "set", "0.0001").exit_code == 0
+    with provider() as env:
+        small = run_cli("run", "some.jsonl", "--progress", "none", env=env)
+    assert "Spend it?" not in small.stderr, "below a dollar nobody is asked"
+    assert "budget all: $0.0001 left, which will probably not suffice" in small.stderr
+    assert small.exit_code == 4
+
+
+def test_what_surely_costs_nothing_is_not_to_be_confirmed(here: Path) -> None:
+    (here / "free.toml").write_text('[[price]]\nprovider = "together"\nnames = ["m"]\ninput = "0"\noutput = "0"\n')
+    assert run_cli("prices", "import", "free.toml", "--in-db").exit_code == 0
+    write(here / "free.jsonl", [chat("r", "word", "m")])
+    with provider() as env:
+        assert run_cli("run", "free.jsonl", "--progress", "none", env=env).exit_code == 0
+
+
+def test_what_goes_on_is_told_apart_and_a_sound_of_unknown_length_is_in_no_sum(here: Path) -> None:
+    lane = LaneEstimate(Lane(1, "p", "m"), 3, "guessed", NOTHING, NOTHING, Range(0, 0, None), NOT_EXPECTED, untold=True)
+    found = Estimate(
+        requests=3, input_tokens=0, output_tokens=0, likely=0, high=None, unpriced=(), lanes=(lane,), going_on=2
+    )
+    said = describe(found)
+    assert said.startswith("3 requests (2 of them bought before)")
+    assert said.endswith("plus what m will cost, which no request tells")
+    told = " ".join(notes(Outlook(name="j", job=None, estimate=found, time=None)))
+    assert "in no sum: m, where requests do not tell how much" in told
+    assert "bought before, and at no further cost: 2 requests" in told
