@@ -140,7 +140,7 @@ def unseen_share(drawn: int) -> float:
     So no more of them than that are to be expected where none was drawn (Hanley and Lippman-Hand, If nothing goes
     wrong, is everything all right?, Journal of the American Medical Association 1983).
     """
-    return 1 - (1 - CONFIDENCE) ** (1 / drawn)
+    return 1 - math.pow(1 - CONFIDENCE, 1 / drawn)
 
 
 def unseen(likely: int, drawn: int, most: int) -> int:
