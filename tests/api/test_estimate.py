@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from batchrunner.api.estimate import estimate
 from batchrunner.api.lanecost import Known
+from batchrunner.api.shortfall import Shortfall, shortfalls
 from batchrunner.cli.confirm import describe
+from batchrunner.core.budget import Sheet
 from batchrunner.core.estimate import Calibration
 from batchrunner.core.pricing import Price, PriceBook
 from batchrunner.core.request import Lane
@@ -203,3 +205,24 @@ def test_what_was_bought_before_and_goes_on_costs_nothing_more():
     found = estimated(work(requests=10, units=[one], counted=4, going_on=6), hour=90_000_000_000)
     assert (found.requests, found.going_on, found.cost) == (10, 6, (90_000_000_000,) * 3)
     assert found.untold == ()
+
+
+def test_a_prompt_for_a_picture_has_a_price_and_no_answer_without_a_bound():
+    found = estimated(work(unbounded=10, est_in=100, units=[PICTURES]), megapixel=2_700_000_000, input=5, output=40)
+    assert (found.likely, found.high) == (27_000_000_000 + 500, 27_000_000_000 + 2_000)
+
+
+def test_a_budget_suffices_that_holds_the_high_end_and_probably_does_not_below_the_likely_one():
+    found = estimated(work(requests=1, est_in=100), input=1)
+    assert (found.likely, found.high) == (100, 400)
+    said = {cap: shortfalls(found, Sheet(), (), cap) for cap in (400, 399, 100, 99)}
+    assert said == {
+        400: (),
+        399: (Shortfall("--max-cost", 399, 399, likely=False),),
+        100: (Shortfall("--max-cost", 100, 100, likely=False),),
+        99: (Shortfall("--max-cost", 99, 99, likely=True),),
+    }
+    endless = estimated(work(requests=2, unbounded=1, going_on=1), input=1, output=1)
+    assert [each.likely for each in shortfalls(endless, Sheet(), (), 10**12)] == [False]
+    bought = estimated(work(requests=2, unbounded=1, going_on=2), input=1, output=1)
+    assert shortfalls(bought, Sheet(), (), 1) == ()

@@ -111,6 +111,14 @@ def test_a_sample_is_run_and_kept_and_its_job_goes_on_without_it(here: Path) -> 
     assert "nothing is queued" in nothing.stderr
 
 
+def test_two_rows_tell_no_interval_and_nothing_of_rows_that_were_not_drawn(here: Path) -> None:
+    jobs(here)
+    with provider(mean_output_tokens=8) as env:
+        facts = estimate("some.jsonl", "--sample", "2", "--yes", "--progress", "none", env=env)
+    assert facts["usd"]["high"] == facts["sample"]["estimated_before"]["high"]
+    assert facts["sample"]["usd_with_unseen_rows"] is None
+
+
 def test_a_sample_of_all_rows_is_exact_and_failures_are_its_exit_code(here: Path) -> None:
     write(here / "mixed.jsonl", ROWS)
     with provider(poison="an-evil-word") as env:
