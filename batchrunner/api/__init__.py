@@ -1,11 +1,13 @@
 """The Python face: what the command line calls, and what programs may call instead of it."""
 
-from batchrunner.api.estimate import Estimate, LaneEstimate, Range
+from batchrunner.api.estimate import Estimate
 from batchrunner.api.estimating import Drawing, Outlook, outlook
+from batchrunner.api.lanecost import LaneEstimate, Range
 from batchrunner.api.prepare import PreparedFile, Recipe, prepare
 from batchrunner.api.reads import Reads, reads
 from batchrunner.api.sampled import Sampled
 from batchrunner.api.session import Outside, Planned, Session, session
+from batchrunner.api.shortfall import Shortfall
 from batchrunner.api.timing import Time
 from batchrunner.api.values import JobStatus, Result
 from batchrunner.core.job import Job
@@ -48,6 +50,7 @@ __all__ = [
     "RunReport",
     "Sampled",
     "Session",
+    "Shortfall",
     "Snapshot",
     "Tail",
     "Time",

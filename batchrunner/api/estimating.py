@@ -2,25 +2,33 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from batchrunner.api.estimate import Estimate, Range, estimate
+from batchrunner.api.estimate import Estimate, estimate
+from batchrunner.api.lanecost import Known, Range
+from batchrunner.api.prepare import Recipe, open_prepared, requests_of
+from batchrunner.api.reads import Reads
+from batchrunner.api.room import VectorRoom, vector_room
 from batchrunner.api.sampled import Sampled, sampled
+from batchrunner.api.shortfall import Shortfall, shortfalls
 from batchrunner.api.timing import Time, calls_of, pace_of, shared, time_at_limits
 from batchrunner.config import Loaded, Settings, limits_for
+from batchrunner.core.budget import Sheet
 from batchrunner.core.clock import SystemClock
 from batchrunner.core.errors import ConfigurationError
-from batchrunner.core.job import Job
+from batchrunner.core.job import Job, JobOptions
 from batchrunner.core.pricing import Price
 from batchrunner.core.request import Lane
+from batchrunner.formats.base import STDOUT
 from batchrunner.runner.checker import check
 from batchrunner.runner.selection import sample
+from batchrunner.runner.workloads import Workloads
 from batchrunner.store.base import ALL, DrawnRow, Pace, Reader, Selection, Workload
 from batchrunner.store.disk import Disk
 from batchrunner.store.readerbase import EstimateReader
-from batchrunner.wiring import attachments, figures, price_book, reading, tokenizer
+from batchrunner.wiring import attachments, figures, most_out, price_book, reading, tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +43,10 @@ class Outlook:
     time: Time | None
     """None: nothing tells."""
     sampled: Sampled | None = None
+    room: VectorRoom | None = None
+    """Of a corpus, the disk that its vectors will take."""
+    shortfalls: tuple[Shortfall, ...] = ()
+    """Budgets that may not suffice."""
 
 
 class Drawing(NamedTuple):
@@ -61,7 +73,22 @@ class Estimating:
     def outlook(self, job: Job) -> Outlook:
         """Return what the queued requests of a job will take, and how long."""
         found = self.estimate([job])
-        return Outlook(name=job.name, job=job, estimate=found, time=_timed(found, self.settings, self._reader))
+        return Outlook(
+            name=job.name,
+            job=job,
+            estimate=found,
+            time=_timed(found, self.settings, self._reader),
+            room=vector_room(Reads(self._reader), self.settings, job),
+            shortfalls=self.shortfalls(found, [job]),
+        )
+
+    def shortfalls(
+        self, estimate: Estimate, jobs: Sequence[Job] | None, selection: Selection = ALL
+    ) -> tuple[Shortfall, ...]:
+        """Return the budgets that what is estimated of these jobs, or all, may use up."""
+        chosen = self._reader.jobs() if jobs is None else jobs
+        sheet = self._reader.budgets(SystemClock().now())
+        return shortfalls(estimate, sheet, chosen, self.settings.max_cost, lambda some: self.estimate(some, selection))
 
     def draw(self, job: Job, rows: int, *, seed: str | None = None) -> Drawing:
         """Draw so many of the queued requests of a job at random; of the same queue, the same seed draws the same.
@@ -83,38 +110,58 @@ class Estimating:
         if found is None:
             return None
         time = _timed(drawing.estimate, self.settings, self._reader, found)
-        return Outlook(name=job.name, job=job, estimate=found.projected, time=time, sampled=found)
+        room = vector_room(Reads(self._reader), self.settings, job)
+        return Outlook(name=job.name, job=job, estimate=found.projected, time=time, sampled=found, room=room)
 
     def short_of_room(self, estimate: Estimate, vectors: int = 0) -> str | None:
         """Say that the disk will probably not hold the answers, and so many bytes of vectors; None: it will."""
         return Disk(self._reader.path).short(estimate.bytes + vectors)
 
 
-def outlook(loaded: Loaded, what: str) -> Outlook:
+def outlook(loaded: Loaded, what: str, recipe: Recipe | None = None) -> Outlook:
     """Return what a job's queued requests, or a file's, will take; nothing is stored, nothing is sent.
 
-    A file that is loaded, and was not changed since, is its job. Raises ConfigurationError for what is neither, and
-    InputError with the bad lines of a file.
+    A file that is loaded with the same options, and was not changed since, is its job. With a ``recipe`` it is data:
+    what its rows and the template make is looked at. Raises ConfigurationError for what is neither, and InputError with
+    the bad lines of a file.
     """
     settings = loaded.settings
     with _reading_if_there(settings.db) as reader:
-        job = _job(reader, what)
+        job = _job(reader, what, settings.job) if recipe is None else None
         if job is not None and reader is not None:
             return _Queue(reader, settings).outlook(job)
-        if reader is None and not Path(what).exists():
+        if reader is None and recipe is None and what != STDOUT and not Path(what).exists():
             raise ConfigurationError(
                 f"there is no file {what!r}, and no queue in {settings.db} to have such a job",
                 hint="give the path of a job file, or --db PATH of the queue",
             )
         known = {} if reader is None else {row.lane[1:]: row.lane for row in reader.lanes()}
         taught = reader or _Nothing()
+        found = _estimated(
+            [work._replace(lane=known.get(work.lane[1:], work.lane)) for work in _workloads(settings, what, recipe)],
+            settings if recipe is None else replace(settings, tokenizer=None),  # which counts no data
+            taught,
+        )
+        return Outlook(
+            name=what,
+            job=None,
+            estimate=found,
+            time=_timed(found, settings, taught),
+            shortfalls=shortfalls(found, taught.budgets(SystemClock().now()), (), settings.max_cost),
+        )
+
+
+def _workloads(settings: Settings, what: str, recipe: Recipe | None) -> Sequence[Workload]:
+    """Return the sums of the requests of a file, or of those that are made of data."""
+    if recipe is None:
         dialects = {name: provider.quirks for name, provider in settings.providers.items()}
         files, counter = attachments(settings), tokenizer(settings)
-        checked = check(what, settings.job, files, dialects=dialects, tokenizer=counter)
-        found = _estimated(
-            [work._replace(lane=known.get(work.lane[1:], work.lane)) for work in checked.workloads], settings, taught
-        )
-        return Outlook(name=what, job=None, estimate=found, time=_timed(found, settings, taught))
+        return check(what, settings.job, files, dialects=dialects, tokenizer=counter).workloads
+    sums = Workloads(settings.job.provider)
+    with open_prepared(what, recipe, settings) as prepared:
+        for _, request in requests_of(prepared, settings):
+            sums.add(request)
+    return sums.values()
 
 
 def concurrency_over(settings: Settings, lanes: Sequence[Lane]) -> int:
@@ -135,6 +182,9 @@ class _Nothing:
     def prices(self) -> list[Price]:
         return []
 
+    def budgets(self, now: int) -> Sheet:
+        return Sheet()
+
     def drawn(self, ids: Sequence[int], since: int) -> list[DrawnRow]:
         return []
 
@@ -154,27 +204,31 @@ def _reading_if_there(db: Path) -> Iterator[Reader | None]:
         yield reader
 
 
-def _job(reader: Reader | None, what: str) -> Job | None:
-    """Return the job that is meant; None: a file that is not loaded as it is now."""
-    if reader is None:
+def _job(reader: Reader | None, what: str, options: JobOptions) -> Job | None:
+    """Return the job that is meant; None: a file that is not loaded as it is now, or not with these options."""
+    if reader is None or what == STDOUT:
         return None
     path = Path(what)
-    try:
-        job = reader.job(what)
-    except ConfigurationError:
-        if path.exists():
-            return None
-        raise
     if not path.exists():
-        return job
-    stat = path.stat()
-    return job if (job.source.size, job.source.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
+        return reader.job(what)
+    stat, place = path.stat(), str(path.absolute())
+    of_file = (place, str(path.resolve()))
+    as_now = (stat.st_size, stat.st_mtime_ns)
+    same = [
+        job
+        for job in reader.jobs()
+        if job.source.path in of_file and (job.source.size, job.source.mtime_ns) == as_now and job.options == options
+    ]
+    return same[-1] if same else None
 
 
 def _estimated(workloads: Sequence[Workload], settings: Settings, reader: EstimateReader) -> Estimate:
-    learned = {work.lane.id: _learned(reader, work.lane) for work in workloads}
-    counted = settings.tokenizer is not None
-    return estimate(workloads, price_book(settings, reader.prices()), SystemClock().now(), learned, counted=counted)
+    known = Known(
+        learned={work.lane.id: _learned(reader, work.lane) for work in workloads},
+        most_out={work.lane.id: most_out(settings, work.lane) for work in workloads},
+        counted=settings.tokenizer is not None,
+    )
+    return estimate(workloads, price_book(settings, reader.prices()), SystemClock().now(), known)
 
 
 def _learned(reader: EstimateReader, lane: Lane) -> Mapping[str, float]:

@@ -107,36 +107,38 @@ def prepare(  # noqa: PLR0913 - each is a question of its own
     return PreparedFile(out=out, requests=lines.requests, est_in=lines.est_in)
 
 
+def requests_of(prepared: Prepared, settings: Settings) -> Iterator[tuple[Made, NewRequest]]:
+    """Yield what is made of each row, and the request that a load would make of that. Raises InputError that names the
+    row.
+    """
+    compiler = Compiler(settings.job, attachments(settings), settings.providers)
+    for made in prepared:
+        try:
+            line: Line = parse_line(made.line(), made.record.number)
+            request = compiler.request(line)
+        except LineProblem as problem:
+            raise _bad(made, problem.reason) from None
+        if isinstance(request, Problem):
+            raise _bad(made, request.reason)
+        yield made, request
+
+
 class _Lines:
     """The lines of a job file in the making, and what was counted on the way."""
 
     def __init__(self, prepared: Prepared, settings: Settings, first: Callable[[bytes], None] | None) -> None:
-        self._prepared = prepared
-        self._compiler = Compiler(settings.job, attachments(settings), settings.providers)
+        self._requests = requests_of(prepared, settings)
         self._first = first
         self.requests = self.est_in = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        for made in self._prepared:
-            request = self._request(made)
+        for made, request in self._requests:
             line = made.line(request.endpoint, request.body)
             if self._first is not None and not self.requests:
                 self._first(line)
             self.requests += 1
             self.est_in += request.est_in
             yield line + b"\n"
-
-    def _request(self, made: Made) -> NewRequest:
-        """Return the request that a load would make of it. Raises InputError that names the row."""
-        raw = made.line()
-        try:
-            line: Line = parse_line(raw, made.record.number)
-            request = self._compiler.request(line)
-        except LineProblem as problem:
-            raise _bad(made, problem.reason) from None
-        if isinstance(request, Problem):
-            raise _bad(made, request.reason)
-        return request
 
 
 def _bad(made: Made, reason: str) -> InputError:

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from batchrunner.api.estimate import ASSUMED_OUTPUT, LIKELY_OUTPUT, Estimate, LaneEstimate, Range
+from batchrunner.api.estimate import Estimate
+from batchrunner.api.lanecost import ASSUMED_OUTPUT, LIKELY_OUTPUT, LaneEstimate, Range
 from batchrunner.core.pricing import PriceBook
-from batchrunner.core.projection import Drawn, project
+from batchrunner.core.projection import Drawn, project, unseen
 from batchrunner.core.request import RequestState
 from batchrunner.store.base import DrawnRow, Workload
 
@@ -38,6 +39,10 @@ class Sampled:
     output: Range
     cost: Range | None
     """Of the models that have a price; None where no row tells."""
+    unseen: int | None
+    """What the cost comes to where as many rows as can be expected were not drawn and are as dear as their bounds
+    allow; None where that is no more than the cost's high end, or nothing bounds them.
+    """
     calls: Range
     """Microseconds that all calls will be out, added up."""
 
@@ -67,6 +72,7 @@ def sampled(
     finished = [row for row in rows if row.state in _FINISHED]
     if not finished:
         return None
+    known, cost = _cost(finished, before, book, now)
     return Sampled(
         rows=len(rows),
         succeeded=sum(row.state is RequestState.SUCCEEDED for row in rows),
@@ -82,7 +88,8 @@ def sampled(
         estimate=before,
         input=_projected(finished, workloads, lambda row: row.input, _given),
         output=_projected(finished, workloads, lambda row: row.output, _bound, most=before.output.high),
-        cost=_cost(finished, before, book, now),
+        cost=cost,
+        unseen=_unseen(cost, known, before),
         calls=_projected(finished, workloads, lambda row: row.microseconds, _bound),
     )
 
@@ -110,15 +117,23 @@ def _projected(
     return Range(*project(drawn, sum(work.requests for work in workloads), total, most=most))
 
 
-def _cost(rows: Sequence[DrawnRow], before: Estimate, book: PriceBook, now: int) -> Range | None:
-    """Project the cost of the lanes that have a price, by the rows of theirs whose cost is known."""
+def _unseen(cost: Range | None, drawn: int, before: Estimate) -> int | None:
+    if cost is None or cost.high is None or before.high is None or cost.low == cost.high:
+        return None
+    most = unseen(cost.likely, drawn, before.high)
+    return most if most > cost.high else None
+
+
+def _cost(rows: Sequence[DrawnRow], before: Estimate, book: PriceBook, now: int) -> tuple[int, Range | None]:
+    """Project the cost of the lanes that have a price, by the rows of theirs whose cost is known; return how many."""
     priced = {each.lane.id: each for each in before.lanes if each.cost is not None}
     known = [row for row in rows if row.lane.id in priced and not row.unknown]
     if not known:
-        return None
+        return 0, None
     drawn = [Drawn(_likely(row, priced[row.lane.id], book, now), row.billed) for row in known]
     total = sum(each.expected.total for each in priced.values())
-    return Range(*project(drawn, sum(each.requests for each in priced.values()), total, most=before.high))
+    projected = project(drawn, sum(each.requests for each in priced.values()), total, most=before.high)
+    return len(known), Range(*projected)
 
 
 def _likely(row: DrawnRow, lane: LaneEstimate, book: PriceBook, now: int) -> float:

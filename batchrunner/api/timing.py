@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from batchrunner.api.estimate import LaneEstimate, Range
+from batchrunner.api.lanecost import LaneEstimate, Range
 from batchrunner.config.settings import LaneLimits
 from batchrunner.core.clock import SECOND
 from batchrunner.core.estimate import figure

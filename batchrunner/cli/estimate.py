@@ -5,30 +5,33 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from batchrunner.cli.facts import job_facts
+from batchrunner.cli.estimatefacts import facts, priced
 from batchrunner.cli.options import (
     job_options,
     json_option,
     judging_options,
     limit_options,
+    money_options,
     pause_options,
     provider_options,
+    recipe_options,
     verb,
     wait_option,
 )
 from batchrunner.cli.params import COUNT
 from batchrunner.cli.render import as_json as print_json
-from batchrunner.cli.render import exact, table, talk
-from batchrunner.cli.text import command_line, count, duration, one_line, plural
+from batchrunner.cli.render import table, talk
+from batchrunner.cli.text import aimed, command_line, count, duration, one_line, plural
 from batchrunner.cli.units import amounts
 from batchrunner.config import Loaded
 from batchrunner.core.pricing import PICO, dollars
 
 if TYPE_CHECKING:
-    from batchrunner.api import Estimate, LaneEstimate, Outlook, Range, Sampled, Time
+    from batchrunner.api import Estimate, LaneEstimate, Outlook, Range, Recipe, Sampled, Time
 
-SCHEMA: Final = "batchrunner.estimate/1"
 UNBOUNDED: Final = "no bound"
+SUGGESTED: Final = 50
+"""Rows of a sample that is suggested, where there are more of them."""
 _METHODS: Final = {
     "guessed": "guessed by their bytes: low is half of it, high a token a byte, which no text exceeds",
     "calibrated": "corrected by what earlier answers used; give or take a fourth, as these prompts may differ",
@@ -40,14 +43,27 @@ _BOUNDS: Final = {"concurrency": "calls in flight", "rpm": "requests a minute", 
 @verb()
 @click.argument("what", metavar="FILE|JOB")
 @click.option("--sample", type=COUNT, help="Run N random rows for real, keep their results, and project from them.")
+@click.option("--template", metavar="FILE", help="FILE is data: estimate what this template makes of its rows.")
+@recipe_options
 @provider_options
 @limit_options
+@money_options
 @judging_options
 @pause_options
 @job_options
 @wait_option
 @json_option
-def command(loaded: Loaded, *, what: str, name: str | None, add: bool, wait: bool, as_json: bool) -> int:
+def command(
+    loaded: Loaded,
+    *,
+    what: str,
+    name: str | None,
+    add: bool,
+    wait: bool,
+    as_json: bool,
+    template: str | None,
+    **given: Any,
+) -> int:
     """Tell what the queued requests of a job, or those of a file, will take: tokens, cost, and time at the limits.
 
     Without --sample nothing is stored and nothing is sent; low is without any output, high with every output bound
@@ -60,19 +76,35 @@ def command(loaded: Loaded, *, what: str, name: str | None, add: bool, wait: boo
       batchrunner estimate big.jsonl
       batchrunner estimate big.jsonl --sample 50
       batchrunner estimate big --rpm 600 --tpm 180k --json
+      batchrunner estimate books.csv --template prompt.jinja --model ID
     """
+    from batchrunner.cli.recipes import recipe_of, refuse_data
+
+    recipe = recipe_of(template, **given)
+    if recipe is None:
+        refuse_data(what, "estimate")
     if loaded.settings.sample is not None:
-        return _by_sample(loaded, what, loaded.settings.sample, as_json=as_json, wait=wait, name=name, add=add)
+        return _by_sample(loaded, what, loaded.settings.sample, recipe, as_json=as_json, wait=wait, name=name, add=add)
     from batchrunner.api import outlook
 
-    found = outlook(loaded, what)
+    found = outlook(loaded, what, recipe)
     _tell(loaded, found, as_json=as_json)
-    if found.estimate.requests and not as_json:
-        talk(f"to know more: {command_line(loaded, 'estimate', what, '--sample', '50')}", quiet=loaded.settings.quiet)
+    if found.estimate.requests > SUGGESTED and not as_json and recipe is None:
+        more = command_line(loaded, "estimate", what, "--sample", str(SUGGESTED), *_again(loaded))
+        talk(f"to know more: {more}", quiet=loaded.settings.quiet)
     return 0
 
 
-def _by_sample(loaded: Loaded, what: str, rows: int, *, as_json: bool, wait: bool, **load: Any) -> int:
+def _again(loaded: Loaded) -> list[str]:
+    """Return the options that say where calls go and where files lie."""
+    folder = loaded.settings.attachments
+    files = [] if folder is None else ["--attachments", str(folder)]
+    return [*files, *aimed(loaded, "provider", "base_url")]
+
+
+def _by_sample(
+    loaded: Loaded, what: str, rows: int, recipe: "Recipe | None", *, as_json: bool, wait: bool, **load: Any
+) -> int:
     """Run rows at random, and tell what they tell."""
     from batchrunner.api import session
     from batchrunner.cli.hangup import Hangup
@@ -83,7 +115,7 @@ def _by_sample(loaded: Loaded, what: str, rows: int, *, as_json: bool, wait: boo
     hangup.expect()
     with session(loaded, wait=wait) as held:
         tell_rescue(held)
-        job = job_of(held, what, None, **load)
+        job = job_of(held, what, recipe, **load)
         drawing = held.draw(job, rows)
         report = spend(held, [job], drawing.selection, hangup)
         if report is None:
@@ -96,7 +128,7 @@ def _by_sample(loaded: Loaded, what: str, rows: int, *, as_json: bool, wait: boo
         return report.exit_code
     _tell(loaded, found, as_json=as_json)
     if report.left and not as_json:
-        talk(f"the rest: {command_line(loaded, 'run', what)}", quiet=loaded.settings.quiet)
+        talk(f"the rest: {command_line(loaded, 'run', job.name, *_again(loaded))}", quiet=loaded.settings.quiet)
     return report.exit_code
 
 
@@ -111,6 +143,11 @@ def _tell(loaded: Loaded, found: "Outlook", *, as_json: bool) -> None:
     table(("", "low", "likely", "high"), _rows(found), right=(1, 2, 3))
     for line in notes(found):
         talk(line, quiet=loaded.settings.quiet)
+    if found.room is not None and found.room.database:
+        from batchrunner.cli.room import told
+
+        db = loaded.settings.db
+        talk(f"vectors: {told(found.room, db, db)}", quiet=loaded.settings.quiet)
 
 
 def _rows(found: "Outlook") -> list[Sequence[str]]:
@@ -121,16 +158,12 @@ def _rows(found: "Outlook") -> list[Sequence[str]]:
         ("tokens in", *_ends(estimate.input, count)),
         ("tokens out", *_ends(estimate.output, count)),
     ]
-    if _priced(estimate):
+    if priced(estimate):
         rows.append(("cost", *_ends(estimate.cost, lambda pico: dollars(int(pico), places))))
     else:
         rows.append(("cost", *["unknown"] * 3))
     rows.append(("time", *_times(found.time)))
     return rows
-
-
-def _priced(estimate: "Estimate") -> bool:
-    return any(lane.cost is not None for lane in estimate.lanes)
 
 
 def _ends(amount: "Range", shown: Callable[[float], str]) -> tuple[str, str, str]:
@@ -147,6 +180,8 @@ def _times(time: "Time | None") -> tuple[str, str, str]:
 
 def notes(found: "Outlook") -> list[str]:
     """Return how these figures are known, and what is not in them, in words."""
+    from batchrunner.cli.confirm import short_of  # late: `--help` is to come at once
+
     estimate = found.estimate
     lines = [f"of {plural(estimate.requests, 'request')} of {one_line(found.name, 80)}{_asked(estimate)}"]
     if found.sampled is None:
@@ -154,10 +189,27 @@ def notes(found: "Outlook") -> list[str]:
         lines.append("tokens out: low is none, high every bound used up, likely " + _likely(estimate))
     else:
         lines += _sample_notes(found.sampled)
+    lines += _not_in_it(estimate)
+    lines.append(_time_note(found.time))
+    lines += [short_of(each) for each in found.shortfalls]
+    return lines
+
+
+def _not_in_it(estimate: "Estimate") -> list[str]:
+    """Return what the sums hold nothing of, and what is assumed in them."""
+    lines = []
     if estimate.unpriced:
         names = one_line(", ".join(estimate.unpriced), 80)
         lines.append(f"in no sum: the cost of {names}, which has no price for what is asked of it")
-    lines.append(_time_note(found.time))
+    if estimate.untold:
+        names = one_line(", ".join(estimate.untold), 80)
+        lines.append(
+            f"in no sum: {names}, where requests do not tell how much they ask for (a sound of unknown length)"
+        )
+    if estimate.assumed:
+        lines.append(f"at an assumed price: {one_line(', '.join(estimate.assumed), 80)} (--assume-price)")
+    if estimate.going_on:
+        lines.append(f"bought before, and at no further cost: {plural(estimate.going_on, 'request')}")
     return lines
 
 
@@ -192,8 +244,16 @@ def _sample_notes(drawn: "Sampled") -> list[str]:
     lines = [
         f"by {plural(drawn.rows, 'row')} drawn at random, whose results are kept: {ran}",
         f"they cost {_money(drawn)}",
-        "low and high are to hold the truth in 90 of 100 cases, unless what is dear is too rare to be drawn",
+        "low and high are to hold the truth in 90 of 100 cases, but for rows of a kind that is too rare to be drawn"
+        if drawn.rows < drawn.requests
+        else "these were all of them, so nothing is projected",
     ]
+    if drawn.unseen is not None:
+        lines.append(
+            f"with as many of those as can be expected, each as dear as its bound allows: {dollars(drawn.unseen)}"
+        )
+    if drawn.unfinished:
+        lines.append("rows without an outcome may be unlike the others: the rest may take more than is projected")
     if drawn.cost is None:
         lines.append("no row tells its cost, so the cost is what was estimated before")
     return lines
@@ -222,48 +282,3 @@ def _time_note(time: "Time | None") -> str:
     if time.likely is None:
         return f"time: at least this, by the limit of {_BOUNDS[time.bound]}; how long calls take is not known yet"
     return f"time: bound by {_BOUNDS[time.bound]}; retries and pauses come on top"
-
-
-def facts(found: "Outlook") -> dict[str, Any]:
-    """Return an outlook as JSON types; money in dollars as exact decimal strings, None where it is unknown."""
-    estimate, time = found.estimate, found.time
-    priced = _priced(estimate)
-    return {
-        "schema": SCHEMA,
-        "name": found.name,
-        "job": None if found.job is None else job_facts(found.job),
-        "method": "estimated" if found.sampled is None else "sampled",
-        "confidence": None if found.sampled is None else 0.9,
-        "requests": estimate.requests,
-        "tokens": {"input": estimate.input._asdict(), "output": estimate.output._asdict()},
-        "units": {name: amount for name, amount in estimate.units._asdict().items() if amount},
-        "usd": {name: exact(amount) if priced else None for name, amount in estimate.cost._asdict().items()},
-        "unpriced_models": estimate.unpriced,
-        "seconds": None if time is None else {"low": time.low, "likely": time.likely, "high": time.high},
-        "bound_by": None if time is None else time.bound,
-        "by_model": [_lane_facts(lane) for lane in estimate.lanes],
-        "sample": None if found.sampled is None else _sample_facts(found.sampled),
-    }
-
-
-def _lane_facts(lane: "LaneEstimate") -> dict[str, Any]:
-    """Return a model's part of what was estimated before anything was run."""
-    return {
-        "provider": lane.lane.provider,
-        "model": lane.lane.model,
-        "requests": lane.requests,
-        "input_tokens_are": lane.method,
-        "tokens": {"input": lane.input._asdict(), "output": lane.output._asdict()},
-        "usd": None if lane.cost is None else {name: exact(end) for name, end in lane.cost._asdict().items()},
-    }
-
-
-def _sample_facts(drawn: "Sampled") -> dict[str, Any]:
-    counts = ("rows", "succeeded", "failed", "unfinished", "unknown")
-    sums = ("recorded", "estimated", "possibly_billed", "wasted")
-    return {
-        **{name: getattr(drawn, name) for name in counts},
-        "usd": {name: exact(getattr(drawn, name)) for name in sums},
-        "unpriced_calls": drawn.unpriced,
-        "estimated_before": {name: exact(end) for name, end in drawn.estimate.cost._asdict().items()},
-    }

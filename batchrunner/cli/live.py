@@ -1,7 +1,7 @@
 """The live view: a panel on a terminal, a line every 30 seconds elsewhere, or one JSON object a second."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -26,6 +26,13 @@ PLAIN_EVERY = 30.0
 STILL = 2.0
 """Seconds that the program may stand still (a blocking callback, a stopped process, a starved machine) unmentioned."""
 FRAME = 0.25
+FRAMED = 4
+"""Columns of a terminal that the panel's frame takes."""
+GAP = 2
+"""Columns between those of the table of lanes."""
+SHORTEST = 8
+ROOMY = ("model", "in flight", "requests/min", "tokens/min", "waits for")
+NARROW = ("model", "air", "req/min", "tok/min", "waits for")
 
 
 def choose(mode: Mode, *, quiet: bool) -> Mode:
@@ -81,13 +88,15 @@ async def _show_panel(snapshot: Callable[[], Snapshot]) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), refresh_per_second=1 / FRAME, transient=True, auto_refresh=False) as live:
+    console = Console(stderr=True)
+    with Live(console=console, refresh_per_second=1 / FRAME, transient=True, auto_refresh=False) as live:
         while True:
-            live.update(_panel(snapshot()), refresh=True)
+            live.update(panel(snapshot(), console.width), refresh=True)
             await anyio.sleep(FRAME)
 
 
-def _panel(picture: Snapshot) -> "Panel":
+def panel(picture: Snapshot, width: int) -> "Panel":
+    """Return what is shown of a run on a terminal so wide."""
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
@@ -109,7 +118,9 @@ def _panel(picture: Snapshot) -> "Panel":
     if picture.stopping:
         title = f"stopping: {plural(picture.air, 'call')} in flight; Ctrl-C again drops them (they may be billed)"
     return Panel(
-        Group(head, facts, _lanes(picture)), title=title, border_style="yellow" if picture.stopping else "cyan"
+        Group(head, facts, _lanes(picture, width - FRAMED)),
+        title=title,
+        border_style="yellow" if picture.stopping else "cyan",
     )
 
 
@@ -118,7 +129,7 @@ def _facts(picture: Snapshot) -> list[tuple[str, str]]:
     facts = [
         ("speed", f"{picture.calls_per_second:.1f} calls/s   {tokens}{_first_token(picture)}"),
         ("in flight", f"{picture.air}/{picture.concurrency}   limited by {one_line(picture.bottleneck, 60)}"),
-        ("spent", _cost(picture) + _at_the_end(picture)),
+        ("spent", _cost(picture) + _at_the_end(picture) + _before(picture)),
         *(("budget", _budget(view)) for view in picture.budgets),
         ("rows", f"{picture.succeeded:,} done, {picture.failed:,} failed, {picture.retried:,} retried"),
     ]
@@ -142,17 +153,46 @@ def _old(picture: Snapshot) -> str:
     return f"{plural(picture.tail.old, 'row')} older than 10 min, the oldest {duration(picture.tail.longest)}"
 
 
-def _lanes(picture: Snapshot) -> "Table":
+def _lanes(picture: Snapshot, width: int) -> "Table":
+    """Return the lanes with most in flight. What they wait for and their limits stay readable on a narrow terminal: who
+    set a limit goes first, then the front of long names of models.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 2), show_edge=False, header_style="dim")
-    for column in ("model", "in flight", "requests/min", "tokens/min", "waits for"):
+    rows = _lane_rows(picture, ROOMY, who=True)
+    if _wide(rows) > width:
+        rows = _lane_rows(picture, NARROW, who=False)
+    names = max(SHORTEST, width - _wide([("", *row[1:]) for row in rows]))
+    table = Table(box=None, padding=(0, GAP, 0, 0), show_edge=False, header_style="dim")
+    for column in rows[0]:
         table.add_column(column, no_wrap=True)
-    for lane in sorted(picture.lanes, key=lambda lane: -lane.air)[:8]:
-        cells = [Text(_headroom(lane.limits.get(name), lane.who.get(name))) for name in ("concurrency", "rpm", "tpm")]
-        table.add_row(Text(one_line(lane.model, 40)), *cells, Text(waits_text(lane, 60)))
+    for model, *cells in rows[1:]:
+        table.add_row(Text(_end_of(model, names)), *map(Text, cells))
     return table
+
+
+def _lane_rows(picture: Snapshot, heads: tuple[str, ...], *, who: bool) -> list[tuple[str, ...]]:
+    rows = [heads]
+    for lane in sorted(picture.lanes, key=lambda lane: -lane.air)[:8]:
+        names = ("concurrency", "rpm", "tpm")
+        limits = (_headroom(lane.limits.get(name), lane.who.get(name) if who else None) for name in names)
+        rows.append((one_line(lane.model, 60), *limits, waits_text(lane, 60 if who else 24)))
+    return rows
+
+
+def _wide(rows: Sequence[Sequence[str]]) -> int:
+    """Return the columns of the terminal that a table takes; a character may take two."""
+    from rich.cells import cell_len
+
+    return sum(max(map(cell_len, column)) + GAP for column in zip(*rows, strict=True))
+
+
+def _end_of(name: str, width: int) -> str:
+    """Return a model's name, without who made it and then cut in front where it is too long: sizes stand at the end."""
+    if len(name) > width:
+        name = name.rpartition("/")[2]
+    return name if len(name) <= width else "…" + name[len(name) - width + 1 :]
 
 
 def waits_text(lane: "LaneView", width: int) -> str:
@@ -180,6 +220,11 @@ def limits_now(lane: "LaneView") -> str:
 def _at_the_end(picture: Snapshot) -> str:
     """Return what the run will have cost at its end, as its answers tell; nothing where nothing tells."""
     return "" if picture.projected is None else f" of about {dollars(picture.projected)}"
+
+
+def _before(picture: Snapshot) -> str:
+    """Return what was estimated before the run; nothing where nobody did."""
+    return "" if picture.expected is None else f"   estimated before: {dollars(picture.expected)}"
 
 
 def _budget(view: "BudgetView") -> str:

@@ -31,7 +31,7 @@ def recipe_of(
     return Recipe(template=template, system=system, schema=schema, id=id_column, keep=kept, form=form)
 
 
-def refuse_data(path: str) -> None:
+def refuse_data(path: str, verb: str = "run") -> None:
     """Raise InputError for what holds rows and no requests, before each of its lines is reported as a bad one."""
     folder = Path(path).is_dir()
     tabular = Path(path.lower().removesuffix(".gz")).suffix in DATA
@@ -39,7 +39,7 @@ def refuse_data(path: str) -> None:
         source = shlex.quote(path)
         raise InputError(
             f"{path} is {'a folder, not a regular file' if folder else 'data, not a job file'}",
-            hint=f"make requests of it: batchrunner run {source} --template prompt.jinja; or vectors:"
+            hint=f"make requests of it: batchrunner {verb} {source} --template prompt.jinja; or vectors:"
             f" batchrunner embed {source} -o vectors.parquet",
             path=path,
         )

@@ -124,7 +124,7 @@ def spend(held: Session, jobs: list[Job] | None, selection: Selection, hangup: H
     planned = held.plan(jobs, selection, estimate=estimate)
     if (short := held.short_of_room(estimate, vectors_to_come(held, held.settings, jobs))) is not None:
         talk(f"warning: {short}")
-    confirm(held, estimate)
+    confirm(held, estimate, held.shortfalls(estimate, jobs, selection))
     with interrupts.put_off() as signals:
         report = anyio.run(partial(_watched, planned, held, hangup, signals))
         if report.interrupted is not None:

@@ -15,7 +15,8 @@ The interval is built for amounts that are skewed, as lengths of answers are, an
   1992); of the two intervals the wider end counts on each side;
 - what is called 90 % is built for ``NOMINAL``: intervals of so few skewed amounts hold the truth less often than they
   say. Over the distributions of the tests it holds in 91 to 99 of 100 samples of 50, in 86 where a Pareto tail of 1.5
-  is cut at 80 times the shortest answer. What no sample can know are dear rows that are too rare to be drawn.
+  is cut at 80 times the shortest answer. What no sample can know are dear rows that are too rare to be drawn: what
+  they may add is told apart (``unseen``), since an interval that held them would say little of ordinary rows.
 
 A projection is a guess, and the only place where amounts pass through floats: what was measured stays exact in it, and
 what is guessed is rounded to whole units.
@@ -126,14 +127,25 @@ def _hall(quantile: float, skewness: float, n: int) -> float:
 def _unvaried(likely: int, n: int, floor: int, most: int | None) -> Projection:
     """Return the interval where all drawn rows are alike: so many of the others may be as different as they can be.
 
-    It is the share that 90 of 100 samples of ``n`` rows would show at least one row of (Hanley and Lippman-Hand, If
-    nothing goes wrong, is everything all right?, Journal of the American Medical Association 1983). How different one
-    can be is known where there is a bound.
+    How different one can be is known where there is a bound.
     """
     if most is None:
         return Projection(likely, likely, likely)
-    share = 1 - (1 - CONFIDENCE) ** (1 / n)
-    return Projection(likely - round(share * (likely - floor)), likely, likely + round(share * (most - likely)))
+    return Projection(likely - round(unseen_share(n) * (likely - floor)), likely, unseen(likely, n, most))
+
+
+def unseen_share(drawn: int) -> float:
+    """Return the share of rows of a kind of which 90 of 100 samples would show one.
+
+    So no more of them than that are to be expected where none was drawn (Hanley and Lippman-Hand, If nothing goes
+    wrong, is everything all right?, Journal of the American Medical Association 1983).
+    """
+    return 1 - math.pow(1 - CONFIDENCE, 1 / drawn)
+
+
+def unseen(likely: int, drawn: int, most: int) -> int:
+    """Return what all rows come to if so many of them are as dear as they can be, and none of those was drawn."""
+    return likely + round(unseen_share(drawn) * max(0, most - likely))
 
 
 def student(share: float, freedom: int) -> float:

@@ -13,7 +13,8 @@ from batchrunner.core.job import Job, JobOptions, JobSource
 from batchrunner.core.pricing import Price, RateCard
 from batchrunner.core.request import NOTHING_BESIDE, Beside, Closing, Head, NewRequest, Opened, Opening, Release
 from batchrunner.store.corpusbase import Corpora, Corpus, CorpusReader, Embedded, Missing, Seen
-from batchrunner.store.moneyvalues import Billed, ChargeRow, CostRow, DrawnRow, Pace, Workload
+from batchrunner.store.estimatevalues import LENGTHS, DrawnRow, LongPrompts, Pace, Workload
+from batchrunner.store.moneyvalues import Billed, ChargeRow, CostRow
 from batchrunner.store.readerbase import Reader
 from batchrunner.store.values import (
     ALL,
@@ -35,10 +36,10 @@ from batchrunner.store.values import (
 )
 
 __all__ = [
-    "ALL", "BY_HAND", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",
+    "ALL", "BY_HAND", "LENGTHS", "Billed", "BucketLevel", "ChargeRow", "Corpora", "Corpus", "CorpusReader", "CostRow",
     "Counts", "Disk", "DrawnRow", "DuplicateIds", "Embedded", "FailureGroup", "LaneRow", "LaneWork", "Loading",
-    "Missing", "Pace", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow", "Seen",
-    "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
+    "LongPrompts", "Missing", "Pace", "Pause", "Queue", "Reader", "Rescue", "ResultRow", "RunnerInfo", "RunnerRow",
+    "Seen", "Selection", "Store", "TakenIn", "Target", "Verbs", "Workload",
 ]  # fmt: skip
 
 

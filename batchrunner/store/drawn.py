@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from batchrunner.core.request import Lane, RequestState
 from batchrunner.core.usage import units_value
 from batchrunner.store.driver import driver
-from batchrunner.store.moneyvalues import DrawnRow, Pace
+from batchrunner.store.estimatevalues import DrawnRow, Pace
 from batchrunner.store.rows import id_list
 from batchrunner.store.sqlite import Session
 

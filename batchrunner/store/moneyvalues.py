@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from batchrunner.core.pricing import RateCard
-from batchrunner.core.request import Lane, RequestState
 from batchrunner.core.usage import Usage
 
 
@@ -92,58 +91,3 @@ class Billed(NamedTuple):
     """Pico-dollars; None: unknown."""
     usage: Usage | None
     """None: not known."""
-
-
-class Workload(NamedTuple):
-    """The queued requests of one lane, as an estimate needs them."""
-
-    lane: Lane
-    requests: int
-    est_in: int
-    """Sum of the estimated input tokens."""
-    max_out: int
-    """Sum of the output bounds that are set."""
-    unbounded: int
-    """Requests without an output bound."""
-    counted: int = 0
-    """Requests whose bodies tell of other units than tokens."""
-    units: tuple[Usage, ...] = ()
-    """Sums of these units; pictures of different numbers of steps are apart, since steps are priced by the picture."""
-
-
-class DrawnRow(NamedTuple):
-    """What one request came to: its attempts since some time, of every outcome. Money is in pico-dollars."""
-
-    lane: Lane
-    est_in: int
-    max_out: int | None
-    units: Usage | None
-    """What its body tells of other units than tokens."""
-    state: RequestState
-    calls: int
-    input: int
-    output: int
-    recorded: int
-    estimated: int
-    possibly_billed: int
-    wasted: int
-    unpriced: int
-    """Calls of unknown cost, billed or possibly billed."""
-    unknown: int
-    """Of those, the ones that were billed for certain: then what it cost is not known."""
-    microseconds: int
-    """For which its calls were out, all together."""
-
-    @property
-    def billed(self) -> int:
-        """What it cost for certain, used or wasted."""
-        return self.recorded + self.estimated + self.wasted
-
-
-class Pace(NamedTuple):
-    """How long the last answered calls of a lane took."""
-
-    lane_id: int
-    calls: int
-    microseconds: int
-    """All together."""

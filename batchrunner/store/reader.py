@@ -4,91 +4,48 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal_column, or_, select, text
 
 from batchrunner.core.budget import Sheet
 from batchrunner.core.errors import ConfigurationError
 from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
 from batchrunner.core.request import Lane
-from batchrunner.core.usage import OTHERS
 from batchrunner.store import results
 from batchrunner.store.base import (
-    ALL,
     Counts,
     FailureGroup,
     LaneRow,
     Pause,
     ResultRow,
     RunnerRow,
-    Selection,
-    Workload,
 )
 from batchrunner.store.bookreader import BookReads
 from batchrunner.store.budgets import sheet
 from batchrunner.store.corpusreader import CorpusReads
 from batchrunner.store.drawn import DrawnReads
 from batchrunner.store.moneytables import counts
-from batchrunner.store.pausing import held, standing
+from batchrunner.store.pausing import standing
 from batchrunner.store.prices import read_prices
 from batchrunner.store.reportreads import ReportReads
-from batchrunner.store.rows import job_value, workload_units
-from batchrunner.store.selecting import of_jobs, selected, told
+from batchrunner.store.rows import job_value
+from batchrunner.store.selecting import of_jobs
 from batchrunner.store.sqlite import Session
 from batchrunner.store.tables import attempts, buckets, models, pauses, requests, runners
 from batchrunner.store.tables import jobs as job_table
+from batchrunner.store.workload import WorkloadReads
 
 PAGE = 10_000
 """Ids that one transaction of ``queued_ids`` reads."""
 
 # The plus keeps SQLite from walking along an index of jobs: ids in their own order need no sorting.
 _JOB: ColumnElement[int] = literal_column("+requests.job_id")
-# A lane and job at a time, along an index: grouping all queued rows would sort them, in memory that grows with them.
-_PLACES = (("requests_ready", "not_before = 0"), ("requests_due", "not_before > 0"))
-
-
-def _at(place: tuple[str, str], *columns: ColumnElement[Any]) -> Select[Any]:
-    """Select sums over the queued requests of a lane and job that lie along one of the two indexes."""
-    index, waits = place
-    return (
-        select(*columns)
-        .with_hint(requests, f"INDEXED BY {index}", "sqlite")
-        .where(
-            text(f"state = 'queued' AND {waits}"),
-            requests.c.job_id == bindparam("job_id"),
-            requests.c.model_id == bindparam("lane_id"),
-            requests.c.copy_of.is_(None),
-        )
-    )
-
-
-def _sum(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(column), 0)
-
-
-_WAITING_OR_FRESH = tuple(
-    _at(
-        place,
-        func.count(),
-        _sum(requests.c.est_in),
-        _sum(requests.c.max_out),
-        _sum(requests.c.max_out.is_(None)),
-        func.count(requests.c.units),
-    )
-    for place in _PLACES
-)
-_UNITS = tuple(
-    _at(place, *(_sum(told(name)) for name in OTHERS))
-    .where(requests.c.units.is_not(None))
-    .group_by(told("pixel_steps").op("/")(told("pixels")))  # steps: whole numbers, so there are few groups
-    for place in _PLACES
-)
 _QUEUED = select(requests.c.id).where(text("state = 'queued' AND copy_of IS NULL")).order_by(requests.c.id).limit(PAGE)
 _FLAGGED = "SELECT count(*) FROM attempts WHERE job_id = ? AND flags IS NOT NULL AND use = 'used'"
 _NO_STATES = ("total", "waiting", "flagged")
 
 
-class SqliteReader(CorpusReads, BookReads, ReportReads, DrawnReads):
+class SqliteReader(CorpusReads, BookReads, ReportReads, DrawnReads, WorkloadReads):
     """``Reader`` over one read-only session."""
 
     def __init__(self, session: Session) -> None:
@@ -179,35 +136,6 @@ class SqliteReader(CorpusReads, BookReads, ReportReads, DrawnReads):
             if len(page) < PAGE:
                 return
             after = page[-1]
-
-    def workload(self, jobs: Sequence[int] | None, selection: Selection = ALL) -> list[Workload]:
-        """Return what is queued and held back by no person, by lane."""
-        conditions, values = selected(selection)
-        lanes = (
-            select(models.c.id, models.c.provider, models.c.model, counts.c.job_id)
-            .join_from(counts, models, models.c.id == counts.c.model_id)
-            .join(job_table, job_table.c.id == counts.c.job_id)
-            .where(counts.c.state == "queued", counts.c.n > 0, of_jobs(jobs))
-            .order_by(models.c.id)
-        )
-        found: dict[Lane, tuple[list[int], list[Any]]] = {}
-        with self._session.read() as connection:
-            is_held = held(connection)
-            for *lane, job_id in connection.execute(lanes).all():
-                if is_held(job_id, lane[1], lane[2]):
-                    continue
-                sums, units = found.setdefault(Lane(*lane), ([0, 0, 0, 0, 0], []))
-                chosen = {**values, "job_id": job_id, "lane_id": lane[0]}
-                for part in _WAITING_OR_FRESH:
-                    row = connection.execute(part.where(*conditions), chosen).one()
-                    sums[:] = [total + more for total, more in zip(sums, row, strict=True)]
-                for part in _UNITS if sums[-1] else ():
-                    units += connection.execute(part.where(*conditions), chosen).all()
-        return [
-            Workload(lane, requests, est_in, max_out, unbounded, counted, workload_units(units))
-            for lane, ((requests, est_in, max_out, unbounded, counted), units) in found.items()
-            if requests
-        ]
 
     def failures(self, job_id: int) -> list[FailureGroup]:
         """Return a job's failed requests by kind and status, most frequent first, each with its first line."""

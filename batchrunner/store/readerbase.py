@@ -8,7 +8,8 @@ from batchrunner.core.job import Job
 from batchrunner.core.pricing import Price
 from batchrunner.core.slices import EVERYTHING, Within
 from batchrunner.store.corpusbase import CorpusReader
-from batchrunner.store.moneyvalues import Billed, ChargeRow, CostRow, DrawnRow, Pace, Workload
+from batchrunner.store.estimatevalues import DrawnRow, Pace, Workload
+from batchrunner.store.moneyvalues import Billed, ChargeRow, CostRow
 from batchrunner.store.reportbase import ReportReader
 from batchrunner.store.values import ALL, Counts, FailureGroup, LaneRow, Pause, ResultRow, RunnerRow, Selection
 
@@ -18,6 +19,9 @@ class EstimateReader(Protocol):
 
     def prices(self) -> list[Price]:
         """Return the prices that were set here, oldest first. Raises DatabaseError for what is none."""
+
+    def budgets(self, now: int) -> Sheet:
+        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
 
     def drawn(self, ids: Sequence[int], since: int) -> list[DrawnRow]:
         """Return what these requests came to, by their attempts that were opened since then and have ended."""
@@ -76,9 +80,6 @@ class Reader(CorpusReader, ReportReader, EstimateReader, Protocol):
         self, by: Sequence[str] = (), job_id: int | None = None, within: Within = EVERYTHING
     ) -> Iterator[Billed]:
         """Yield every billed attempt with its slice and what it used, in short read transactions."""
-
-    def budgets(self, now: int) -> Sheet:
-        """Return all budgets, and what counts against each in the period that it is ``now`` (microseconds UTC)."""
 
     def lanes(self, job_id: int | None = None) -> list[LaneRow]:
         """Return the lanes and what they wait for."""

@@ -5,20 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchrunner.api.estimate import estimate
+from batchrunner.api.lanecost import Known
+from batchrunner.api.shortfall import Shortfall, shortfalls
 from batchrunner.cli.confirm import describe
+from batchrunner.core.budget import Sheet
 from batchrunner.core.estimate import Calibration
 from batchrunner.core.pricing import Price, PriceBook
 from batchrunner.core.request import Lane
 from batchrunner.core.terms import Tier
 from batchrunner.core.usage import Usage
-from batchrunner.store.base import Workload
+from batchrunner.store.base import LongPrompts, Workload
 
 PICTURES = Usage(images=10, pixels=10_000_000, pixel_steps=80_000_000)
 
 
-def work(*, requests=10, est_in=0, max_out=0, unbounded=0, units=(), counted=None, model="m"):
+def work(*, requests=10, est_in=0, max_out=0, unbounded=0, units=(), counted=None, model="m", **more):
     counted = (requests if units else 0) if counted is None else counted
-    return Workload(Lane(1, "p", model), requests, est_in, max_out, unbounded, counted, tuple(units))
+    return Workload(Lane(1, "p", model), requests, est_in, max_out, unbounded, counted, tuple(units), **more)
 
 
 def estimated(*works, **prices):
@@ -75,11 +78,11 @@ def taught(*, answers=20, real_in=30, real_out=10, bound=40):
 
 def test_what_answers_used_corrects_the_estimate_and_the_cost():
     book = PriceBook([Price(provider="p", names=("m",), input=2, output=100)])
-    found = estimate([work(est_in=2_000, max_out=400)], book, 0, taught())
+    found = estimate([work(est_in=2_000, max_out=400)], book, 0, Known(taught()))
     assert (found.input_tokens, found.output_tokens) == (3_000, 100)
     assert (found.low, found.likely, found.calibrated) == (2 * 2_250, 2 * 3_000 + 100 * 100, ("m",))
     assert found.high == 2 * 3_750 + 100 * 400
-    assert estimate([work(unbounded=3)], book, 0, taught(bound=None)).output_tokens == 30
+    assert estimate([work(unbounded=3)], book, 0, Known(taught(bound=None))).output_tokens == 30
 
 
 def test_a_guess_is_never_above_what_it_says_at_most():
@@ -97,7 +100,7 @@ def test_a_cache_makes_the_low_end_cheaper_and_one_that_costs_more_the_high_end_
 
 def test_what_a_tokenizer_counted_has_no_range():
     book = PriceBook([Price(provider="p", names=("m",), input=2, output=100)])
-    found = estimate([work(est_in=2_000)], book, 0, counted=True)
+    found = estimate([work(est_in=2_000)], book, 0, Known(counted=True))
     assert found.cost == (4_000, 4_000, 4_000)
 
 
@@ -110,25 +113,25 @@ def test_what_a_tokenizer_counted_has_no_range():
 def test_what_is_expected_of_the_rows_adds_up_to_what_is_likely(sums, unbounded, units, answers):
     given_work = work(requests=10, est_in=sums[0], max_out=sums[1], unbounded=unbounded, units=units)
     prices = [Price(provider="p", names=("m",), input=7, output=100, megapixel=2_700_000_000)]
-    (lane,) = estimate([given_work], PriceBook(prices), 0, taught(answers=answers)).lanes
+    (lane,) = estimate([given_work], PriceBook(prices), 0, Known(taught(answers=answers))).lanes
     assert lane.expected.of(10, *sums, unbounded) == pytest.approx(lane.cost.likely, rel=1e-3, abs=200)
 
 
 def test_too_few_answers_and_those_of_other_models_correct_nothing():
     book = PriceBook([])
     for learned in (taught(answers=19), {2: taught()[1]}, {}):
-        found = estimate([work(est_in=2_000, max_out=400)], book, 0, learned)
+        found = estimate([work(est_in=2_000, max_out=400)], book, 0, Known(learned))
         assert (found.input_tokens, found.output_tokens, found.calibrated) == (2_000, 100, ())
 
 
 def test_what_a_tokenizer_counted_is_not_corrected():
-    found = estimate([work(est_in=2_000, max_out=400)], PriceBook([]), 0, taught(), counted=True)
+    found = estimate([work(est_in=2_000, max_out=400)], PriceBook([]), 0, Known(taught(), counted=True))
     assert (found.input_tokens, found.output_tokens) == (2_000, 100)
 
 
 def test_it_is_said_that_an_estimate_is_by_what_answers_used():
     book = PriceBook([])
-    assert "by what answers used so far" in describe(estimate([work(est_in=9)], book, 0, taught()))
+    assert "by what answers used so far" in describe(estimate([work(est_in=9)], book, 0, Known(taught())))
     assert "answers" not in describe(estimate([work(est_in=9)], book, 0))
 
 
@@ -141,5 +144,85 @@ def test_a_contract_is_taken_off_what_is_likely_and_off_the_worst_case():
 def test_the_worst_case_fears_the_price_of_long_prompts_where_there_may_be_one():
     tiers = (Tier(above_tokens=2_000, input=300, output=500),)
     short, long = (estimated(work(est_in=n, max_out=10), input=100, output=400, tiers=tiers) for n in (500, 501))
-    assert (short.likely, short.high) == (500 * 100 + 2 * 400, 500 * 100 + 10 * 400)
-    assert (long.likely, long.high) == (501 * 100 + 2 * 400, 501 * 300 + 10 * 500)
+    assert (short.likely, short.high) == (500 * 100 + 2 * 400, 2_000 * 100 + 10 * 400)
+    assert (long.likely, long.high) == (501 * 100 + 2 * 400, 2_004 * 300 + 10 * 500)
+
+
+LONG = (Tier(above_tokens=200_000, input=300, output=500),)
+
+
+def test_many_short_prompts_are_not_taken_for_a_long_one():
+    many = work(requests=10_000, est_in=10_000_000, max_out=400)
+    found = estimated(many, input=100, output=400, tiers=LONG)
+    assert found.cost == (5_000_000 * 100, 10_000_000 * 100 + 100 * 400, 40_000_000 * 100 + 400 * 400)
+
+
+def test_each_end_takes_the_prices_of_the_prompts_that_it_tells_of():
+    """Of long prompts of 300,000 tokens the low end is below the tier, of those of 500,000 it is not."""
+    long = (LongPrompts(2, 600_000, 40, 0, 310_000), LongPrompts(1, 500_000, 0, 1, 500_000))
+    found = estimated(
+        work(requests=13, est_in=1_101_000, max_out=240, unbounded=1, long=long), input=100, output=400, tiers=LONG
+    )
+    assert found.low == 300_000 * 100 + 250_000 * 300 + 500 * 100
+    assert found.likely == (1_000 * 100 + 50 * 400) + (600_000 * 300 + 10 * 500) + (500_000 * 300 + 512 * 500)
+    (lane,) = found.lanes
+    assert lane.expected.of(13, 1_101_000, 240, 1) == pytest.approx(found.likely, rel=1e-9)
+    bounded = estimated(work(requests=2, est_in=600_000, max_out=40, long=long[:1]), input=100, output=400, tiers=LONG)
+    assert bounded.high == 4 * 600_000 * 300 + 40 * 500
+
+
+def test_a_long_prompt_that_is_cheaper_keeps_the_ends_in_order():
+    cheaper = (Tier(above_tokens=200_000, input=10),)
+    found = estimated(
+        work(requests=1, est_in=300_000, long=(LongPrompts(1, 300_000, 0, 0, 300_000),)), input=100, tiers=cheaper
+    )
+    assert found.cost == (300_000 * 10, 300_000 * 10, 4 * 300_000 * 100)
+
+
+def test_the_worst_case_fears_the_dearest_kind_of_token():
+    found = estimated(work(est_in=100, max_out=10), input=10, output=40, reasoning=90, image_input=15)
+    assert (found.likely, found.high) == (100 * 10 + 2 * 40, 400 * 15 + 10 * 90)
+
+
+def test_an_answer_without_a_bound_ends_at_what_its_model_can_hold():
+    book = PriceBook([Price(provider="p", names=("m",), input=2, output=100)])
+    found = estimate([work(est_in=2_000, max_out=400, unbounded=3)], book, 0, Known(most_out={1: 4_096}))
+    assert found.output == (0, 100 + 3 * 512, 400 + 3 * 4_096)
+    assert found.high == 2 * 8_000 + 100 * (400 + 3 * 4_096)
+    assert estimate([work(unbounded=3)], book, 0, Known(most_out={1: None})).high is None
+
+
+def test_pictures_and_sound_are_no_answers_in_tokens():
+    pictures = estimated(work(unbounded=10, units=[PICTURES]), megapixel=2_700_000_000)
+    assert pictures.output == (0, 0, 0)
+    sound = estimated(work(unbounded=10), hour=90_000_000_000)
+    assert (sound.output, sound.high, sound.untold) == ((0, 0, 0), None, ("m",))
+    assert estimated(work(unbounded=3, est_in=9), input=5, output=40).untold == ()
+
+
+def test_what_was_bought_before_and_goes_on_costs_nothing_more():
+    one = Usage(milliseconds=3_600_000)
+    found = estimated(work(requests=10, units=[one], counted=4, going_on=6), hour=90_000_000_000)
+    assert (found.requests, found.going_on, found.cost) == (10, 6, (90_000_000_000,) * 3)
+    assert found.untold == ()
+
+
+def test_a_prompt_for_a_picture_has_a_price_and_no_answer_without_a_bound():
+    found = estimated(work(unbounded=10, est_in=100, units=[PICTURES]), megapixel=2_700_000_000, input=5, output=40)
+    assert (found.likely, found.high) == (27_000_000_000 + 500, 27_000_000_000 + 2_000)
+
+
+def test_a_budget_suffices_that_holds_the_high_end_and_probably_does_not_below_the_likely_one():
+    found = estimated(work(requests=1, est_in=100), input=1)
+    assert (found.likely, found.high) == (100, 400)
+    said = {cap: shortfalls(found, Sheet(), (), cap) for cap in (400, 399, 100, 99)}
+    assert said == {
+        400: (),
+        399: (Shortfall("--max-cost", 399, 399, likely=False),),
+        100: (Shortfall("--max-cost", 100, 100, likely=False),),
+        99: (Shortfall("--max-cost", 99, 99, likely=True),),
+    }
+    endless = estimated(work(requests=2, unbounded=1, going_on=1), input=1, output=1)
+    assert [each.likely for each in shortfalls(endless, Sheet(), (), 10**12)] == [False]
+    bought = estimated(work(requests=2, unbounded=1, going_on=2), input=1, output=1)
+    assert shortfalls(bought, Sheet(), (), 1) == ()

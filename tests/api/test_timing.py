@@ -1,6 +1,6 @@
 """How long it takes: by the limits that are set, those that were learned, and how long calls take."""
 
-from batchrunner.api.estimate import Range
+from batchrunner.api.lanecost import Range
 from batchrunner.api.timing import pace_of, shared, time_at_limits
 from batchrunner.config.settings import LaneLimits
 

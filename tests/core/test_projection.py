@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchrunner.core.projection import Drawn, project, student
+from batchrunner.core.projection import Drawn, project, student, unseen
 
 ROWS = 5_000
 DRAWN = 50
@@ -74,12 +74,35 @@ def bounds_that_say_nothing(dice: random.Random) -> Row:
     return row(dice, prompt(dice), dice.choice([256, 1_024, 4_096]), lognormal(dice, 120, 0.6))
 
 
+def two_kinds(dice: random.Random) -> Row:
+    return row(dice, prompt(dice), 4_096, dice.gauss(40, 8) if dice.random() < 0.6 else dice.gauss(900, 120))
+
+
+def three_models(dice: random.Random) -> Row:
+    """Of which the dear ones cost four and twelve times as much."""
+    times = dice.choice([1, 4, 12])
+    return Row(*(times * each for each in row(dice, prompt(dice), 1_024, lognormal(dice, 150, 0.8))))
+
+
+def few_long_prompts(dice: random.Random) -> Row:
+    return row(dice, 30_000 if dice.random() < 0.02 else prompt(dice), 1_024, lognormal(dice, 100, 0.6))
+
+
+def heavier(dice: random.Random) -> Row:
+    return row(dice, prompt(dice), 4_096, lognormal(dice, 200, 1.5))
+
+
+def few_long_answers(dice: random.Random) -> Row:
+    return row(dice, prompt(dice), 4_096, 4_096 if dice.random() < 0.02 else lognormal(dice, 200, 0.5))
+
+
 def alike(dice: random.Random) -> Row:
     return row(dice, prompt(dice), 512, dice.gauss(100, 5))
 
 
 SHAPES = (
     exponential, skewed, heavy, yes_or_essay, thinking, summary, share_of_bound, bounds_that_say_nothing, alike,
+    heavier, two_kinds, three_models, few_long_prompts,
 )  # fmt: skip
 
 
@@ -91,9 +114,9 @@ def cost(one: Row) -> int:
     return INPUT * one.real_in + OUTPUT * one.real_out
 
 
-def held(shape: Callable[[random.Random], Row], seeds: range, populations: int = 5) -> int:
-    """Return in how many seeds the interval of the cost held the truth."""
-    count = 0
+def held(shape: Callable[[random.Random], Row], seeds: range, populations: int = 5) -> tuple[int, int]:
+    """Return in how many seeds the interval of the cost held the truth, and how often with what may be unseen."""
+    count = count_unseen = 0
     for population in range(populations):
         dice = random.Random(f"{shape.__name__} {population}")
         rows = [shape(dice) for _ in range(ROWS)]
@@ -105,13 +128,21 @@ def held(shape: Callable[[random.Random], Row], seeds: range, populations: int =
             assert high is not None
             assert low <= likely <= high
             count += low <= truth <= high
-    return count
+            count_unseen += low <= truth <= max(high, unseen(likely, DRAWN, most))
+    return count, count_unseen
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_the_interval_holds_the_truth_in_85_of_100_seeds_and_more(shape):
-    """The aim is 90. Of 2,000 seeds it is 92 to 99; of 500, which take a tenth of a second, no fewer than 88."""
-    assert held(shape, range(500)) >= 0.88 * 500
+    """The aim is 90. Of 2,000 seeds it is 91 to 99; of 500, which take a tenth of a second, no fewer than 88."""
+    assert held(shape, range(500))[0] >= 0.88 * 500
+
+
+def test_answers_that_are_too_rare_to_be_drawn_are_in_what_may_be_unseen():
+    """A third of the samples draws none of them, and then no interval of what was drawn can hold their cost."""
+    inside, with_unseen = held(few_long_answers, range(500))
+    assert inside < 0.75 * 500
+    assert with_unseen >= 0.97 * 500
 
 
 def test_what_is_known_of_the_rows_makes_the_interval_narrow():

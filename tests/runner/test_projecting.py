@@ -1,13 +1,16 @@
 """While a run goes on it tells what it will have cost at its end, from what its answers cost so far."""
 
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import anyio
 import pytest
+from rich.console import Console
 
 from batchrunner.api import Snapshot, session
 from batchrunner.cli.facts import _run_facts
-from batchrunner.cli.live import last_line
+from batchrunner.cli.live import last_line, panel
 from batchrunner.runner.run import Run
 from batchrunner.simulator import Settings
 from tests.runner.world import World
@@ -58,6 +61,16 @@ async def test_what_it_will_have_cost_is_in_every_view(folder: Path) -> None:
     picture = (await pictures(world, world.file(world.chats(40)), 1.5))[0]
     assert 0 < picture.done < 40
     assert f"{picture.recorded / 1e12:.4f} of about ${picture.projected / 1e12:.4f}, " in last_line(picture)
+    named = replace(picture, lanes=tuple(replace(lane, model=LARGE) for lane in picture.lanes))
+    for width in (120, 80, 60):
+        console = Console(width=width, file=StringIO())
+        console.print(panel(named, width))
+        shown = console.file.getvalue()  # type: ignore[attr-defined]
+        assert max(map(len, shown.splitlines())) <= width
+        assert f"of about ${picture.projected / 1e12:.4f}" in shown
+        (lane,) = (line for line in shown.splitlines() if "no limit" in line)
+        assert "concurrency" in lane, "the names of models are cut, and not what they wait for"
+        assert "urbo " in lane
     usd = _run_facts(picture)["usd"]
     assert float(usd["projected"]) == pytest.approx(picture.projected / 1e12)
     assert float(usd["expected"]) == pytest.approx(picture.expected / 1e12)

@@ -9,6 +9,7 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.core.request import Release, RequestState
 from batchrunner.core.retry import RetryAt, Succeed
 from batchrunner.core.usage import Usage, UsageFrom, units_value
+from batchrunner.runner.workloads import Workloads
 from batchrunner.store.base import (
     BY_HAND,
     BucketLevel,
@@ -857,6 +858,35 @@ def test_queued_ids_and_workload_tell_what_is_to_do(running, reader):
     assert list(reader.queued_ids(None)) == [1, 2, 3, 5]
     found = {work.lane.model: work[1:5] for work in reader.workload([job.id])}
     assert found == {"m": (2, 203, 50, 1), "other": (1, 103, 50, 0)}
+
+
+def test_the_workload_counts_every_request_without_a_bound(store, reader):
+    job = load(store, [line(n, max_out=None) for n in range(1, 6)] + [line(6)])
+    (work,) = reader.workload([job.id])
+    assert (work.requests, work.max_out, work.unbounded) == (6, 50, 5)
+
+
+def test_long_prompts_are_apart_in_the_workload_and_a_file_tells_the_same_as_the_queue(store, reader):
+    lengths = (10, 4_095, 4_096, 5_000, 5_793, 900_000, 10**7, 2 * 10**7)
+    lines = [
+        line(n, est_in=length, max_out=None if n % 3 else 7, units=PICTURES if n == 2 else None)
+        for n, length in enumerate(lengths, 1)
+    ]
+    job = load(store, lines)
+    (work,) = reader.workload([job.id])
+    assert work.long == (
+        (2, 9_096, 7, 1, 5_000),
+        (1, 5_793, 0, 1, 5_793),
+        (1, 900_000, 7, 0, 900_000),
+        (2, 3 * 10**7, 0, 2, 2 * 10**7),
+    )
+    of_file = Workloads("together")
+    for one in lines:
+        of_file.add(one)
+    (same,) = of_file.values()
+    assert same._replace(lane=work.lane) == work
+    (first,) = reader.workload([job.id], Selection(upto=3))
+    assert first.long == ((1, 4_096, 7, 0, 4_096),)
 
 
 def test_rows_that_were_drawn_tell_what_their_attempts_came_to_since_then_and_no_others_do(running, reader):

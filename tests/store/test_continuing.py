@@ -70,6 +70,15 @@ def test_a_row_waits_in_the_queue_and_its_attempt_stays_open(store: SqliteStore,
     assert check(path) == []
 
 
+def test_what_goes_on_is_in_the_workload_and_takes_nothing_any_more(store: SqliteStore, path: Path) -> None:
+    bought(store)
+    reader = open_reader(path)
+    (work,) = reader.workload(None)
+    reader.close()
+    assert (work.requests, work.going_on) == (3, 1)
+    assert (work.est_in, work.max_out) == (102 + 103, 2 * 50), "of the two that are still to be bought"
+
+
 def test_going_on_opens_nothing_and_brings_back_what_the_attempt_was_opened_by(store: SqliteStore) -> None:
     call = bought(store)
     (head,) = store.claim_due([1], 1, LATER, 10)
