@@ -47,7 +47,7 @@ def test_what_has_no_price_is_shown_as_unpriced_and_never_as_free(worked: Path) 
     (line,) = [line for line in result.stdout.splitlines() if line.startswith(NO_PRICE)]
     assert "unpriced" in line
     assert "$" not in line
-    assert "price_files" in result.stderr
+    assert "batchrunner prices set" in result.stderr
 
 
 @pytest.mark.parametrize("slices", [(), ("model",), ("day", "endpoint"), ("job", "provider", "account")])
