@@ -59,23 +59,23 @@ SELECT r.id, j.name AS job, r.line, r.custom_id, r.state, m.provider, m.model, s
   LEFT JOIN responses AS p ON p.request_id = coalesce(r.copy_of, r.id)"""
 
 V_COSTS_DAILY = """CREATE VIEW v_costs_daily AS
-SELECT date(t.day * 86400, 'unixepoch') AS day, j.name AS job, m.provider, m.model,
-       sum(t.n) AS attempts, sum(t.tin) AS input_tokens, sum(t.tcached) AS cached_tokens, sum(t.tout) AS output_tokens,
-       ifnull(sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'used' AND t.usage_from = 'provider'), 0)
-           AS recorded_pico_usd,
-       ifnull(sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'used' AND t.usage_from <> 'provider'), 0)
-           AS estimated_pico_usd,
-       ifnull(sum(t.hold) FILTER (WHERE t.billing = 'unknown'), 0) AS possibly_billed_pico_usd,
-       ifnull(sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'wasted'), 0) AS wasted_pico_usd,
-       round(sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'used' AND t.usage_from = 'provider')
-             / 1e12, 6) AS recorded_usd,
-       round(sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'used' AND t.usage_from <> 'provider')
-             / 1e12, 6) AS estimated_usd,
-       round(sum(t.hold) FILTER (WHERE t.billing = 'unknown') / 1e12, 6) AS possibly_billed_usd,
-       round(sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'wasted') / 1e12, 6) AS wasted_usd,
-       sum(t.unpriced) AS unpriced_attempts
-  FROM totals AS t LEFT JOIN jobs AS j ON j.id = t.job_id LEFT JOIN models AS m ON m.id = t.model_id
- WHERE t.n > 0
- GROUP BY t.day, t.job_id, t.model_id"""
+SELECT day, job, provider, model, attempts, input_tokens, cached_tokens, output_tokens,
+       recorded_pico_usd, estimated_pico_usd, possibly_billed_pico_usd, wasted_pico_usd,
+       round(recorded_pico_usd / 1e12, 6) AS recorded_usd, round(estimated_pico_usd / 1e12, 6) AS estimated_usd,
+       round(possibly_billed_pico_usd / 1e12, 6) AS possibly_billed_usd, round(wasted_pico_usd / 1e12, 6) AS wasted_usd,
+       unpriced_attempts
+  FROM (SELECT date(t.day * 86400, 'unixepoch') AS day, j.name AS job, m.provider, m.model, sum(t.n) AS attempts,
+               sum(t.tin) AS input_tokens, sum(t.tcached) AS cached_tokens, sum(t.tout) AS output_tokens,
+               sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'used' AND t.usage_from = 'provider'
+                   AND t.n > t.unpriced) AS recorded_pico_usd,
+               sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'used' AND t.usage_from <> 'provider'
+                   AND t.n > t.unpriced) AS estimated_pico_usd,
+               sum(t.hold) FILTER (WHERE t.billing = 'unknown' AND t.n > t.unpriced) AS possibly_billed_pico_usd,
+               sum(t.cost) FILTER (WHERE t.billing = 'billed' AND t.use = 'wasted'
+                   AND t.n > t.unpriced) AS wasted_pico_usd,
+               sum(t.unpriced) AS unpriced_attempts
+          FROM totals AS t LEFT JOIN jobs AS j ON j.id = t.job_id LEFT JOIN models AS m ON m.id = t.model_id
+         WHERE t.n > 0
+         GROUP BY t.day, t.job_id, t.model_id)"""
 
 VIEWS = (V_REQUESTS, V_ATTEMPTS, V_RESULTS, V_COSTS_DAILY)

@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from batchrunner.simulator import Entry
 from batchrunner.store.check import check
+from tests.e2e.bills import costs, pico
 from tests.e2e.place import ROOT, Box, Place, boxed, placed
 
 pytestmark = pytest.mark.slow
@@ -180,19 +181,6 @@ def books(place: Place, calls: list[list[Entry]], old: list[int]) -> Done:
             told.append(Told(attempt, line, int(copy), call, provider, call.charge or 0 if cost is None else cost))
     ((lost,),) = place.rows("SELECT count(*) FROM attempts WHERE outcome = 'lost'")
     return Done(place, told, lost)
-
-
-def pico(usd: str) -> int:
-    value = Decimal(usd) * 10**12
-    assert value == value.to_integral_value()
-    return int(value)
-
-
-def costs(place: Place, *words: str) -> dict[str, Any]:
-    ended = place.run("costs", "--db", "q.db", "--json", *words)
-    assert ended.code == 0, ended.err
-    found: dict[str, Any] = json.loads(ended.out)
-    return found
 
 
 def kinds(place: Place) -> dict[int, tuple[str, str, str]]:

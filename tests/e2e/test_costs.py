@@ -4,13 +4,10 @@ Prices are written here by hand, in pico-dollars per token, from the published p
 a million); the tokens come from the provider's own ledger.
 """
 
-import json
-from decimal import Decimal
-from typing import Any
-
 import pytest
 
 from batchrunner.simulator import Entry
+from tests.e2e.bills import costs, pico
 from tests.e2e.conftest import Start
 from tests.e2e.place import EMBED, GPT, LLAMA, Place, chat, chats, embedding
 
@@ -26,19 +23,6 @@ OWN = "acme/house-model"
 OWN_PRICES = (300_000, 1_200_000, 60_000)
 """Input, output and cached input of a price file of the test's own: $0.30, $1.20, $0.06."""
 UNKNOWN = "nobody/has-a-price-for-this"
-
-
-def pico(usd: str) -> int:
-    value = Decimal(usd) * 10**12
-    assert value == value.to_integral_value()
-    return int(value)
-
-
-def costs(place: Place, *words: str) -> dict[str, Any]:
-    ended = place.run("costs", "--db", "q.db", "--json", *words)
-    assert ended.code == 0, ended.err
-    found: dict[str, Any] = json.loads(ended.out)
-    return found
 
 
 def billed(call: Entry) -> int:

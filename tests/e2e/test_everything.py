@@ -10,7 +10,6 @@ import urllib.request
 import wave
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +26,7 @@ from pydantic import BaseModel
 
 from batchrunner.endpoints.registry import ENDPOINTS
 from batchrunner.simulator import Entry
+from tests.e2e.bills import pico
 from tests.e2e.place import ROOT, Box, Ended, Place, boxed, placed
 from tests.invariants import Scenario, broken
 
@@ -206,12 +206,6 @@ def size(path: Path) -> int:
 
 
 # --------------------------------------------------------------------------------------------------------------- money
-
-
-def pico(usd: str) -> int:
-    value = Decimal(usd) * 10**12
-    assert value == value.to_integral_value()
-    return int(value)
 
 
 def test_the_bill_by_endpoint_is_the_providers_own_to_the_pico_dollar(done: Done) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from batchrunner.api.audit import audit, shown
 from batchrunner.simulator import Entry
+from tests.e2e.bills import pico
 from tests.e2e.books import lost
 from tests.e2e.forks import Forks
 from tests.e2e.place import Box, Place, boxed, chat, placed, quiet
@@ -61,10 +61,6 @@ def by_row(place: Place, calls: list[Entry]) -> dict[str, int]:
     for call in calls:
         bill[row_of[int(call.client_request_id or 0)]] += call.charge or 0
     return dict(bill)
-
-
-def pico(usd: str) -> int:
-    return int(Decimal(usd) * 10**12)
 
 
 def test_attempts_cost_and_the_check_that_failed_are_shown_of_every_kind_of_answer(
