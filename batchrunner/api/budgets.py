@@ -10,9 +10,6 @@ from batchrunner.core.pricing import RateCard
 from batchrunner.runner.parts import Parts
 from batchrunner.store.base import Reader, Workload
 
-_LATER = 2**62
-"""A time that comes after whatever waits."""
-
 
 def refuse_uncountable(reader: Reader, parts: Parts, jobs: Sequence[Job] | None) -> None:
     """Raise ConfigurationError where a budget would count requests whose worst case nobody knows.
@@ -25,8 +22,7 @@ def refuse_uncountable(reader: Reader, parts: Parts, jobs: Sequence[Job] | None)
     chosen = reader.jobs() if jobs is None else jobs
     counted = [job.id for job in chosen if parts.money.max_cost is not None or _counts(sheet, job)]
     for work in reader.workload(counted) if counted else ():
-        bought = parts.queue.claim_due([], work.lane.id, _LATER, work.requests, bought=counted)
-        if len(bought) < work.requests:  # what only goes on with what was bought before is let through
+        if work.going_on < work.requests:  # what only goes on with what was bought before is let through
             card = parts.prices.card(work.lane.provider, work.lane.model, now)
             _refuse(work, card, parts.most_out(work.lane))
 
