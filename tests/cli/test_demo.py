@@ -88,17 +88,21 @@ def test_a_folder_that_is_there_is_left_alone(here: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_demo_works_twice_in_a_row_and_leaves_its_answers(here: Path) -> None:
-    for folder in ("batchrunner-demo", "batchrunner-demo-2"):
-        shown = demo(here)
-        assert "kill -9" in shown.stderr
-        assert shown.stderr.count("\n  yes  ") == 4
-        assert "total" in shown.stdout
-        lines = (here / folder / "out.jsonl").read_bytes().splitlines()
-        assert len({json.loads(line)["custom_id"] for line in lines}) == len(lines) == 200
-        recorded = shown.stdout.splitlines()[-1].split()[6]
-        assert recorded.startswith("$0.005")
-        assert f">{recorded}<" in (here / folder / "bill.html").read_text()
+def test_the_demo_works_beside_an_earlier_one_and_leaves_its_answers_and_its_bill(here: Path) -> None:
+    (here / "batchrunner-demo").mkdir()
+
+    shown = demo(here)
+
+    folder = here / "batchrunner-demo-2"
+    assert "kill -9" in shown.stderr
+    assert shown.stderr.count("\n  yes  ") == 4
+    assert "total" in shown.stdout
+    lines = (folder / "out.jsonl").read_bytes().splitlines()
+    assert len({json.loads(line)["custom_id"] for line in lines}) == len(lines) == 200
+    recorded = shown.stdout.splitlines()[-1].split()[6]
+    assert recorded.startswith("$0.005")
+    assert f">{recorded}<" in (folder / "bill.html").read_text()
+    assert list((here / "batchrunner-demo").iterdir()) == []
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from batchrunner.cli.live import _panel, last_line
+from batchrunner.cli.live import last_line, panel
 from batchrunner.cli.render import table, talk
 from batchrunner.cli.text import one_line, paragraph, safe
 from batchrunner.formats.terminal import Shown
@@ -58,7 +58,7 @@ def test_s7_the_live_panel_shows_markup_as_text_and_steers_nothing() -> None:
     lane = filled(LaneView, model=f"[/foo]{EVIL}", provider=EVIL, air=1, bottleneck=EVIL, note=EVIL)
     picture = filled(Snapshot, lanes=(lane,))
     console = Console(width=160, color_system=None, record=True, file=io.StringIO())
-    console.print(_panel(picture))
+    console.print(panel(picture, 160))
     shown = console.export_text()
     assert steering(shown) == []
     assert "[/foo]" in shown
