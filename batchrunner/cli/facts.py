@@ -130,7 +130,7 @@ def runner_facts(row: RunnerRow | None, now: int) -> dict[str, Any] | None:
         "heartbeat": when(row.heartbeat),
         "ended": when(row.ended),
         "end_reason": row.end_reason,
-        "run": _run_facts(picture) if alive(row, now) and (picture := snapshot_of(row)) else None,
+        "run": run_facts(picture) if alive(row, now) and (picture := snapshot_of(row)) else None,
     }
 
 
@@ -144,7 +144,7 @@ def snapshot_of(row: RunnerRow) -> Snapshot | None:
         return None
 
 
-def _run_facts(picture: Snapshot) -> dict[str, Any]:
+def run_facts(picture: Snapshot) -> dict[str, Any]:
     facts: dict[str, Any] = msgspec.to_builtins(picture)
     facts["usd"] = {name: exact(facts.pop(name)) for name in _MONEY}
     facts["usd"] |= {name: exact(facts.pop(name)) for name in ("projected", "expected")}

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from batchrunner.api import Snapshot, session
-from batchrunner.cli.facts import _run_facts
+from batchrunner.cli.facts import run_facts
 from batchrunner.cli.live import last_line, panel
 from batchrunner.runner.run import Run
 from batchrunner.simulator import Settings
@@ -71,7 +71,7 @@ async def test_what_it_will_have_cost_is_in_every_view(folder: Path) -> None:
         (lane,) = (line for line in shown.splitlines() if "no limit" in line)
         assert "concurrency" in lane, "the names of models are cut, and not what they wait for"
         assert "urbo " in lane
-    usd = _run_facts(picture)["usd"]
+    usd = run_facts(picture)["usd"]
     assert float(usd["projected"]) == pytest.approx(picture.projected / 1e12)
     assert float(usd["expected"]) == pytest.approx(picture.expected / 1e12)
 
