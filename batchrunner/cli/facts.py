@@ -145,6 +145,7 @@ def snapshot_of(row: RunnerRow) -> Snapshot | None:
 
 
 def run_facts(picture: Snapshot) -> dict[str, Any]:
+    """Return what ``status --json`` tells of a run that is going on."""
     facts: dict[str, Any] = msgspec.to_builtins(picture)
     facts["usd"] = {name: exact(facts.pop(name)) for name in _MONEY}
     facts["usd"] |= {name: exact(facts.pop(name)) for name in ("projected", "expected")}
