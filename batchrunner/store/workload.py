@@ -1,6 +1,7 @@
 """The sums of what is queued on SQLite, as estimates need them: by lane, other units and long prompts apart."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -73,21 +74,24 @@ def _sums(only: ColumnElement[bool]) -> list[ColumnElement[Any]]:
 
 _SUMS: Final = tuple(place.select([*_sums(true()), func.count(requests.c.units)]) for place in _PLACES)
 _GOING_ON: Final = _PLACES[1].rows.add_columns(func.count()).where(_BOUGHT)
-_UNITS: Final = tuple(
-    place.select([func.coalesce(func.sum(told(name)), 0) for name in OTHERS], requests.c.units.is_not(None))
-    # Steps are whole numbers, so there are few groups.
-    .group_by(told("pixel_steps").op("/")(told("pixels")))
-    for place in _PLACES
-)
 _CLASSES: Final = (*pairwise(LENGTHS), (LENGTHS[-1], 2**62))
-_LONG: Final = tuple(
-    place.select(
-        [column for low, high in _CLASSES for column in _sums(requests.c.est_in.between(low, high - 1))],
-        requests.c.est_in >= LENGTHS[0],
-    )
-    for place in _PLACES
-)
 _WIDTH: Final = len(LongPrompts._fields)
+
+
+# Few queues need these, and making them takes as long as importing all else of the store: so not before they are asked.
+
+
+@cache
+def _units(place: int) -> Select[Any]:
+    columns = [func.coalesce(func.sum(told(name)), 0) for name in OTHERS]
+    rows = _PLACES[place].select(columns, requests.c.units.is_not(None))
+    return rows.group_by(told("pixel_steps").op("/")(told("pixels")))  # steps are whole numbers: there are few groups
+
+
+@cache
+def _long(place: int) -> Select[Any]:
+    columns = [column for low, high in _CLASSES for column in _sums(requests.c.est_in.between(low, high - 1))]
+    return _PLACES[place].select(columns, requests.c.est_in >= LENGTHS[0])
 
 
 class _Sums:
@@ -144,9 +148,9 @@ def _add(
         part = LongPrompts._make(row)
         sums.whole, sums.counted = sums.whole.plus(part), sums.counted + counted
         if counted:
-            sums.units += connection.execute(_UNITS[place].where(*conditions), chosen).all()
+            sums.units += connection.execute(_units(place).where(*conditions), chosen).all()
         if part.longest >= LENGTHS[0]:
-            flat = connection.execute(_LONG[place].where(*conditions), chosen).one()
+            flat = connection.execute(_long(place).where(*conditions), chosen).one()
             parts = [LongPrompts._make(flat[n : n + _WIDTH]) for n in range(0, len(flat), _WIDTH)]
             sums.long = [one.plus(other) for one, other in zip(sums.long, parts, strict=True)]
     sums.going_on += connection.execute(_GOING_ON.where(*conditions), chosen).scalar_one()
