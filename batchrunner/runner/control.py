@@ -154,7 +154,6 @@ class Control:
         if isinstance(command, SetPrices):
             done = await self._stepwise(live, perform(self._store, command, self._clock.now()))
             await live.reprice()
-            await live.recount()  # a job may have been held back for want of a price
             return msgspec.structs.replace(done, air=live.dispatcher.air, live=True)
         if isinstance(command, Cancel):
             await live.forget(command.job)

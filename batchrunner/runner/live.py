@@ -104,12 +104,16 @@ class Live:
         self._corridor.join(lane)
 
     async def reprice(self) -> None:
-        """Price what is opened from now on by the prices that the database has now."""
+        """Price what is opened from now on by the prices that the database has now, and ask budgets anew.
+
+        A job that was held back for want of a price goes on.
+        """
         own = await self.offload.run(self.queue.prices)
         files = PriceBook(price for price in self._book.prices if price.priority != IN_DATABASE)
         self._corridor.rates.renew(files.with_more(own))
         for lane in self.lanes:
             lane.rate_until = 0
+        await self.recount()
         self.claimer.wake()
 
     def _held_lanes(self, work: Sequence[LaneWork]) -> set[int]:

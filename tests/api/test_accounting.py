@@ -38,6 +38,7 @@ def test_costs_are_sliced_by_any_tag_and_day_and_count_only_what_is_asked_for(qu
 
     assert (row.key, row.recorded) == (("search", today.isoformat()), total.recorded)
     assert total.recorded > 0
+    assert queue.costs(since=today, until=today) == [total], "a period of one day is one"
     assert queue.costs(tags={"team": None})[0].attempts == 0
     assert queue.costs(until="2026-01")[0].attempts == 0
     assert queue.costs(until=today.isoformat()[:7]) == [total], "all of the month counts"

@@ -50,3 +50,10 @@ def test_an_amount_is_shared_among_lanes_as_another_is():
     parts = {1: Range(0, 10, None), 2: Range(0, 30, 1)}
     assert shared(Range(40, 80, None), parts) == {1: (10, 20, None), 2: (30, 60, None)}
     assert shared(Range(4, 4, 4), {1: Range(0, 0, 0), 2: Range(0, 0, 0)}) == {1: (2, 2, 2), 2: (2, 2, 2)}
+
+
+def test_a_limit_that_is_set_counts_and_not_what_was_learned_and_a_ceiling_is_never_passed():
+    assert time_at_limits([pace(rpm=30, learned={"requests_rate": 0.1})], 32).low == 20.0, "and not 100"
+    calls = Range(*[320 * 60_000_000] * 3)
+    most = pace(requests=320, calls=calls, auto=True, concurrency=16, learned={"concurrency_limit": 500.0})
+    assert time_at_limits([most], 1_000).high == 1_200.0

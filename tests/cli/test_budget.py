@@ -19,6 +19,9 @@ def chats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_cap_is_set_shown_replaced_and_removed(queued: Path) -> None:
     said = run_cli("budget", "set", "12.50", "--job", "mixed", "--warn", "50,90").stderr
     assert "budget job 1: $0.00 of $12.50 committed" in said
+    assert "nothing more" not in said
+    assert "nothing more of it will be bought" in run_cli("budget", "set", "0", "--job", "mixed").stderr, "all is spent"
+    run_cli("budget", "set", "12.50", "--job", "mixed", "--warn", "50,90")
     run_cli("budget", "set", "200", "--month")
     run_cli("budget", "set", "3", "--tag", "team=search", "--day")
     facts = json.loads(run_cli("budget", "list", "--json").stdout)

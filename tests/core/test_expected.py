@@ -55,6 +55,14 @@ def test_rows_that_came_or_went_since_the_beginning_count():
     assert at_the_end(expected, half, 50) == 15_000
 
 
+def test_rows_without_a_bound_weigh_as_much_as_is_expected_of_them():
+    expected = {1: lane(200, 0, 0, unbounded=100)}
+    bounded_first = {1: done(100, 0, billed=0)}
+    assert at_the_end(expected, bounded_first, 200) == round(expected[1].total), "none of what costs is done"
+    unbounded_first = {1: done(100, 0, unbounded=100, billed=100 * 15 * 512)}
+    assert at_the_end(expected, unbounded_first, 200) == unbounded_first[1].billed, "all of what costs is done"
+
+
 def test_nothing_is_told_where_nothing_is_expected():
     assert at_the_end({}, {1: done(3, 3, billed=9)}, 5) is None
     assert at_the_end({1: Expected(5, *[0.0] * 5)}, {}, 5) is None, "no price"

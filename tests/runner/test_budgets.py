@@ -9,8 +9,10 @@ from typing import Any
 import anyio
 import pytest
 
+from batchrunner.api import session
 from batchrunner.core.budget import Budget, Period, Scope
 from batchrunner.core.errors import ConfigurationError, ExitCode
+from batchrunner.core.pricing import Price
 from batchrunner.runner.commands import Cancel
 from batchrunner.runner.live import Live
 from batchrunner.runner.performing import at_once, perform
@@ -287,6 +289,36 @@ async def test_a_run_that_waits_for_a_budget_ends_when_the_job_that_waits_is_can
         report = await world.world.work(path, beside=beside, **world.flags(on_pause="wait"))
     assert seen == [(1,), (1,)], "it is told once that the job is held back"
     assert (report.exit_code, report.left, report.shortages) == (ExitCode.OK, 0, ())
+
+
+async def test_a_job_that_is_held_back_for_want_of_a_price_goes_on_when_one_is_set_beside_the_run(folder: Path) -> None:
+    world = plain(folder)
+    unpriced = Price(provider="together", names=("acme/new",), input=1, output=1)
+    files = [
+        world.world.file(world.world.chats(60), "a.jsonl"),
+        world.world.file(world.world.chats(30, prefix="n", model="acme/new"), "b.jsonl"),
+    ]
+    seen: list[Any] = []
+
+    async def beside(run: Run) -> None:
+        live = await alive(run)
+        await anyio.sleep(10)
+        run.parts.queue.keep_budget(everything(PICO), 0)
+        await live.recount()
+        await anyio.sleep(20)
+        seen.extend(world.ask("SELECT count(*) FROM pauses WHERE ended IS NULL AND reason = 'budget'"))
+        run.parts.queue.add_prices([unpriced])
+        await live.reprice()
+
+    with session(world.world.loaded(**world.flags(concurrency=2))) as held:
+        planned = held.plan([held.load(str(path)).job for path in files], outside=world.world.outside())
+        async with anyio.create_task_group() as group:
+            group.start_soon(beside, planned.run)
+            report = await planned.execute()
+            group.cancel_scope.cancel()
+
+    assert seen == [(1,)], "its price was not known, and the budget counts it"
+    assert (report.exit_code, report.left, report.tally.succeeded) == (ExitCode.OK, 0, 90)
 
 
 async def alive(run: Run) -> Live:

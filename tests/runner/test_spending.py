@@ -8,6 +8,7 @@ from batchrunner.core.attempt import Billing, Reply, Use
 from batchrunner.core.budget import Budget, Line, Period, Reach, Scope, Sheet, Spent
 from batchrunner.core.clock import DAY
 from batchrunner.core.continuation import Continuation, Step
+from batchrunner.core.pricing import PICO
 from batchrunner.core.request import Closing, Continued, Head, Opening
 from batchrunner.core.retry import GoOn, Succeed
 from batchrunner.core.usage import Usage, UsageFrom
@@ -15,6 +16,7 @@ from batchrunner.runner.spending import Money, Spending
 
 NOON = 20_000 * DAY + DAY // 2
 CAP = 100
+LATER = Continuation(Step.POLL, "video-1", b"{}", "application/json", None, NOON, 0, 0, ())
 
 
 class Noon:
@@ -161,10 +163,38 @@ def test_the_cap_of_a_run_keeps_what_waits_for_its_end_when_the_budgets_are_read
     video, chat = opening(1, 40), opening(2, 30)
     assert spending.reserve(video)
     assert spending.reserve(chat)
-    later = Continuation(Step.POLL, "video-1", b"{}", "application/json", None, NOON, 0, 0, ())
-    spending.put_by([Continued(11, video, later, GoOn(NOON + 1))])
+    spending.put_by([Continued(11, video, LATER, GoOn(NOON + 1))])
     for _ in range(2):
         spending.adopt(Sheet(newest_attempt=12))
         assert spending.views()[0].committed == 70
     spending.settle([closing(video, 10)])
     assert spending.views()[0].committed == 40
+
+
+def test_room_in_one_budget_lets_its_own_job_go_on_and_no_other(spending: Spending, told: list[Any]) -> None:
+    spending.adopt(Sheet(tuple(of_job(job, cap) for job, cap in ((1, CAP), (2, 0))), 10, 5))
+    video = opening(1, 40)
+    assert spending.reserve(video)
+    spending.put_by([Continued(11, video, LATER, GoOn(NOON + 1))])
+    other = opening(3, 1)
+    assert not spending.reserve(opening(2, 70))
+    assert not spending.reserve(other._replace(head=other.head._replace(job_id=2)))
+    assert told == [(1, True), (2, True)]
+    spending.settle([closing(video, 10)])
+    assert told[2:] == [(1, False)]
+    assert [shortage.jobs for shortage in spending.shortages()] == [(2,)]
+
+
+def of_job(job: int, cap: int) -> Line:
+    return Line(Budget(Scope.JOB, str(job), Period.EVER, cap), 0, Spent(), Reach(frozenset({job})))
+
+
+def test_a_level_is_told_once_however_often_the_budgets_are_read_and_anew_for_another_cap() -> None:
+    warned: list[str] = []
+    spending = Spending([], Money(), Noon(), wake=lambda: None, paused=lambda *_: None, warned=warned.append)
+    for _ in range(3):
+        spending.adopt(sheet(cap=100 * PICO, settled=85 * PICO))
+    assert len(warned) == 1
+    spending.adopt(sheet(cap=104 * PICO, settled=85 * PICO))
+    assert ["$85.00 of $104.00" in each for each in warned] == [False, True]
+    assert spending.notes == (warned[1],), "what was said of the other cap holds no more"
