@@ -198,6 +198,17 @@ async def test_a_request_without_a_bound_needs_its_models_context_or_an_assumpti
     assert (report.exit_code, report.left) == (ExitCode.OK, 0)
 
 
+async def test_pictures_that_are_paid_for_by_size_have_a_worst_case_and_stay_within_a_cap(folder: Path) -> None:
+    world = plain(folder)
+    body = {"model": "black-forest-labs/FLUX.1-schnell", "prompt": "a fox", "width": 1024, "height": 1024, "steps": 4}
+    path = world.world.file(
+        [{"custom_id": f"p{n}", "url": "/v1/images/generations", "body": {**body, "seed": n}} for n in range(8)]
+    )
+    report = await world.work(path, max_cost="0.012")
+    assert (report.exit_code, report.tally.succeeded) == (ExitCode.NO_MONEY, 4), "at $0.0027 a megapixel, rounded up"
+    assert world.committed() <= 12 * PICO // 1000
+
+
 async def test_what_was_bought_goes_on_to_its_end_although_nothing_more_may_be_bought(folder: Path) -> None:
     world = plain(folder, video_seconds=60.0)
     video = {"custom_id": "v", "url": "/v2/videos", "body": {"model": "minimax/hailuo-02", "prompt": "a fox runs"}}
