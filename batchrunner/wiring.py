@@ -1,4 +1,7 @@
-"""Settings become objects: the only module that names concrete classes."""
+"""Settings become objects: the only module that names concrete classes.
+
+Those of the transport are imported when one is made: whoever only reads does not wait for an HTTP client.
+"""
 
 import getpass
 import os
@@ -9,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -44,10 +48,10 @@ from batchrunner.store.disk import Disk
 from batchrunner.store.reader import SqliteReader
 from batchrunner.transport.base import Transport
 from batchrunner.transport.hosts import host_label
-from batchrunner.transport.open import SPARE_FILES, allow_files, open_transport
 from batchrunner.transport.secret import Secret
-from batchrunner.transport.send import HttpTransport
-from batchrunner.transport.webhook import WebhookNotifier
+
+if TYPE_CHECKING:
+    from batchrunner.transport.send import HttpTransport
 
 
 @contextmanager
@@ -191,6 +195,8 @@ def make_notifier(settings: Settings) -> Notifier | None:
     if wish is None:
         return None
     if "://" in wish.split(" ", 1)[0]:
+        from batchrunner.transport.webhook import WebhookNotifier
+
         return WebhookNotifier(wish)
     return CommandNotifier(wish, os.environ)
 
@@ -204,8 +210,10 @@ def runner_info() -> RunnerInfo:
 
 def make_transport(
     settings: Settings, keys: Access, provider: str, *, concurrency: int, clock: Clock | None = None
-) -> HttpTransport:
+) -> "HttpTransport":
     """Return the transport to a provider's host, with its key."""
+    from batchrunner.transport.open import open_transport
+
     chosen = settings.provider_named(provider)
     return open_transport(
         chosen.base_url,
@@ -221,6 +229,8 @@ def make_transport(
 
 def allow_connections(number: int) -> None:
     """Make sure that so many calls may be in flight. Raises ConfigurationError where the system allows fewer files."""
+    from batchrunner.transport.open import SPARE_FILES, allow_files
+
     allow_files(number + SPARE_FILES)
 
 

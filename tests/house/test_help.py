@@ -72,3 +72,9 @@ def test_help_imports_no_database_and_no_http_client():
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert "Usage: " in child.stdout
     assert child.stderr.split() == []
+
+
+def test_whoever_only_reads_does_not_wait_for_an_http_client():
+    code = "import sys, batchrunner.api, batchrunner.cli.costs; print(sorted({'httpx', 'aiohttp'} & set(sys.modules)))"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert child.stdout == "[]\n"

@@ -32,7 +32,7 @@ POINTS = [
     "batchrunner.api.session:writing",
     "batchrunner.api.session:reading",
     "batchrunner.wiring:fingerprint",
-    "batchrunner.wiring:open_transport",
+    "batchrunner.transport.open:open_transport",
     "batchrunner.wiring:make_transport",
     "batchrunner.wiring:make_gate",
     "batchrunner.wiring:price_book",
