@@ -111,6 +111,7 @@ def expected(calls: list[Any], costs: list[int | None]) -> Sums:
     return Sums(**sums)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(attempts, books(), books(), st.sampled_from([0, CHANGE - 1, CHANGE, CHANGE + 9 * DAY]))
 def test_both_sums_are_those_of_each_call_alone_and_every_slicing_adds_up(
@@ -127,6 +128,7 @@ def test_both_sums_are_those_of_each_call_alone_and_every_slicing_adds_up(
         assert total(repriced(path, other, at, by)) == whole
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(attempts, books())
 def test_at_the_prices_that_were_booked_there_is_no_difference(

@@ -132,12 +132,14 @@ def held(shape: Callable[[random.Random], Row], seeds: range, populations: int =
     return count, count_unseen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_the_interval_holds_the_truth_in_85_of_100_seeds_and_more(shape):
     """The aim is 90. Of 2,000 seeds it is 91 to 99; of 500, which take a tenth of a second, no fewer than 88."""
     assert held(shape, range(500))[0] >= 0.88 * 500
 
 
+@pytest.mark.slow
 def test_answers_that_are_too_rare_to_be_drawn_are_in_what_may_be_unseen():
     """A third of the samples draws none of them, and then no interval of what was drawn can hold their cost."""
     inside, with_unseen = held(few_long_answers, range(500))

@@ -40,6 +40,7 @@ def plain(folder: Path, **settings: Any) -> BudgetWorld:
     )
 
 
+@pytest.mark.slow
 async def test_a_run_stops_before_its_cap_could_be_passed_says_why_and_goes_on_when_it_is_raised(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(300))
@@ -70,6 +71,7 @@ async def test_the_cap_of_a_run_counts_what_that_run_buys_and_not_what_came_befo
     assert all(0.002 * PICO < part <= 0.004 * PICO for part in parts)
 
 
+@pytest.mark.slow
 async def test_a_stored_budget_counts_every_run_before(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(300))
@@ -98,6 +100,7 @@ async def test_the_budget_of_one_job_leaves_another_alone(folder: Path) -> None:
     assert world.ask("SELECT count(*) FROM requests WHERE job_id = 2 AND state <> 'succeeded'") == [(0,)]
 
 
+@pytest.mark.slow
 async def test_a_tag_of_the_line_stands_above_the_jobs_and_what_is_not_tagged_goes_on_in_other_jobs(
     folder: Path,
 ) -> None:
@@ -223,6 +226,7 @@ async def test_what_was_bought_goes_on_to_its_end_although_nothing_more_may_be_b
     assert report.left == 5
 
 
+@pytest.mark.slow
 async def test_a_cap_that_is_set_beside_a_run_holds_and_once_raised_the_run_goes_on(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(200))
@@ -245,6 +249,7 @@ async def test_a_cap_that_is_set_beside_a_run_holds_and_once_raised_the_run_goes
     assert (report.exit_code, report.left) == (ExitCode.OK, 0)
 
 
+@pytest.mark.slow
 async def test_the_cap_of_a_run_can_be_changed_beside_it_and_what_it_bought_so_far_counts(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(200))

@@ -193,6 +193,7 @@ def expected(everything, changes, by, within):
     return dict(found)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(st.lists(BOUGHT, max_size=12), CHANGES, st.lists(st.sampled_from(SLICES), max_size=4, unique=True), WITHIN)
 def test_every_slice_is_the_sum_of_its_attempts_and_all_of_them_the_total(everything, changes, by, within):
@@ -297,6 +298,7 @@ def test_retagging_rewrites_no_attempt_and_leaves_the_books_sound(tmp_path):
 CARD = RateCard(provider="openai", model="m0", valid_from=0, input=880_000, output=1_100_000, cached=80_000)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(st.lists(BOUGHT, max_size=10))
 def test_charges_hold_all_that_was_certainly_billed_and_their_meters_come_to_the_same(everything):

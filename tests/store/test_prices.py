@@ -68,6 +68,7 @@ def test_entries_are_added_and_none_is_changed(path):
     assert [each.input for each in set_and_read(path, [second])] == [1, 2]
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(rows())
 def test_any_price_comes_back_and_prices_what_it_priced(tmp_path_factory, price):
