@@ -21,7 +21,7 @@ from batchrunner.simulator import Settings
 from tests.runner.budgeted import OTHER, PICO, THINKER, BudgetWorld, Priced
 from tests.runner.world import EPOCH, MODEL
 
-pytestmark = pytest.mark.usefixtures("virtual_time")
+pytestmark = [pytest.mark.usefixtures("virtual_time"), pytest.mark.slow]
 
 RUNS = int(os.environ.get("BUDGET_RUNS", "40"))
 """Random nights under a cap; the promise was shown with 1,000."""
@@ -40,7 +40,6 @@ def plain(folder: Path, **settings: Any) -> BudgetWorld:
     )
 
 
-@pytest.mark.slow
 async def test_a_run_stops_before_its_cap_could_be_passed_says_why_and_goes_on_when_it_is_raised(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(300))
@@ -71,7 +70,6 @@ async def test_the_cap_of_a_run_counts_what_that_run_buys_and_not_what_came_befo
     assert all(0.002 * PICO < part <= 0.004 * PICO for part in parts)
 
 
-@pytest.mark.slow
 async def test_a_stored_budget_counts_every_run_before(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(300))
@@ -100,7 +98,6 @@ async def test_the_budget_of_one_job_leaves_another_alone(folder: Path) -> None:
     assert world.ask("SELECT count(*) FROM requests WHERE job_id = 2 AND state <> 'succeeded'") == [(0,)]
 
 
-@pytest.mark.slow
 async def test_a_tag_of_the_line_stands_above_the_jobs_and_what_is_not_tagged_goes_on_in_other_jobs(
     folder: Path,
 ) -> None:
@@ -226,7 +223,6 @@ async def test_what_was_bought_goes_on_to_its_end_although_nothing_more_may_be_b
     assert report.left == 5
 
 
-@pytest.mark.slow
 async def test_a_cap_that_is_set_beside_a_run_holds_and_once_raised_the_run_goes_on(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(200))
@@ -249,7 +245,6 @@ async def test_a_cap_that_is_set_beside_a_run_holds_and_once_raised_the_run_goes
     assert (report.exit_code, report.left) == (ExitCode.OK, 0)
 
 
-@pytest.mark.slow
 async def test_the_cap_of_a_run_can_be_changed_beside_it_and_what_it_bought_so_far_counts(folder: Path) -> None:
     world = plain(folder)
     path = world.world.file(world.world.chats(200))
@@ -435,7 +430,6 @@ def scenario(folder: Path, seed: int) -> tuple[BudgetWorld, random.Random, Path,
     return world, dice, path, cap
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(RUNS))
 async def test_h23_no_cap_is_ever_passed_and_less_than_one_request_is_left_unused(folder: Path, seed: int) -> None:
     world, dice, path, cap = scenario(folder, seed)

@@ -77,6 +77,7 @@ async def test_a_run_before_and_a_run_after_the_change_are_each_priced_by_their_
     assert shown(audit(folder / "q.db", world.provider.ledger.entries)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["2026-11-18T11:07:40Z", "2026-11-18T12:07:40+01:00"])
 async def test_a_change_in_the_middle_of_a_run_holds_from_its_moment_on(folder: Path, change: str) -> None:
     prices(folder, change)

@@ -226,6 +226,7 @@ def wide(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("changes", [[], RETAGGED], ids=["plain", "retagged"])
 def test_a_wide_ledger_is_sliced_in_every_way_as_a_person_would(wide, changes, zone):
