@@ -46,6 +46,13 @@ def test_a_ranking_that_is_billed_by_tokens_is_priced_by_tokens():
     assert (found.low, found.likely, found.high, found.unpriced) == (25_000_000, 50_000_000, 200_000_000, ())
 
 
+def test_a_discount_is_taken_off_every_end():
+    plain = estimated(work(est_in=500, max_out=8), input=100, output=400)
+    half = estimated(work(est_in=500, max_out=8), input=100, output=400, discount=500_000)
+    assert (half.low, half.likely, half.high) == (plain.low / 2, plain.likely / 2, plain.high / 2)
+    assert plain.low == 250 * 100
+
+
 def test_sound_of_unknown_length_has_no_upper_bound_and_no_price_out_of_thin_air():
     found = estimated(work(unbounded=10), hour=90_000_000_000)
     assert (found.likely, found.high, found.unpriced) == (0, None, ())

@@ -76,6 +76,16 @@ async def test_what_it_will_have_cost_is_in_every_view(folder: Path) -> None:
     assert float(usd["expected"]) == pytest.approx(picture.expected / 1e12)
 
 
+async def test_rows_without_a_bound_that_are_done_are_expected_no_more(folder: Path) -> None:
+    world = World(folder)
+    rows = world.chats(100)
+    for row in rows[:50]:
+        del row["body"]["max_tokens"]
+    seen = await pictures(world, world.file(rows), 1.0)
+    late = next(picture for picture in seen if picture.done >= 75)
+    assert late.projected == pytest.approx(seen[-1].projected, rel=0.25)
+
+
 async def test_a_run_that_nobody_estimated_tells_no_end(folder: Path) -> None:
     world = World(folder)
     await world.work(world.file(world.chats(20)))
