@@ -6,8 +6,9 @@ VENV ?= .venv
 ARGS ?=
 
 BIN := $(VENV)/bin
-# A file's tests stay together: what it sets up for all of them, a job with twenty kills for one, is done once.
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+# A file's tests stay together: what it sets up for all of them, a job with twenty kills for one, is done once. Files go
+# out in the order of tests/conftest.py, slow ones first, so that no worker is left alone with one at the end.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
